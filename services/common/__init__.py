@@ -1,0 +1,1 @@
+"""What every server process needs. Must not know any one service."""

@@ -1,0 +1,1 @@
+"""The object store: one Protocol, a directory and S3. Must not know what is stored."""

@@ -1,0 +1,100 @@
+"""The `ObjectStore` Protocol: what a store must do for manifests and artefacts.
+
+Objects are immutable by convention: everything an attempt writes has a key of its own, and
+the one manifest that publishes them is created only if absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """What the store knows of one object."""
+
+    key: str
+    """Slash-separated path, relative to the store's root, never starting with a slash."""
+
+    size: int
+    """Bytes."""
+
+    modified: datetime
+    """When it became visible, in UTC."""
+
+
+class ObjectStore(Protocol):
+    """A flat namespace of byte strings. All methods are synchronous and thread safe.
+
+    Transient faults are retried inside with jitter; what is left raises
+    `services.common.errors.Unavailable`.
+    """
+
+    def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
+        """Store `data`, streamed; the object is visible whole or not at all.
+
+        Args:
+            key: Where. An existing object is replaced.
+            data: The bytes, or chunks of them; never held in memory as a whole.
+        """
+        ...
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Store `data` only if `key` is absent; of any number of racing callers one wins.
+
+        Returns:
+            True where this call created the object, False where it existed already.
+        """
+        ...
+
+    def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Yield the object's bytes in chunks of at most 1 MiB.
+
+        Args:
+            key: Which.
+            offset: First byte to read, from 0.
+            length: How many bytes at most; None reads to the end.
+
+        Raises:
+            NotFound: On the first iteration step, where `key` is absent.
+        """
+        ...
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return what is known of `key`, or None where it is absent."""
+        ...
+
+    def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with `prefix`, in code point order of the keys.
+
+        Args:
+            prefix: Any string, not only whole path segments.
+            start_after: Yield only keys greater than this one.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove `key`; removing what is absent is no error."""
+        ...
+
+
+def read_all(store: ObjectStore, key: str, *, limit: int) -> bytes:
+    """Read a small object whole, such as a manifest.
+
+    Args:
+        store: Where from.
+        key: Which.
+        limit: Bytes; a larger object raises instead of filling the memory.
+
+    Raises:
+        NotFound: Where `key` is absent.
+        ValueError: Where the object is larger than `limit`.
+    """
+    content = b"".join(store.get(key, length=limit + 1))
+    if len(content) > limit:
+        msg = f"{key} is larger than the {limit} bytes that were expected at most"
+        raise ValueError(msg)
+    return content
