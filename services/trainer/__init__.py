@@ -1,0 +1,1 @@
+"""The trainer service: a dataset in, a published model out."""
