@@ -1,0 +1,1 @@
+"""What the services leave for each other in the object store."""

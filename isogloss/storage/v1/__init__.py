@@ -1,0 +1,1 @@
+"""Generated from protos/isogloss/storage/v1; do not edit."""
