@@ -11,6 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+CHUNK_BYTES = 1024 * 1024
+"""Largest chunk that `get` yields: 1 MiB, so that a reader's memory is known."""
+
+
+class UnsuitableStore(Exception):
+    """The store cannot keep what `ObjectStore` promises; the service must not start on it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectInfo:

@@ -1,0 +1,347 @@
+"""The `ObjectStore` on S3 and what speaks like it. Must not know what is stored.
+
+Uses public calls of the minio SDK only. Its `put_object` cannot send `If-None-Match`, so
+`create` sends a presigned PUT with that header through the same connection pool.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import secrets
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import BinaryIO, cast
+
+import urllib3
+from minio import Minio
+from minio.datatypes import Object
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from urllib3.exceptions import HTTPError
+
+from services.common.errors import NotFound, Unavailable
+from services.common.storage.keys import RESERVED_SEGMENT, check_key, check_prefix
+from services.common.storage.object_store import CHUNK_BYTES, ObjectInfo, UnsuitableStore
+
+PART_BYTES = 8 * 1024 * 1024
+"""Size of one part of an upload, and about half of what it needs in memory. S3 allows 10,000
+parts, so the largest object has 78 GiB; its smallest part is 5 MiB."""
+
+_RETRY_AFTER_SECONDS = 5.0
+"""What callers are told when the retries below (about 6 s in all) did not help."""
+
+_RETRIED_STATUS = frozenset({500, 502, 503, 504})
+_ABSENT = frozenset({"NoSuchKey", "ResourceNotFound"})
+_READ_BREAKS = 4
+"""Broken transfers of one object before its reader is told."""
+
+_PRESIGNED_SECONDS = 900
+"""How long a conditional write may take with all its retries; clocks may differ by 15 minutes
+before S3 refuses the signature."""
+
+
+class S3Store:
+    """Objects below one prefix of one bucket.
+
+    Args:
+        endpoint: Host and port, without scheme.
+        bucket: Made where it is missing.
+        prefix: What all keys start with in the bucket: empty, or ending in a slash.
+        secure: Whether to speak TLS.
+        access_key: Identifies the account.
+        secret_key: Signs the requests.
+        region: The bucket's.
+        connect_timeout: Seconds for one connection to be made.
+        read_timeout: Seconds without a byte after which an answer counts as lost.
+
+    Raises:
+        UnsuitableStore: Where the server does not honour create-only-if-absent.
+        Unavailable: Where it does not answer, or refuses the credentials.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        bucket: str,
+        prefix: str,
+        secure: bool,
+        access_key: str,
+        secret_key: str,
+        region: str,
+        connect_timeout: float,
+        read_timeout: float,
+    ) -> None:
+        """Make the bucket where it is missing, and test the server."""
+        self._bucket = bucket
+        self._prefix = prefix
+        self._pool = urllib3.PoolManager(
+            maxsize=32,  # idle connections kept: the threads that a service uses at once
+            timeout=urllib3.Timeout(connect=connect_timeout, read=read_timeout),
+            retries=_retries(_RETRIED_STATUS),
+        )
+        self._client = Minio(
+            endpoint,
+            access_key=access_key,
+            secret_key=secret_key,
+            secure=secure,
+            region=region,
+            http_client=self._pool,
+        )
+        self._make_bucket()
+        self._test_create()
+
+    def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
+        """Store `data` in one request, or in parts where it is longer than one part."""
+        check_key(key)
+        stream = _Chunks((data,) if isinstance(data, bytes) else data)
+        with _as_unavailable():
+            try:
+                result = self._client.put_object(
+                    self._bucket,
+                    self._prefix + key,
+                    cast("BinaryIO", stream),  # the SDK calls read(size) and nothing else
+                    length=-1,
+                    part_size=PART_BYTES,
+                    num_parallel_uploads=1,
+                )
+            except _SourceFailed as failed:
+                raise failed.reason from None
+        date = result.http_headers.get("Date") if result.http_headers else None
+        modified = parsedate_to_datetime(date) if date else datetime.now(UTC)
+        return ObjectInfo(key=key, size=stream.size, modified=modified)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Store `data` by a PUT that the server refuses where the key exists."""
+        check_key(key)
+        return self._create(self._prefix + key, data)
+
+    def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Yield the object's bytes; a broken transfer goes on where it stopped."""
+        check_key(key)
+        name = self._prefix + key
+        with _as_unavailable():
+            try:
+                found = self._client.stat_object(self._bucket, name)
+            except S3Error as error:
+                if error.code in _ABSENT:
+                    raise NotFound(key) from None
+                raise
+        size = _info(key, found).size
+        end = size if length is None else min(size, offset + length)
+        breaks = 0
+        while offset < end:
+            try:
+                for chunk in self._read(name, offset, end - offset, etag=found.etag or ""):
+                    offset += len(chunk)
+                    yield chunk
+                if offset < end:
+                    raise urllib3.exceptions.IncompleteRead(offset, end - offset)
+            except (HTTPError, S3Error) as error:
+                breaks += 1
+                if isinstance(error, S3Error) and error.code in _ABSENT | {"PreconditionFailed"}:
+                    # Deleted or replaced while it was read: what came so far cannot go on.
+                    raise NotFound(key, hint="It was removed while it was read.") from error
+                if breaks > _READ_BREAKS:
+                    raise _unavailable(error) from error
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return size and time of `key`, or None."""
+        check_key(key)
+        with _as_unavailable():
+            try:
+                found = self._client.stat_object(self._bucket, self._prefix + key)
+            except S3Error as error:
+                if error.code in _ABSENT:
+                    return None
+                raise
+        return _info(key, found)
+
+    def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
+        """Yield objects in the order of their keys, a page of 1000 in memory at a time."""
+        check_prefix(prefix)
+        with _as_unavailable():
+            for found in self._client.list_objects(
+                self._bucket,
+                prefix=self._prefix + prefix,
+                recursive=True,
+                start_after=self._prefix + start_after if start_after else None,
+            ):
+                key = str(found.object_name).removeprefix(self._prefix)
+                if not key.startswith(f"{RESERVED_SEGMENT}/"):
+                    yield _info(key, found)
+
+    def delete(self, key: str) -> None:
+        """Remove the object."""
+        check_key(key)
+        self._delete(self._prefix + key)
+
+    def _delete(self, name: str) -> None:
+        with _as_unavailable():
+            self._client.remove_object(self._bucket, name)
+
+    def _create(self, name: str, data: bytes) -> bool:
+        # When an answer is lost, the retry meets the caller's own object. A nonce tells it
+        # from another's, even with the same bytes. It stands in the content type, the one
+        # header that every S3 keeps and that a presigned request need not sign.
+        writer = f"application/octet-stream; writer={secrets.token_hex(16)}"
+        with _as_unavailable():
+            url = self._client.get_presigned_url(
+                "PUT", self._bucket, name, expires=timedelta(seconds=_PRESIGNED_SECONDS)
+            )
+            response = self._pool.urlopen(
+                "PUT",
+                url,
+                body=data,
+                headers={"If-None-Match": "*", "Content-Type": writer},
+                # 409: another conditional write is under way; whether it wins is not known.
+                retries=_retries(_RETRIED_STATUS | {HTTPStatus.CONFLICT}),
+            )
+            if response.status == HTTPStatus.OK:
+                return True
+            if response.status == HTTPStatus.PRECONDITION_FAILED:
+                retried = bool(response.retries and response.retries.history)
+                return retried and self._written_by(name, writer)
+        raise Unavailable(
+            f"The object store answered {response.status} to a conditional write: "
+            "see that its credentials may write and that its clock is right.",
+            metadata={"store": "s3", "status": str(response.status)},
+        )
+
+    def _written_by(self, name: str, writer: str) -> bool:
+        try:
+            return bool(self._client.stat_object(self._bucket, name).content_type == writer)
+        except S3Error as error:
+            if error.code in _ABSENT:
+                return False
+            raise
+
+    def _read(self, name: str, offset: int, length: int, *, etag: str) -> Iterator[bytes]:
+        response = self._client.get_object(
+            self._bucket,
+            name,
+            offset=offset,
+            length=length,
+            request_headers={"If-Match": f'"{etag}"'},
+        )
+        try:
+            yield from response.stream(CHUNK_BYTES)
+        finally:
+            response.close()
+            response.release_conn()
+
+    def _make_bucket(self) -> None:
+        with _as_unavailable():
+            if not self._client.bucket_exists(self._bucket):
+                try:
+                    self._client.make_bucket(self._bucket)
+                except S3Error as error:
+                    # Another replica was faster.
+                    if error.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+                        raise
+
+    def _test_create(self) -> None:
+        """Refuse a server that lets the second of two creators overwrite the first."""
+        name = f"{self._prefix}{RESERVED_SEGMENT}/{secrets.token_hex(16)}"
+        try:
+            outcome = (self._create(name, b"first"), self._create(name, b"second"))
+        finally:
+            self._delete(name)
+        if outcome != (True, False):
+            raise UnsuitableStore(
+                "The S3 server does not honour If-None-Match on a PUT, so two writers could "
+                "overwrite each other: use a server that does (AWS S3, MinIO since 2023, "
+                "SeaweedFS 4, Ceph 19)."
+            )
+
+
+class _SourceFailed(Exception):
+    """Carries what the source of the chunks raised through the SDK, untranslated."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+class _Chunks(io.RawIOBase):
+    """Chunks as the file that the SDK reads from; counts them."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        super().__init__()
+        self._chunks = iter(chunks)
+        self._rest = memoryview(b"")
+        self.size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return `size` bytes, less only at the end: the SDK joins short reads one by one."""
+        parts: list[memoryview] = []
+        wanted = size
+        while wanted > 0:
+            if not self._rest:
+                try:
+                    chunk = next(self._chunks, None)
+                except Exception as error:
+                    raise _SourceFailed(error) from error
+                if chunk is None:
+                    break
+                self._rest = memoryview(chunk)
+                continue
+            part, self._rest = self._rest[:wanted], self._rest[wanted:]
+            parts.append(part)
+            wanted -= len(part)
+        content = b"".join(parts)
+        self.size += len(content)
+        return content
+
+
+def _info(key: str, found: Object) -> ObjectInfo:
+    if found.size is None or found.last_modified is None:
+        raise InvalidResponseError(HTTPStatus.OK, None, None)
+    return ObjectInfo(key=key, size=found.size, modified=found.last_modified)
+
+
+def _retries(statuses: frozenset[int]) -> urllib3.Retry:
+    """Up to 5 retries after 0.2, 0.4, 0.8, 1.6 and 3.2 s, each with as much jitter as 0.2 s."""
+    return urllib3.Retry(
+        total=5,
+        backoff_factor=0.1,
+        backoff_jitter=0.2,
+        status_forcelist=statuses,
+        allowed_methods=None,  # all: every request here may be sent twice
+        raise_on_status=False,
+        respect_retry_after_header=False,
+    )
+
+
+@contextlib.contextmanager
+def _as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (MinioException, HTTPError) as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    """Say what is wrong with the store, without its address or a key."""
+    if isinstance(error, S3Error):
+        code = error.code or "unknown"
+        return Unavailable(
+            f"The object store refused the request ({code}): see its credentials and policy.",
+            metadata={"store": "s3", "code": code},
+        )
+    if isinstance(error, ServerError):
+        found = f"failed with status {error.status_code}"
+    elif isinstance(error, InvalidResponseError):
+        found = "gave an answer that is not S3's"
+    else:
+        found = "does not answer"
+    return Unavailable(
+        f"The object store {found}: retry, or see that its server runs.",
+        metadata={"store": "s3"},
+        retry_after=_RETRY_AFTER_SECONDS,
+    )
