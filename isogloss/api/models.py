@@ -1,0 +1,216 @@
+"""The methods of the model service."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from functools import cached_property
+
+from isogloss import convert
+from isogloss.api.datasets import PAGE_SIZE
+from isogloss.api.resources import name_of
+from isogloss.api.streams import watched
+from isogloss.datasets import Dataset
+from isogloss.errors import ModelCancelled, ModelFailed
+from isogloss.models import (
+    BaseModel,
+    Evaluation,
+    Hyperparameters,
+    Model,
+    ModelState,
+    ModelUpdate,
+    StateChange,
+)
+from isogloss.transport import Facade, Transport, blocking, blocking_stream
+from isogloss.v1 import model_pb2
+from isogloss.v1 import model_service_pb2 as pb
+from isogloss.v1.model_service_pb2_grpc import ModelServiceStub
+
+
+class AsyncModels:
+    """Models: create, watch, evaluate, cancel, delete.
+
+    Every method takes `timeout`, in seconds; None is the client's default, and no limit for
+    what watches or waits.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        """Take what reaches the service."""
+        self._transport = transport
+
+    @cached_property
+    def _stub(self) -> ModelServiceStub:
+        return ModelServiceStub(self._transport.channel("trainer"))
+
+    async def bases(self, *, timeout: float | None = None) -> AsyncIterator[BaseModel]:
+        """Give what models can start from."""
+        request = pb.ListBaseModelsRequest(page_size=PAGE_SIZE)
+        while True:
+            page = await self._transport.unary(self._stub.ListBaseModels, request, timeout)
+            for message in page.base_models:
+                yield convert.base_model(message)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def create(
+        self,
+        display_name: str,
+        *,
+        dataset: str | Dataset,
+        base_model: str | BaseModel = "baseModels/small",
+        hyperparameters: Hyperparameters | None = None,
+        positive_label: str = "",
+        validate_only: bool = False,
+        timeout: float | None = None,
+    ) -> Model:
+        """Create a model and queue its training; `wait` or `watch` follow it.
+
+        Args:
+            display_name: A name for people, 1 to 100 characters.
+            dataset: What it learns, `datasets/{dataset}`.
+            base_model: What it starts from, `baseModels/{base_model}`.
+            hyperparameters: How it learns; what is None is chosen by the server.
+            positive_label: Of exactly two labels the one that metrics are told for.
+            validate_only: Check the request and create nothing.
+            timeout: Seconds.
+        """
+        request = pb.CreateModelRequest(
+            model=model_pb2.Model(
+                display_name=display_name,
+                dataset=name_of(dataset),
+                base_model=name_of(base_model),
+                hyperparameters=convert.hyperparameters_to_proto(
+                    hyperparameters or Hyperparameters()
+                ),
+                positive_label=positive_label,
+            ),
+            request_id=str(uuid.uuid4()),
+            validate_only=validate_only,
+        )
+        return convert.model(await self._transport.unary(self._stub.CreateModel, request, timeout))
+
+    async def get(self, model: str | Model, *, timeout: float | None = None) -> Model:
+        """Read one model."""
+        request = pb.GetModelRequest(name=name_of(model))
+        return convert.model(await self._transport.unary(self._stub.GetModel, request, timeout))
+
+    async def list(self, *, timeout: float | None = None) -> AsyncIterator[Model]:
+        """Give all models, newest first."""
+        request = pb.ListModelsRequest(page_size=PAGE_SIZE)
+        while True:
+            page = await self._transport.unary(self._stub.ListModels, request, timeout)
+            for message in page.models:
+                yield convert.model(message)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def watch(
+        self, model: str | Model, *, after_sequence: int = 0, timeout: float | None = None
+    ) -> AsyncGenerator[ModelUpdate]:
+        """Give the events of a model, past ones first, until it is READY, FAILED or CANCELLED.
+
+        A connection that breaks is taken up again after the last event.
+
+        Args:
+            model: The model.
+            after_sequence: Only events after this one. 0: all.
+            timeout: Seconds for all of it. None: no limit.
+        """
+        request = pb.WatchModelRequest(name=name_of(model), after_sequence=after_sequence)
+        replies = watched(
+            self._transport,
+            lambda: self._transport.stream(self._stub.WatchModel, request, timeout),
+            lambda reply: convert.model(reply.model).state.final,
+        )
+        async with aclosing(replies):
+            async for reply in replies:
+                event = convert.model_event(reply.event) if reply.HasField("event") else None
+                if event is not None:
+                    request.after_sequence = event.sequence
+                yield ModelUpdate(model=convert.model(reply.model), event=event)
+
+    async def wait(
+        self,
+        model: str | Model,
+        *,
+        timeout: float | None = None,
+        progress: Callable[[ModelUpdate], None] | None = None,
+    ) -> Model:
+        """Wait until a model is READY and return it.
+
+        Args:
+            model: The model.
+            timeout: Seconds. None: no limit.
+            progress: Is told each event.
+
+        Raises:
+            ModelFailed: The run failed for good.
+            ModelCancelled: Somebody cancelled it.
+        """
+        update = None
+        async with aclosing(self.watch(model, timeout=timeout)) as updates:
+            async for update in updates:
+                if progress is not None:
+                    progress(update)
+                detail = update.event.detail if update.event else None
+                if isinstance(detail, StateChange) and detail.state.final:
+                    break
+        current = update.model if update else await self.get(model)
+        return outcome(current)
+
+    async def cancel(self, model: str | Model, *, timeout: float | None = None) -> Model:
+        """Cancel a model that is queued or training; it stops within one step."""
+        request = pb.CancelModelRequest(name=name_of(model))
+        return convert.model(await self._transport.unary(self._stub.CancelModel, request, timeout))
+
+    async def delete(self, model: str | Model, *, timeout: float | None = None) -> None:
+        """Delete a model and all that is stored of it; a run is cancelled first."""
+        request = pb.DeleteModelRequest(name=name_of(model))
+        await self._transport.unary(self._stub.DeleteModel, request, timeout)
+
+    async def evaluation(self, model: str | Model, *, timeout: float | None = None) -> Evaluation:
+        """Read what a READY model scored on held-out rows, beside the untrained baseline."""
+        request = pb.GetEvaluationRequest(name=f"{name_of(model)}/evaluation")
+        return convert.evaluation(
+            await self._transport.unary(self._stub.GetEvaluation, request, timeout)
+        )
+
+
+class Models(Facade[AsyncModels]):
+    """Models, blocking: the methods of `AsyncModels`."""
+
+    bases = blocking_stream(AsyncModels.bases)
+    create = blocking(AsyncModels.create)
+    get = blocking(AsyncModels.get)
+    list = blocking_stream(AsyncModels.list)
+    watch = blocking_stream(AsyncModels.watch)
+    wait = blocking(AsyncModels.wait)
+    cancel = blocking(AsyncModels.cancel)
+    delete = blocking(AsyncModels.delete)
+    evaluation = blocking(AsyncModels.evaluation)
+
+
+def outcome(model: Model) -> Model:
+    """Return a READY model.
+
+    Raises:
+        ModelFailed: It failed.
+        ModelCancelled: It was cancelled.
+    """
+    if model.state is ModelState.READY:
+        return model
+    why = model.state_reason or "no reason was given"
+    metadata = {"name": model.name, "state": model.state.value}
+    if model.state is ModelState.CANCELLED:
+        raise ModelCancelled(f"{model.name} was cancelled: {why}", metadata=metadata)
+    error = model.error
+    raise ModelFailed(
+        f"{model.name} failed: {error.message if error else why}",
+        code=error.code if error else None,
+        reason=error.reason if error else "TRAINING_FAILED",
+        metadata=metadata,
+        violations=error.violations if error else (),
+    )

@@ -1,0 +1,11 @@
+"""Resource names of what a caller hands in."""
+
+from __future__ import annotations
+
+from isogloss.datasets import Dataset
+from isogloss.models import BaseModel, Model
+
+
+def name_of(resource: str | Dataset | Model | BaseModel) -> str:
+    """Give the full resource name; a string is taken as it is."""
+    return resource if isinstance(resource, str) else resource.name

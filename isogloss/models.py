@@ -1,0 +1,247 @@
+"""What the client tells of models and their evaluations: plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from isogloss.datasets import Split
+from isogloss.errors import IsoglossError
+
+
+class ModelState(StrEnum):
+    """Where a model is in its life. UNKNOWN: the server is newer than this client."""
+
+    UNKNOWN = "UNKNOWN"
+    QUEUED = "QUEUED"
+    TRAINING = "TRAINING"
+    EXPORTING = "EXPORTING"
+    READY = "READY"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def final(self) -> bool:
+        """Whether a model stays in this state."""
+        return self in {ModelState.READY, ModelState.FAILED, ModelState.CANCELLED}
+
+
+class Precision(StrEnum):
+    """How exactly a model is computed."""
+
+    UNKNOWN = "UNKNOWN"
+    EXACT = "EXACT"
+    QUANTIZED = "QUANTIZED"
+
+
+class Averaging(StrEnum):
+    """How a number over several labels was made."""
+
+    UNKNOWN = "UNKNOWN"
+    BINARY = "BINARY"
+    MACRO = "MACRO"
+    MICRO = "MICRO"
+    WEIGHTED = "WEIGHTED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hyperparameters:
+    """How a model learns. None: chosen by the server."""
+
+    epochs: int | None = None
+    """Passes over the training rows, 1 to 100."""
+
+    learning_rate: float | None = None
+    """Peak learning rate of the encoder, 1e-6 to 1e-3."""
+
+    batch_size: int | None = None
+    """Texts of one step, 2 to 256."""
+
+    seed: int | None = None
+    """Seed of everything random, 0 or more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseModel:
+    """An untrained text encoder that models start from. It can be embedded with as it is."""
+
+    name: str
+    display_name: str
+    description: str
+    dimension: int
+    max_tokens: int
+    parameter_count: int
+    license: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is."""
+
+    step: int
+    total_steps: int
+    epoch: float
+    total_epochs: float
+    eta: float | None
+    """Seconds that are left until READY, estimated."""
+
+    fraction: float
+    """Share of the whole run that is done, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepMetrics:
+    """Metrics on held-out rows at one step; all shares are 0 to 1."""
+
+    step: int
+    """0 is the untrained baseline."""
+
+    epoch: float
+    loss: float
+    """Mean cross-entropy, in nats."""
+
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+    train_loss: float | None
+    create_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVariant:
+    """One servable form of a model."""
+
+    precision: Precision
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A base model fine-tuned on a dataset: watched while it trains, used when it is READY."""
+
+    name: str
+    """Full resource name, `models/{model}`. Empty where the call only checked."""
+
+    display_name: str
+    base_model: str
+    dataset: str
+    hyperparameters: Hyperparameters
+    positive_label: str
+    state: ModelState
+    state_reason: str
+    error: IsoglossError | None
+    """Why the run failed; set only in FAILED."""
+
+    progress: Progress | None
+    latest_metrics: StepMetrics | None
+    variants: tuple[ModelVariant, ...]
+    dimension: int
+    max_tokens: int
+    label_count: int
+    dataset_content_hash: str
+    attempt: int
+    create_time: datetime | None
+    update_time: datetime | None
+    start_time: datetime | None
+    end_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChange:
+    """A model entered a state."""
+
+    state: ModelState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """A line of a run's log."""
+
+    level: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEvent:
+    """Something that happened to a model."""
+
+    sequence: int
+    create_time: datetime | None
+    actor: str
+    attempt: int
+    detail: StateChange | StepMetrics | LogLine | None
+    """What happened; None: a kind of event that this client does not know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUpdate:
+    """One step of watching a model."""
+
+    model: Model
+    """The model as it is now."""
+
+    event: ModelEvent | None
+    """What made the server tell; None where only the progress changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Average:
+    """Precision, recall and F1 under one way of averaging."""
+
+    averaging: Averaging
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelMetrics:
+    """How well one label was predicted."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    """Rows with the label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassificationMetrics:
+    """How well labels were predicted; all shares are 0 to 1."""
+
+    headline: Averaging
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+    log_loss: float
+    """Mean cross-entropy, in nats."""
+
+    averages: tuple[Average, ...]
+    labels: tuple[LabelMetrics, ...]
+    confusion: Mapping[tuple[str, str], int]
+    """Rows by (true label, predicted label); cells that are not zero, largest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What a model scored on rows that it did not learn from, beside the untrained baseline."""
+
+    name: str
+    split: Split
+    row_count: int
+    positive_label: str
+    metrics: ClassificationMetrics
+    baseline: ClassificationMetrics
+    create_time: datetime | None
+    neighbor_agreement: float
+    """Share of rows whose nearest other row by cosine has the same label."""
+
+    baseline_neighbor_agreement: float
