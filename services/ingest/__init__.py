@@ -1,0 +1,1 @@
+"""DatasetService: bytes in, a validated and immutable dataset out. Must not know models."""

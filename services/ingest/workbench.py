@@ -1,0 +1,108 @@
+"""One DuckDB for one validation: bounded in memory, shut in a scratch directory.
+
+SQL elsewhere is constant text; paths and numbers reach it as variables, so nothing that a
+caller sent is ever part of a statement.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """What DuckDB may use."""
+
+    memory_limit: str = "256MiB"
+    """Beyond this it spills to the scratch directory."""
+
+    threads: int = 2
+
+
+class Workbench:
+    """A connection and its scratch directory."""
+
+    def __init__(self, directory: Path, options: EngineOptions) -> None:
+        """Open an empty database that can read and write in `directory` only.
+
+        Args:
+            directory: Scratch that exists; the caller removes it.
+            options: What DuckDB may use.
+        """
+        self.directory = directory.resolve()
+        self._connection = duckdb.connect(
+            ":memory:",
+            config={
+                "memory_limit": options.memory_limit,
+                "threads": options.threads,
+                "temp_directory": str(self.directory / "spill"),
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+            },
+        )
+        self._connection.execute("SET TimeZone = 'UTC'")
+        self._connection.execute("SET allowed_directories = ?", [[f"{self.directory}/"]])
+        # No cell of a file can be this, so nothing is ever read as NULL.
+        self.set(nullstr=uuid.uuid4().hex)
+        self._connection.execute("SET enable_external_access = false")
+        self._connection.execute("SET lock_configuration = true")
+
+    def __enter__(self) -> Self:
+        """Return the open workbench."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the database; its memory is free at once."""
+        self._connection.close()
+
+    def interrupt(self) -> None:
+        """Stop the statement that another thread runs."""
+        self._connection.interrupt()
+
+    def set(self, **variables: object) -> None:
+        """Set variables that statements read by `getvariable`."""
+        for name, value in variables.items():
+            # The names are ours (Python keywords above), the values are bound.
+            self._connection.execute(f"SET VARIABLE {name} = ?", [value])
+
+    def run(self, statement: str) -> None:
+        """Run one statement."""
+        self._connection.execute(statement)
+
+    def rows(self, query: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
+        """Return all rows of a query whose result is known to be small."""
+        return self._connection.execute(query, parameters or []).fetchall()
+
+    def value(self, query: str, parameters: list[Any] | None = None) -> Any:  # noqa: ANN401
+        """Return the only value of a query that has one row of one column."""
+        return self.rows(query, parameters)[0][0]
+
+    def batches(self, query: str, size: int) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of a query, `size` at a time; run no other statement meanwhile."""
+        result = self._connection.execute(query)
+        while rows := result.fetchmany(size):
+            yield rows
+
+    def write(self, query: str, name: str, *, compression: str = "snappy") -> Path:
+        """Write the rows of a query to a Parquet file, streamed.
+
+        Args:
+            query: What to write, in its order.
+            name: File name in the scratch directory.
+            compression: `snappy` for what is read once more, `zstd` for what stays.
+        """
+        path = self.directory / name
+        self._connection.sql(query).write_parquet(str(path), compression=compression)
+        return path
