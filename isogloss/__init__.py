@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from isogloss.client import AsyncClient, Client
+from isogloss.connection import ConnectionOptions
 from isogloss.datasets import (
     Dataset,
     DatasetOptions,
@@ -95,6 +96,7 @@ __all__ = [
     "Classifications",
     "Client",
     "ConfigurationError",
+    "ConnectionOptions",
     "DataLoss",
     "Dataset",
     "DatasetOptions",

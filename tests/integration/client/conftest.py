@@ -1,0 +1,43 @@
+"""The scripted suite, and clients of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from isogloss import AsyncClient, Client
+from tests.integration.client.scripted import Scripted, Suite
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("INGEST", "TRAINER", "INFERENCE", "API_KEY", "TLS_CA", "DEBUG"):
+        monkeypatch.delenv(f"ISOGLOSS_{name}", raising=False)
+
+
+@pytest.fixture
+def suite() -> Iterator[Suite]:
+    suite = Suite(Scripted())
+    yield suite
+    suite.script.hold.set()
+    suite.stop()
+
+
+@pytest.fixture
+def script(suite: Suite) -> Scripted:
+    return suite.script
+
+
+@pytest.fixture
+def client(suite: Suite) -> Iterator[Client]:
+    where = suite.address
+    with Client(ingest=where, trainer=where, inference=where) as client:
+        yield client
+
+
+@pytest.fixture
+async def async_client(suite: Suite) -> AsyncIterator[AsyncClient]:
+    where = suite.address
+    async with AsyncClient(ingest=where, trainer=where, inference=where) as client:
+        yield client

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from enum import StrEnum
+
+import grpc
+import pytest
+from google.protobuf import any_pb2
+from google.protobuf.descriptor import EnumDescriptor
+from google.rpc import error_details_pb2, status_pb2
+
+from isogloss import convert, datasets, errors, inference, models
+from isogloss.v1 import (
+    dataset_pb2,
+    evaluation_pb2,
+    finding_pb2,
+    inference_service_pb2,
+    model_pb2,
+    precision_pb2,
+    split_pb2,
+    vector_pb2,
+)
+
+ENUMS: list[tuple[type[StrEnum], EnumDescriptor]] = [
+    (datasets.DatasetState, dataset_pb2.Dataset.State.DESCRIPTOR),
+    (datasets.Severity, finding_pb2.Finding.Severity.DESCRIPTOR),
+    (datasets.Split, split_pb2.Split.DESCRIPTOR),
+    (models.ModelState, model_pb2.Model.State.DESCRIPTOR),
+    (models.Precision, precision_pb2.Precision.DESCRIPTOR),
+    (models.Averaging, evaluation_pb2.ClassificationMetrics.Averaging.DESCRIPTOR),
+    (inference.LabelMode, inference_service_pb2.LabelMode.DESCRIPTOR),
+    (inference.Truncation, inference_service_pb2.Truncation.DESCRIPTOR),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "descriptor"),
+    ENUMS,
+    ids=lambda value: value.__name__[:12] if isinstance(value, type) else "",
+)
+def test_our_enums_have_every_value_of_the_contract(
+    kind: type[StrEnum], descriptor: EnumDescriptor
+) -> None:
+    spoken = {value.name for value in descriptor.values if value.number}
+
+    assert {member.name for member in kind} - {"UNKNOWN"} == {
+        next(m.name for m in kind if name.endswith("_" + m.name)) for name in spoken
+    }
+
+
+def test_a_state_that_is_newer_than_the_client_is_unknown() -> None:
+    message = dataset_pb2.Dataset()
+    message.MergeFromString(b"\x20\x63")  # field 4, state = 99
+
+    assert convert.dataset(message).state is datasets.DatasetState.UNKNOWN
+
+
+def test_what_is_unset_stays_unset() -> None:
+    dataset = convert.dataset(dataset_pb2.Dataset(name="datasets/a"))
+    model = convert.model(model_pb2.Model(name="models/a"))
+
+    assert dataset.options == datasets.DatasetOptions()
+    assert (dataset.error, dataset.report, dataset.create_time) == (None, None, None)
+    assert model.hyperparameters == models.Hyperparameters()
+    assert (model.progress, model.latest_metrics, model.error) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        datasets.DatasetOptions(),
+        datasets.DatasetOptions(
+            has_header=False,
+            delimiter=";",
+            profile="strict",
+            validation_share=0.25,
+            test_share=0.5,
+            seed=0,
+        ),
+    ],
+)
+def test_options_come_back_as_they_were_sent(options: datasets.DatasetOptions) -> None:
+    message = dataset_pb2.Dataset(options=convert.options_to_proto(options))
+
+    assert convert.dataset(message).options == options
+
+
+def test_hyperparameters_come_back_as_they_were_sent() -> None:
+    given = models.Hyperparameters(epochs=3, learning_rate=1e-4, batch_size=8, seed=0)
+    message = model_pb2.Model(hyperparameters=convert.hyperparameters_to_proto(given))
+
+    assert convert.model(message).hyperparameters == given
+
+
+def test_what_is_in_the_way_is_a_violation_too() -> None:
+    detail = any_pb2.Any()
+    detail.Pack(
+        error_details_pb2.PreconditionFailure(
+            violations=[
+                error_details_pb2.PreconditionFailure.Violation(
+                    type="DATASET_IN_USE", subject="models/a", description="uses it"
+                )
+            ]
+        )
+    )
+    code = grpc.StatusCode.FAILED_PRECONDITION.value[0]
+
+    error = convert.error_from_status(status_pb2.Status(code=code, message="m", details=[detail]))
+
+    assert type(error) is errors.FailedPrecondition
+    assert error.violations == (
+        errors.Violation(field="models/a", description="uses it", reason="DATASET_IN_USE"),
+    )
+
+
+def test_an_error_without_words_still_says_something() -> None:
+    error = convert.error_from_status(status_pb2.Status(code=99))
+
+    assert type(error) is errors.ServerError
+    assert "UNKNOWN" in error.message
+
+
+def test_vectors_are_read_in_either_form_and_a_failed_text_is_no_number() -> None:
+    packed = inference_service_pb2.EmbedResult(
+        vector=vector_pb2.Vector(packed=b"\x00\x00\x80\x3f\x00\x00\x00\x40")
+    )
+    listed = inference_service_pb2.EmbedResult(
+        vector=vector_pb2.Vector(floats=vector_pb2.FloatList(values=[1.0, 2.0]))
+    )
+    failed = inference_service_pb2.EmbedResult(error=status_pb2.Status(code=3))
+
+    assert convert.vector(packed, 2).tolist() == [1.0, 2.0]
+    assert convert.vector(listed, 2).tolist() == [1.0, 2.0]
+    assert str(convert.vector(failed, 2).tolist()) == "[nan, nan]"
