@@ -1,0 +1,324 @@
+"""One attempt at one run, from the claim to the manifest, seen from the supervisor.
+
+The rule that everything here serves: only who holds the lease changes what others see.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
+from services.common import layout
+from services.common.errors import IsoglossError, Unavailable
+from services.common.leases import LeaseLost
+from services.common.storage import ObjectStore
+from services.common.threads import available_cpus
+from services.trainer import publishing
+from services.trainer.messages import (
+    End,
+    Failed,
+    Finished,
+    Logged,
+    Progressed,
+    Report,
+    decode,
+)
+from services.trainer.process import Child
+from services.trainer.queue import Run, RunQueue
+from services.trainer.scratch import Scratch
+from services.trainer.settings import TrainerSettings
+from services.trainer.spec import RunSpec
+from services.trainer.state import State
+
+_TICK_SECONDS = 0.25
+# How often what a run tells is written, and how long a cancel can go unseen: a transaction
+# takes about a millisecond, so even SQLite hardly feels it.
+
+_GRACE_SECONDS = 10.0
+# A run stops within one step, a second or two; ten is for a machine that swaps.
+
+_PUBLISH_RETRY_SECONDS = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Stopping(Exception):
+    """This trainer is shutting down."""
+
+
+class Attempt:
+    """One attempt.
+
+    Args:
+        run: What was claimed.
+        queue: Where it was claimed.
+        store: Where datasets, bases and models are.
+        settings: The trainer's.
+        sources: Where configured bases come from, by id.
+        stop: Set when this trainer shuts down.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        queue: RunQueue,
+        store: ObjectStore,
+        settings: TrainerSettings,
+        sources: Mapping[str, str],
+        stop: threading.Event,
+    ) -> None:
+        """Keep the parts."""
+        self._run = run
+        self._row = run.row
+        self._queue = queue
+        self._store = store
+        self._settings = settings
+        self._sources = sources
+        self._stop = stop
+        self._renewed = time.monotonic()
+        self._unwritten: list[Report] = []
+        self._log = _log.bind(tenant=run.row.tenant, model=run.row.name, attempt=run.lease.attempt)
+
+    def carry_out(self) -> None:
+        """Train, publish and close the run; leave no process and no scratch behind."""
+        try:
+            manifest = self._published()
+            if manifest is None and self._run.lease.attempt > self._settings.max_attempts:
+                self._queue.close_failed(self._run, self._given_up())
+            elif manifest is None:
+                publishing.announce(self._store, self._row)
+                self._train()
+            else:
+                # Whoever published it did not come to close the run.
+                self._close(manifest)
+        except LeaseLost:
+            self._log.info("run lost")
+            self._retreat()
+        except Stopping:
+            self._log.info("run given back")
+            self._leave("The trainer is shutting down; another one goes on.", refund=True)
+        except Exception as error:  # noqa: BLE001 (logged in full, and the run ends as lost)
+            # Whatever it is, this thread goes on with other runs, and this one gets its tries.
+            self._log.exception("attempt broke off")
+            self._end(_public_message(error), retry=True)
+
+    def _train(self) -> None:
+        attempt = f"Attempt {self._run.lease.attempt} of {self._settings.max_attempts}"
+        self._queue.begin(self._run, f"{attempt} begins.")
+        self._log.info("run began")
+        with Scratch(self._settings.scratch, "run") as scratch:
+            child = Child(
+                [sys.executable, "-m", "services.trainer.run"],
+                first_line=self._spec(scratch).to_json(),
+                environment=_environment(scratch, self._threads()),
+            )
+            try:
+                end = self._follow(child)
+            finally:
+                child.stop(_GRACE_SECONDS)
+        self._conclude(end, child)
+
+    def _follow(self, child: Child) -> End | None:
+        """Write down what the run tells until it ends; None where it ended without a word."""
+        while True:
+            if self._stop.is_set():
+                raise Stopping
+            code = child.exit_code()
+            end = self._note(child.lines(0.0 if code is not None else _TICK_SECONDS))
+            if end is not None or code is not None:
+                return end
+
+    def _note(self, lines: list[str]) -> End | None:
+        end = None
+        for line in lines:
+            message = decode(line)
+            if isinstance(message, Finished | Failed):
+                end = message
+            else:
+                self._unwritten.append(message)
+        try:
+            self._keep()
+        except Unavailable as error:
+            # The run goes on as long as the lease can still be ours.
+            if time.monotonic() - self._renewed > self._settings.lease_seconds:
+                raise LeaseLost from error
+            self._log.warning("database does not answer", error=error.message)
+        return end
+
+    def _keep(self) -> None:
+        if self._unwritten:
+            self._queue.record(self._run, _newest_progress(self._unwritten))
+            self._unwritten = []
+        if time.monotonic() - self._renewed >= self._settings.heartbeat_seconds:
+            self._queue.renew(self._run)
+            self._renewed = time.monotonic()
+        elif not self._queue.holds(self._run):
+            raise LeaseLost
+
+    def _conclude(self, end: End | None, child: Child) -> None:
+        if isinstance(end, Finished):
+            self._publish(end)
+            return
+        if isinstance(end, Failed):
+            message, retry = end.message, end.retry
+        else:
+            message, retry = _describe_exit(child.exit_code()), True
+            self._queue.record(
+                self._run, [Logged(level="error", message=line) for line in child.stderr()]
+            )
+        self._log.warning("run failed", reason=message, retry=retry)
+        self._end(message, retry=retry)
+
+    def _end(self, message: str, *, retry: bool) -> None:
+        if retry and self._run.lease.attempt < self._settings.max_attempts:
+            self._leave(f"Attempt {self._run.lease.attempt} was lost, tried again: {message}")
+            return
+        try:
+            self._queue.close_failed(self._run, message)
+        except LeaseLost:
+            self._retreat()
+        else:
+            self._clean()
+
+    def _publish(self, end: Finished) -> None:
+        lease = self._run.lease
+        manifest = publishing.parse(
+            end.manifest, row=self._row, attempt=lease.attempt, token=lease.token
+        )
+        while True:
+            try:
+                # The last look at the lease before the one write that others see. Should this
+                # process be frozen between the two and overtaken, nothing is harmed: the
+                # manifest is created once, and it names this attempt's own files.
+                self._keep()
+                self._queue.renew(self._run)
+                self._close(publishing.publish(self._store, self._row, manifest))
+            except Unavailable as error:
+                self._log.warning("publishing is tried again", error=error.message)
+                if self._stop.wait(_PUBLISH_RETRY_SECONDS):
+                    raise Stopping from error
+            else:
+                return
+
+    def _close(self, manifest: ModelManifest) -> None:
+        self._queue.close_ready(self._run, publishing.facts(manifest))
+        self._log.info("model ready", published_by_attempt=manifest.attempt)
+        try:
+            publishing.tidy(self._store, self._row, manifest)
+        except IsoglossError as error:
+            # Left-over files cost space and nothing else.
+            self._log.warning("left-over files stay", error=error.message)
+
+    def _published(self) -> ModelManifest | None:
+        return publishing.find(self._store, self._row.tenant, self._row.id)
+
+    def _retreat(self) -> None:
+        """Undo what a run that is no longer ours may have left."""
+        lease = self._run.lease
+        now = self._queue.row(self._run)
+        if now is None:
+            publishing.remove(self._store, self._row)
+        elif now.phase in (State.CANCELLED, State.FAILED):
+            publishing.withdraw(self._store, self._row, attempt=lease.attempt, token=lease.token)
+        else:
+            self._clean()
+
+    def _leave(self, reason: str, *, refund: bool = False) -> None:
+        try:
+            self._queue.give_back(self._run, reason, refund=refund)
+        except LeaseLost:
+            self._retreat()
+        else:
+            self._clean()
+
+    def _clean(self) -> None:
+        """Remove this attempt's files unless they are what is published."""
+        manifest = self._published()
+        lease = self._run.lease
+        if manifest is None or manifest.token != lease.token:
+            publishing.remove_attempt(
+                self._store, self._row, attempt=lease.attempt, token=lease.token
+            )
+
+    def _given_up(self) -> str:
+        return (
+            f"The run was lost {self._settings.max_attempts} times: its trainer died each time. "
+            "The trainer's log tells why; create the model again when that is mended."
+        )
+
+    def _threads(self) -> int:
+        share = available_cpus() // max(1, self._settings.concurrent_runs)
+        return self._settings.run_threads or max(1, share)
+
+    def _spec(self, scratch: Path) -> RunSpec:
+        row, lease = self._row, self._run.lease
+        return RunSpec(
+            tenant=row.tenant,
+            model=row.id,
+            display_name=row.display_name,
+            base_model=row.base_model,
+            base_source=self._sources.get(row.base_model, ""),
+            dataset=row.dataset,
+            dataset_content_hash=row.dataset_content_hash,
+            hyperparameters=row.hyperparameters,
+            positive_label=row.positive_label,
+            attempt=lease.attempt,
+            token=lease.token,
+            prefix=layout.attempt_prefix(row.tenant, row.id, lease.attempt, lease.token),
+            start_time=datetime.now(UTC),
+            store_url=self._settings.store_url,
+            store_options=self._settings.store_options,
+            scratch=str(scratch),
+            threads=self._threads(),
+            niceness=self._settings.run_niceness,
+            parent=os.getpid(),
+        )
+
+
+def _newest_progress(reports: list[Report]) -> list[Report]:
+    """Return the reports with no progress but the last one."""
+    progress = [report for report in reports if isinstance(report, Progressed)]
+    return [
+        report for report in reports if not isinstance(report, Progressed) or report is progress[-1]
+    ]
+
+
+def _public_message(error: Exception) -> str:
+    if isinstance(error, IsoglossError):
+        return error.message
+    return "A fault of the trainer; its log has the details under the model's name."
+
+
+def _describe_exit(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = " (most often: out of memory)" if -code == signal.SIGKILL else ""
+        return f"The training process was killed by {name}{hint}."
+    return f"The training process ended with code {code} and said nothing."
+
+
+def _environment(scratch: Path, threads: int) -> dict[str, str]:
+    """Return the environment of a run: no network, no files but in its scratch directory."""
+    return {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": str(threads),
+        "TMPDIR": str(scratch),
+        "HF_HOME": str(scratch / "huggingface"),
+        "TORCH_HOME": str(scratch / "torch"),
+        "XDG_CACHE_HOME": str(scratch / "cache"),
+    }

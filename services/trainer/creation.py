@@ -1,0 +1,160 @@
+"""Creating and deleting models: what is checked, and what is left in the store.
+
+Knows neither gRPC nor how a model is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from services.common import names
+from services.common.errors import (
+    FailedPrecondition,
+    FieldViolation,
+    InvalidArgument,
+    Reason,
+)
+from services.common.names import Collection
+from services.common.storage import ObjectStore
+from services.trainer import datasets, publishing
+from services.trainer.catalogue import Catalogue
+from services.trainer.datasets import Dataset
+from services.trainer.models import Models, NewModel, Request, draft
+from services.trainer.recipe import RANGES
+from services.trainer.tables import ModelRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A model as a caller asks for it, unchecked."""
+
+    tenant: str
+    display_name: str
+    base_model: str
+    """Full resource name, like `dataset`."""
+
+    dataset: str
+    hyperparameters: Mapping[str, Any]
+    """What was set, by name."""
+
+    positive_label: str
+
+
+class Creation:
+    """The way in and out.
+
+    Args:
+        models: The rows.
+        catalogue: The base models.
+        store: Where datasets and models are.
+    """
+
+    def __init__(self, models: Models, catalogue: Catalogue, store: ObjectStore) -> None:
+        """Keep the parts."""
+        self._models = models
+        self._catalogue = catalogue
+        self._store = store
+
+    def check(self, wish: Wish) -> ModelRow:
+        """Return the model as it would be created; create nothing.
+
+        Raises:
+            InvalidArgument: With everything that is wrong with the request.
+            NotFound: Where the base or the dataset does not exist.
+            FailedPrecondition: Where the dataset is not READY.
+        """
+        return draft(self._resolve(wish, model=""), datetime.now(UTC))
+
+    def create(self, wish: Wish, request: Request) -> ModelRow:
+        """Queue a model; the same request again returns the same model.
+
+        Raises:
+            InvalidArgument, NotFound, FailedPrecondition: As `check`.
+        """
+        name = names.new_name(Collection.MODELS, wish.display_name)
+        row = self._models.add(self._resolve(wish, model=name.id), request)
+        if not row.phase.ended:
+            # After the row: a mark without a model would keep its dataset from deletion for
+            # good. A trainer leaves them again when it takes the run, should this stop here.
+            publishing.announce(self._store, row)
+        return row
+
+    def delete(self, tenant: str, model: str, actor: str) -> None:
+        """Stop the run and remove all that is stored of a model.
+
+        The row goes last: a deletion that broke off can be repeated.
+
+        Raises:
+            NotFound: Where the tenant has none of that id.
+        """
+        row = self._models.stop(tenant, model, actor)
+        publishing.remove(self._store, row)
+        self._models.forget(tenant, model)
+
+    def _resolve(self, wish: Wish, *, model: str) -> NewModel:
+        violations = names.check_display_name(wish.display_name, field="model.display_name")
+        base = _id(wish.base_model, Collection.BASE_MODELS, "model.base_model", violations)
+        dataset = _id(wish.dataset, Collection.DATASETS, "model.dataset", violations)
+        violations += _out_of_range(wish.hyperparameters)
+        if violations:
+            raise InvalidArgument(violations)
+        found = datasets.find(self._store, tenant=wish.tenant, dataset=dataset)
+        self._catalogue.get(base)
+        _check_labels(found, wish.positive_label)
+        return NewModel(
+            tenant=wish.tenant,
+            id=model,
+            display_name=wish.display_name,
+            base_model=base,
+            dataset=dataset,
+            dataset_content_hash=found.content_hash,
+            label_count=len(found.labels),
+            hyperparameters=wish.hyperparameters,
+            positive_label=wish.positive_label,
+        )
+
+
+def _id(name: str, collection: Collection, field: str, violations: list[FieldViolation]) -> str:
+    """Return the id in a full name, or note what is wrong with it."""
+    try:
+        return names.parse(name, collection, field=field).id
+    except InvalidArgument as error:
+        violations.extend(error.violations)
+        return ""
+
+
+def _out_of_range(hyperparameters: Mapping[str, Any]) -> list[FieldViolation]:
+    return [
+        FieldViolation(
+            field=f"model.hyperparameters.{name}",
+            description=f"{value:g} is out of range: {RANGES[name].minimum:g} to "
+            f"{RANGES[name].maximum:g}. Leave it unset to have it chosen.",
+        )
+        for name, value in hyperparameters.items()
+        # Written so that NaN is out of every range.
+        if not RANGES[name].minimum <= value <= RANGES[name].maximum
+    ]
+
+
+def _check_labels(dataset: Dataset, positive_label: str) -> None:
+    if dataset.multi:
+        raise FailedPrecondition(
+            f"{dataset.name} has texts with several labels; models that give several labels "
+            "cannot be trained yet. Upload one label a text.",
+            reason=Reason.STATE_CONFLICT,
+            metadata={"name": dataset.name},
+        )
+    if not positive_label:
+        return
+    field = "model.positive_label"
+    shown = ", ".join(repr(label) for label in dataset.labels[:10])
+    if len(dataset.labels) != 2:  # noqa: PLR2004 (binary means two)
+        problem = f"needs a dataset of exactly two labels; this one has {len(dataset.labels)}."
+    elif positive_label not in dataset.labels:
+        problem = f"{positive_label!r} is no label of {dataset.name}, which has {shown}."
+    else:
+        return
+    raise InvalidArgument(FieldViolation(field=field, description=problem))

@@ -1,0 +1,133 @@
+"""Datasets as the trainer sees them: manifests and rows that ingest left in the store.
+
+Writes one thing there: which model uses which dataset, so that it is not deleted unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest
+from isogloss.v1.inference_service_pb2 import LabelMode
+from isogloss.v1.split_pb2 import Split as SplitProto
+from services.common import layout, manifests
+from services.common.errors import FailedPrecondition, NotFound, Reason
+from services.common.storage import ObjectStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """What a run has to know of a dataset before it reads a row."""
+
+    id: str
+    content_hash: str
+    labels: tuple[str, ...]
+    """In the order of a model's outputs."""
+
+    multi: bool
+    """Whether a text can have several labels."""
+
+    @property
+    def name(self) -> str:
+        """Full resource name."""
+        return f"datasets/{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """The rows of one split."""
+
+    texts: list[str]
+    label_ids: list[int]
+    """Indices into the dataset's labels, one a text."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.texts)
+
+
+def find(store: ObjectStore, *, tenant: str, dataset: str) -> Dataset:
+    """Look a validated dataset up.
+
+    Raises:
+        NotFound: Where the store knows nothing of it.
+        FailedPrecondition: Where it is not READY.
+    """
+    return _facts(dataset, _manifest(store, tenant, dataset))
+
+
+def read(
+    store: ObjectStore, *, tenant: str, dataset: str, directory: Path
+) -> tuple[Dataset, Mapping[str, Rows]]:
+    """Download the rows of a dataset, verified, by way of `directory`.
+
+    Returns:
+        The dataset, and the rows of the splits `train`, `validation` and `test` that it has.
+        Held-out rows whose label is not among the training labels are left out.
+
+    Raises:
+        NotFound, FailedPrecondition: As `find`.
+        DataLoss: Where a file is missing or is not what the manifest says.
+    """
+    manifest = _manifest(store, tenant, dataset)
+    facts = _facts(dataset, manifest)
+    index = {label: number for number, label in enumerate(facts.labels)}
+    rows: dict[str, Rows] = {}
+    for split in manifest.splits:
+        name = SplitProto.Name(split.split).removeprefix("SPLIT_").lower()
+        path = directory / f"{name}.parquet"
+        manifests.fetch(store, split.file, path)
+        rows[name] = _read_rows(path, index)
+        path.unlink()
+    return facts, rows
+
+
+def note_use(store: ObjectStore, *, tenant: str, dataset: str, model: str) -> None:
+    """Leave word that a model learns from a dataset."""
+    store.put(layout.dataset_use(tenant, dataset, model), b"{}")
+
+
+def forget_use(store: ObjectStore, *, tenant: str, dataset: str, model: str) -> None:
+    """Take that word back."""
+    store.delete(layout.dataset_use(tenant, dataset, model))
+
+
+def _manifest(store: ObjectStore, tenant: str, dataset: str) -> DatasetManifest:
+    key = layout.dataset_manifest(tenant, dataset)
+    if store.stat(key) is not None:
+        return manifests.read_manifest(store, key, DatasetManifest)
+    name = f"datasets/{dataset}"
+    if any(True for _ in store.list(layout.dataset_prefix(tenant, dataset))):
+        raise FailedPrecondition(
+            f"{name} is not READY: it is still uploading or validating, or was refused. "
+            "WatchDataset tells when it is.",
+            reason=Reason.DATASET_NOT_READY,
+            metadata={"name": name},
+        )
+    raise NotFound(name, hint="ListDatasets shows what there is.")
+
+
+def _facts(dataset: str, manifest: DatasetManifest) -> Dataset:
+    return Dataset(
+        id=dataset,
+        content_hash=manifest.content_hash,
+        labels=tuple(manifest.labels),
+        multi=manifest.label_mode == LabelMode.LABEL_MODE_MULTI,
+    )
+
+
+def _read_rows(path: Path, index: Mapping[str, int]) -> Rows:
+    # Imported here: the API process never reads rows.
+    from pyarrow import parquet  # noqa: PLC0415
+
+    table = parquet.read_table(path, columns=["text", "labels"])
+    pairs = [
+        (text, index[labels[0]])
+        for text, labels in zip(
+            table.column("text").to_pylist(), table.column("labels").to_pylist(), strict=True
+        )
+        if labels and labels[0] in index
+    ]
+    return Rows(texts=[text for text, _ in pairs], label_ids=[label for _, label in pairs])

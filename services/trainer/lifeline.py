@@ -1,0 +1,37 @@
+"""Ends this process when the one that started it is gone. Knows nothing of either's work."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from typing import IO
+
+_PR_SET_PDEATHSIG = 1
+_EXIT_CODE = 3
+
+
+def hold_on_to(parent: int, pipe: IO[str]) -> None:
+    """Exit at once when `parent` dies, however it dies.
+
+    Two ways, because neither is enough: the kernel's signal needs Linux, and the end of the
+    pipe is not seen where another process inherited its other end.
+
+    Args:
+        parent: Process id of the one that started this process.
+        pipe: Open as long as it lives; read to its end in a thread.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            # It died before the kernel was asked.
+            os._exit(_EXIT_CODE)
+
+    def wait_for_the_end() -> None:
+        for _ in pipe:
+            pass
+        os._exit(_EXIT_CODE)
+
+    threading.Thread(target=wait_for_the_end, name="lifeline", daemon=True).start()

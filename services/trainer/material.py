@@ -1,0 +1,83 @@
+"""What a run works on: its rows, and the encoder it starts from, downloaded and verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
+from services.common.errors import FailedPrecondition, NotFound
+from services.common.storage import ObjectStore
+from services.trainer import catalogue, datasets
+from services.trainer.base_import import BaseEncoder
+from services.trainer.datasets import Dataset, Rows
+from services.trainer.messages import Logged, Tell
+from services.trainer.spec import RunSpec
+
+
+class RunFailed(Exception):
+    """The run cannot succeed, however often it is tried; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """Everything that a run works on."""
+
+    base: BaseEncoder
+    base_manifest: ModelManifest
+    dataset: Dataset
+    train: Rows
+    validation: Rows | None
+    held_out: Rows
+    """What the finished model is scored on: the test rows, else the validation rows."""
+
+    split: str
+    """Which of the two."""
+
+
+def gather(spec: RunSpec, store: ObjectStore, tell: Tell) -> Material:
+    """Download what the run works on into its scratch directory.
+
+    Raises:
+        RunFailed: Where the dataset cannot be trained on.
+        IsoglossError: Where the store fails or holds something broken.
+    """
+    scratch = Path(spec.scratch)
+    base_manifest = catalogue.find(store, spec.base_model)
+    if base_manifest is None:
+        if not spec.base_source:
+            raise RunFailed(f"baseModels/{spec.base_model} is not published and has no source.")
+        tell(Logged(level="info", message=f"Publishing the base model {spec.base_model} first."))
+        base_manifest = catalogue.publish(store, spec.base_model, spec.base_source, scratch)
+    base = catalogue.fetch(store, base_manifest, scratch / "base")
+    try:
+        dataset, rows = datasets.read(
+            store, tenant=spec.tenant, dataset=spec.dataset, directory=scratch
+        )
+    except (NotFound, FailedPrecondition) as error:
+        raise RunFailed(f"datasets/{spec.dataset} is gone: it was deleted.") from error
+    if dataset.content_hash != spec.dataset_content_hash:
+        raise RunFailed(f"{dataset.name} is another one than when the model was created.")
+    test, validation = rows.get("test"), rows.get("validation")
+    if test:
+        held_out, split = test, "test"
+    elif validation:
+        held_out, split = validation, "validation"
+    else:
+        raise RunFailed(f"{dataset.name} has no rows to score on: give it a validation share.")
+    tell(
+        Logged(
+            level="info",
+            message=f"{len(rows['train'])} training rows, {len(validation or ())} validation "
+            f"rows, {len(test or ())} test rows, {len(dataset.labels)} labels.",
+        )
+    )
+    return Material(
+        base=base,
+        base_manifest=base_manifest,
+        dataset=dataset,
+        train=rows["train"],
+        validation=validation or None,
+        held_out=held_out,
+        split=split,
+    )

@@ -1,0 +1,131 @@
+"""What a run leaves: its files under the attempt's keys, and the manifest that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from isogloss.storage.v1.model_manifest_pb2 import (
+    EncoderFile,
+    Lineage,
+    ModelManifest,
+    TextInput,
+    Variant,
+)
+from isogloss.v1.inference_service_pb2 import LabelMode
+from isogloss.v1.model_pb2 import Hyperparameters
+from isogloss.v1.precision_pb2 import Precision
+from services.common import manifests
+from services.common.storage import ObjectStore
+from services.trainer import convert
+from services.trainer.export import ExportReport
+from services.trainer.material import Material
+from services.trainer.spec import RunSpec
+from services.trainer.training import TrainedModel
+
+_LIBRARIES = (
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxscript",
+    "safetensors",
+    "scikit-learn",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+
+
+def upload(
+    store: ObjectStore,
+    spec: RunSpec,
+    *,
+    material: Material,
+    model: TrainedModel,
+    report: ExportReport,
+    scores: Path,
+) -> ModelManifest:
+    """Upload everything and return the manifest, which is not published.
+
+    Args:
+        store: Where to.
+        spec: The attempt.
+        material: What it worked on.
+        model: What it learnt.
+        report: The exported graph.
+        scores: The evaluation, as JSON in a file.
+    """
+    directory = Path(spec.scratch) / "encoder"
+    names = model.save_encoder(directory)
+    encoder = [
+        EncoderFile(
+            path=name,
+            file=manifests.upload(store, f"{spec.prefix}encoder/{name}", directory / name),
+        )
+        for name in names
+    ]
+    graph = manifests.upload(store, f"{spec.prefix}model.onnx", report.path)
+    return ModelManifest(
+        format_version=manifests.FORMAT_VERSION,
+        name=f"models/{spec.model}",
+        display_name=spec.display_name,
+        attempt=spec.attempt,
+        token=spec.token,
+        input=TextInput(
+            tokenizer=next(item.file for item in encoder if item.path == "tokenizer.json"),
+            max_tokens=model.base.max_tokens,
+            pad_token_id=model.base.pad_token_id,
+        ),
+        dimension=model.base.dimensions,
+        variants=[
+            Variant(
+                precision=Precision.PRECISION_EXACT,
+                graph=graph,
+                min_cosine=report.min_cosine,
+                max_probability_error=report.max_probability_difference,
+            )
+        ],
+        label_mode=LabelMode.LABEL_MODE_SINGLE,
+        labels=material.dataset.labels,
+        encoder=encoder,
+        evaluation=manifests.upload(store, f"{spec.prefix}evaluation.json", scores),
+        lineage=_lineage(spec, material, model),
+        create_time=convert.timestamp(datetime.now(UTC)),
+    )
+
+
+def _lineage(spec: RunSpec, material: Material, model: TrainedModel) -> Lineage:
+    plan = model.plan
+    return Lineage(
+        base_model=f"baseModels/{spec.base_model}",
+        base_digest=next(
+            variant.graph.sha256
+            for variant in material.base_manifest.variants
+            if variant.precision == Precision.PRECISION_EXACT
+        ),
+        dataset=material.dataset.name,
+        dataset_content_hash=material.dataset.content_hash,
+        hyperparameters=Hyperparameters(
+            epochs=plan.epochs,
+            learning_rate=plan.learning_rate,
+            batch_size=plan.batch_size,
+            seed=plan.seed,
+        ),
+        positive_label=spec.positive_label,
+        versions=_versions(),
+        start_time=convert.timestamp(spec.start_time),
+    )
+
+
+def _versions() -> Mapping[str, str]:
+    found = {}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            # Of the two packages of ONNX Runtime one is installed.
+            continue
+    return found

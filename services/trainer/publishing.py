@@ -1,0 +1,145 @@
+"""From what a run uploaded to what is served: the manifest, and what is removed with it.
+
+The order of writes is what makes a crash harmless: files first, the manifest last and only if
+absent; at removal, the manifest first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from google.protobuf import json_format
+
+from isogloss.storage.v1.model_manifest_pb2 import ModelManifest, Variant
+from isogloss.v1.evaluation_pb2 import Evaluation
+from isogloss.v1.precision_pb2 import Precision
+from services.common import layout, manifests
+from services.common.errors import DataLoss, FailedPrecondition, NotFound, Reason
+from services.common.storage import ObjectStore, read_all
+from services.trainer import datasets
+from services.trainer.queue import Published
+from services.trainer.state import State
+from services.trainer.tables import ModelRow
+
+_EVALUATION_BYTES = 16 * 1024 * 1024
+# 20,000 confusion cells twice, and as many labels, are 4 MB of JSON.
+
+
+def announce(store: ObjectStore, row: ModelRow) -> None:
+    """Leave word of a model before it is published: inference and ingest look for it."""
+    store.put(
+        layout.model_pending(row.tenant, row.id),
+        json.dumps({"create_time": row.create_time.isoformat()}).encode(),
+    )
+    datasets.note_use(store, tenant=row.tenant, dataset=row.dataset, model=row.id)
+
+
+def find(store: ObjectStore, tenant: str, model: str) -> ModelManifest | None:
+    """Return the manifest of a published model, or None."""
+    key = layout.model_manifest(tenant, model)
+    if store.stat(key) is None:
+        return None
+    return manifests.read_manifest(store, key, ModelManifest)
+
+
+def parse(text: str, *, row: ModelRow, attempt: int, token: int) -> ModelManifest:
+    """Read the manifest that a run made, and see that it is this attempt's.
+
+    Raises:
+        ValueError: Where it is not.
+    """
+    try:
+        manifest = json_format.Parse(text, ModelManifest())
+    except json_format.ParseError as error:
+        raise ValueError(str(error)) from error
+    if (manifest.name, manifest.attempt, manifest.token) != (row.name, attempt, token):
+        msg = f"the run made a manifest of {manifest.name}, attempt {manifest.attempt}"
+        raise ValueError(msg)
+    return manifest
+
+
+def publish(store: ObjectStore, row: ModelRow, manifest: ModelManifest) -> ModelManifest:
+    """Publish the manifest unless another attempt was first; return the one that holds."""
+    key = layout.model_manifest(row.tenant, row.id)
+    if manifests.create_manifest(store, key, manifest):
+        return manifest
+    return manifests.read_manifest(store, key, ModelManifest)
+
+
+def facts(manifest: ModelManifest) -> Published:
+    """Return what the database keeps of a published model."""
+    used = manifest.lineage.hyperparameters
+    return Published(
+        variants=[_variant(variant) for variant in manifest.variants],
+        dimension=manifest.dimension,
+        max_tokens=manifest.input.max_tokens,
+        hyperparameters={field.name: value for field, value in used.ListFields()},
+    )
+
+
+def tidy(store: ObjectStore, row: ModelRow, manifest: ModelManifest) -> None:
+    """Remove what a published model does not need: other attempts' files, the announcement.
+
+    Nobody can publish those attempts any more, as the manifest exists.
+    """
+    store.delete(layout.model_pending(row.tenant, row.id))
+    kept = layout.attempt_prefix(row.tenant, row.id, manifest.attempt, manifest.token)
+    for item in list(store.list(layout.runs_prefix(row.tenant, row.id))):
+        if not item.key.startswith(kept):
+            store.delete(item.key)
+
+
+def withdraw(store: ObjectStore, row: ModelRow, *, attempt: int, token: int) -> None:
+    """Remove an attempt that its model has no use for, and its manifest if it made one."""
+    manifest = find(store, row.tenant, row.id)
+    if manifest is not None and manifest.token == token:
+        store.delete(layout.model_manifest(row.tenant, row.id))
+    remove_attempt(store, row, attempt=attempt, token=token)
+
+
+def remove_attempt(store: ObjectStore, row: ModelRow, *, attempt: int, token: int) -> None:
+    """Remove all that one attempt wrote."""
+    for item in list(store.list(layout.attempt_prefix(row.tenant, row.id, attempt, token))):
+        store.delete(item.key)
+
+
+def remove(store: ObjectStore, row: ModelRow) -> None:
+    """Remove all that is stored of a model, its manifest first."""
+    store.delete(layout.model_manifest(row.tenant, row.id))
+    for item in list(store.list(layout.model_prefix(row.tenant, row.id))):
+        store.delete(item.key)
+    datasets.forget_use(store, tenant=row.tenant, dataset=row.dataset, model=row.id)
+
+
+def evaluation(store: ObjectStore, row: ModelRow) -> Evaluation:
+    """Return what a READY model scored.
+
+    Raises:
+        FailedPrecondition: Where it is not READY.
+        DataLoss: Where the stored file is missing or is not what the manifest says.
+    """
+    manifest = find(store, row.tenant, row.id)
+    if row.phase is not State.READY or manifest is None:
+        raise FailedPrecondition(
+            f"{row.name} is {row.state}, and only a READY model has an evaluation. "
+            "WatchModel tells when it is.",
+            reason=Reason.MODEL_NOT_READY,
+            metadata={"name": row.name, "state": row.state},
+        )
+    try:
+        content = read_all(store, manifest.evaluation.key, limit=_EVALUATION_BYTES)
+    except NotFound as error:
+        raise DataLoss(f"The evaluation of {row.name} is missing in the store.") from error
+    if hashlib.sha256(content).hexdigest() != manifest.evaluation.sha256:
+        raise DataLoss(f"The evaluation of {row.name} fails its checksum.")
+    return json_format.Parse(content, Evaluation())
+
+
+def _variant(variant: Variant) -> dict[str, Any]:
+    return {
+        "precision": Precision.Name(variant.precision),
+        "digest": variant.graph.sha256,
+        "size_bytes": variant.graph.size,
+    }

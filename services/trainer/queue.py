@@ -1,0 +1,188 @@
+"""Runs that wait for a trainer, and what the trainer that holds one may write.
+
+Every write is guarded by the lease's token: who was overtaken changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import or_
+from sqlalchemy.orm import Session
+
+from services.common.database import Database
+from services.common.leases import Claim, LeaseLost, LeaseQueue
+from services.trainer import events
+from services.trainer.bell import Bell
+from services.trainer.messages import Entered, Planned, Progressed, Report
+from services.trainer.state import ACTIVE, State
+from services.trainer.tables import ModelRow
+
+Run = Claim[ModelRow]
+"""A model whose training this process holds."""
+
+_RETRY_SECONDS = 5.0
+_RETRY_GROWTH = 4.0
+# 5 s, then 20 s: long enough for a store to come back, short beside any run.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What a manifest says of a READY model."""
+
+    variants: list[dict[str, Any]]
+    dimension: int
+    max_tokens: int
+    hyperparameters: Mapping[str, Any]
+
+
+class RunQueue:
+    """The queue as one trainer sees it.
+
+    Args:
+        database: Where the rows are; trainers that share it share the queue.
+        bell: Rung after each change.
+        owner: Name of this trainer, for people.
+        lease_seconds: How long a run is held without a sign of life.
+        clock: Now, in UTC, for timestamps; leases go by the database's clock.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        bell: Bell,
+        *,
+        owner: str,
+        lease_seconds: float,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Keep the parts."""
+        self._database = database
+        self._bell = bell
+        self._clock = clock
+        self._leases = LeaseQueue(database, ModelRow, owner=owner, seconds=lease_seconds)
+
+    def claim(self) -> Run | None:
+        """Take the oldest run that waits or whose trainer is gone; None where there is none."""
+        return self._leases.claim(
+            ModelRow.state.in_(ACTIVE),
+            or_(ModelRow.not_before.is_(None), ModelRow.not_before <= self._database.now()),
+            order_by=ModelRow.create_time,
+        )
+
+    def renew(self, run: Run) -> None:
+        """Hold the run for another while.
+
+        Raises:
+            LeaseLost: Where it was cancelled, deleted or overtaken.
+        """
+        self._leases.renew(run.lease)
+
+    def holds(self, run: Run) -> bool:
+        """Return whether the run is still this trainer's, without writing."""
+        row = self.row(run)
+        return row is not None and row.token == run.lease.token
+
+    def row(self, run: Run) -> ModelRow | None:
+        """Return the model as it is now; None where it was deleted."""
+        with self._database.read() as session:
+            return session.get(ModelRow, (run.row.tenant, run.row.id))
+
+    def begin(self, run: Run, reason: str) -> None:
+        """Note that the training begins.
+
+        Raises:
+            LeaseLost: As `renew`.
+        """
+        now = self._clock()
+        with self._fenced(run) as (session, row):
+            row.start_time = now
+            row.not_before = None
+            row.progress = None
+            entered = Entered(state=State.TRAINING, reason=reason)
+            events.append(session, row, entered, now=now)
+
+    def record(self, run: Run, reports: Iterable[Report]) -> None:
+        """Note what the run tells.
+
+        Raises:
+            LeaseLost: As `renew`.
+        """
+        now = self._clock()
+        with self._fenced(run) as (session, row):
+            for report in reports:
+                if isinstance(report, Planned):
+                    row.hyperparameters = asdict(report)
+                elif isinstance(report, Progressed):
+                    row.progress = asdict(report)
+                    row.revision += 1
+                    row.update_time = now
+                else:
+                    events.append(session, row, report, now=now)
+
+    def close_ready(self, run: Run, published: Published) -> None:
+        """Note that the model is READY and give the run away.
+
+        Raises:
+            LeaseLost: As `renew`.
+        """
+        with self._fenced(run, release=True) as (session, row):
+            row.variants = published.variants
+            row.dimension = published.dimension
+            row.max_tokens = published.max_tokens
+            row.hyperparameters = dict(published.hyperparameters)
+            row.error = None
+            if row.progress is not None:
+                row.progress = {**row.progress, "fraction": 1.0, "eta_seconds": 0.0}
+            entered = Entered(state=State.READY, reason="Published.")
+            events.append(session, row, entered, now=self._clock())
+
+    def close_failed(self, run: Run, message: str) -> None:
+        """Note that the run failed for good and give it away.
+
+        Raises:
+            LeaseLost: As `renew`.
+        """
+        with self._fenced(run, release=True) as (session, row):
+            row.error = message
+            entered = Entered(state=State.FAILED, reason=message)
+            events.append(session, row, entered, now=self._clock())
+
+    def give_back(self, run: Run, reason: str, *, refund: bool = False) -> None:
+        """Put the run back into the queue.
+
+        Args:
+            run: Which.
+            reason: Why, for people.
+            refund: Nothing was wrong with it: this was no attempt, and anybody may go on at
+                once. Otherwise it waits a while, longer after each attempt.
+
+        Raises:
+            LeaseLost: As `renew`.
+        """
+        now = self._clock()
+        wait = _RETRY_SECONDS * _RETRY_GROWTH ** (run.lease.attempt - 1)
+        with self._fenced(run, release=True) as (session, row):
+            row.not_before = None if refund else now + timedelta(seconds=wait)
+            entered = Entered(state=State.QUEUED, reason=reason)
+            events.append(session, row, entered, now=now)
+            if refund:
+                row.attempt -= 1
+
+    @contextmanager
+    def _fenced(
+        self, run: Run, *, release: bool = False
+    ) -> Generator[tuple[Session, ModelRow], None, None]:
+        with self._database.write() as session:
+            self._leases.fence(session, run.lease)
+            row = session.get(ModelRow, (run.row.tenant, run.row.id), populate_existing=True)
+            if row is None:
+                raise LeaseLost
+            yield session, row
+            if release:
+                row.owner = row.lease_until = None
+        self._bell.ring()

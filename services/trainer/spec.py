@@ -1,0 +1,58 @@
+"""What a run's process is told: one JSON object on the first line of its standard input."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from services.common.storage import StoreOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """One attempt at one model. Never written to a disk: it holds the store's credentials."""
+
+    tenant: str
+    model: str
+    """Bare id, like `base_model` and `dataset`."""
+
+    display_name: str
+    base_model: str
+    base_source: str
+    """Where the base comes from should the store lack it; empty: nowhere."""
+
+    dataset: str
+    dataset_content_hash: str
+    hyperparameters: dict[str, Any]
+    """What was asked for; absent is open."""
+
+    positive_label: str
+    attempt: int
+    token: int
+    prefix: str
+    """Where the attempt writes in the store."""
+
+    start_time: datetime
+    store_url: str
+    store_options: StoreOptions
+    scratch: str
+    """An empty directory, removed by the supervisor."""
+
+    threads: int
+    niceness: int
+    parent: int
+    """Process id of the supervisor."""
+
+    def to_json(self) -> str:
+        """Return it on one line."""
+        return json.dumps({**asdict(self), "start_time": self.start_time.isoformat()})
+
+    @classmethod
+    def from_json(cls, text: str) -> RunSpec:
+        """Read it back."""
+        fields = json.loads(text)
+        fields["start_time"] = datetime.fromisoformat(fields["start_time"])
+        fields["store_options"] = StoreOptions(**fields["store_options"])
+        return cls(**fields)

@@ -1,0 +1,159 @@
+"""The threads that take runs from the queue, and the one that publishes base models.
+
+Knows when work is looked for and how it ends with the service; `attempt` knows the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+import uuid
+
+import structlog
+
+from services.common.database import Database
+from services.common.errors import IsoglossError
+from services.common.storage import ObjectStore
+from services.trainer.attempt import Attempt
+from services.trainer.bell import Bell
+from services.trainer.catalogue import Catalogue
+from services.trainer.process import Child
+from services.trainer.queue import RunQueue
+from services.trainer.scratch import sweep
+from services.trainer.settings import TrainerSettings
+
+_GRACE_SECONDS = 2.0
+_PUBLISH_RETRY_SECONDS = (5.0, 30.0, 120.0)
+
+_log = structlog.get_logger(__name__)
+
+
+class Supervisor:
+    """Works on the queue from `start` to `stop`.
+
+    Args:
+        settings: The trainer's.
+        database: Where the queue is.
+        store: Where datasets, bases and models are.
+        catalogue: The base models.
+        bell: Rings when a run was queued here.
+    """
+
+    def __init__(
+        self,
+        settings: TrainerSettings,
+        *,
+        database: Database,
+        store: ObjectStore,
+        catalogue: Catalogue,
+        bell: Bell,
+    ) -> None:
+        """Keep the parts."""
+        self._settings = settings
+        self._store = store
+        self._catalogue = catalogue
+        self._bell = bell
+        self._queue = RunQueue(database, bell, owner=_owner(), lease_seconds=settings.lease_seconds)
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    async def serve(self) -> None:
+        """Work until cancelled, then give the runs back and end their processes."""
+        self.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.shield(asyncio.to_thread(self.stop))
+
+    def start(self) -> None:
+        """Start the threads."""
+        sweep(self._settings.scratch)
+        names = [f"run-{number}" for number in range(self._settings.concurrent_runs)]
+        self._threads = [threading.Thread(target=self._work, name=name) for name in names]
+        if self._settings.publish_bases:
+            self._threads.append(threading.Thread(target=self._publish_bases, name="bases"))
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Give the runs back, end their processes, and wait for the threads."""
+        self._stop.set()
+        self._bell.ring()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            try:
+                run = self._queue.claim()
+            except IsoglossError as error:
+                _log.warning("the queue does not answer", error=error.message)
+                self._stop.wait(self._settings.queue_poll_seconds)
+                continue
+            if run is None:
+                self._bell.wait_here(self._settings.queue_poll_seconds)
+                continue
+            attempt = Attempt(
+                run,
+                queue=self._queue,
+                store=self._store,
+                settings=self._settings,
+                sources=self._catalogue.sources,
+                stop=self._stop,
+            )
+            try:
+                attempt.carry_out()
+            except IsoglossError as error:
+                # The lease runs out and somebody tries again.
+                _log.warning("run left to its lease", model=run.row.name, error=error.message)
+
+    def _publish_bases(self) -> None:
+        for wait in (0.0, *_PUBLISH_RETRY_SECONDS):
+            if self._stop.wait(wait):
+                return
+            try:
+                missing = self._catalogue.missing()
+            except IsoglossError as error:
+                _log.warning("base models could not be listed", error=error.message)
+                continue
+            # Every one gets its try before any gets a second.
+            done = [self._publish_base(base, source) for base, source in missing.items()]
+            if all(done):
+                return
+
+    def _publish_base(self, base: str, source: str) -> bool:
+        child = Child(
+            [sys.executable, "-m", "services.trainer.publish_base", base, source],
+            first_line="",
+            environment={**os.environ, **self._settings_as_environment()},
+        )
+        try:
+            while (code := child.exit_code()) is None:
+                if self._stop.wait(0.1):
+                    return True
+            if code == 0:
+                _log.info("base model published", base=base)
+            else:
+                reason = (child.stderr() or ["no reason given"])[-1]
+                _log.error("base model not published", base=base, source=source, reason=reason)
+            return code == 0
+        finally:
+            child.stop(_GRACE_SECONDS)
+
+    def _settings_as_environment(self) -> dict[str, str]:
+        options = self._settings.store_options
+        values = {
+            "STORE": self._settings.store_url,
+            "STORE_ACCESS_KEY": options.access_key,
+            "STORE_SECRET_KEY": options.secret_key,
+            "STORE_REGION": options.region,
+            "SCRATCH_DIRECTORY": str(self._settings.scratch),
+        }
+        return {f"ISOGLOSS_TRAINER_{name}": value for name, value in values.items() if value}
+
+
+def _owner() -> str:
+    return f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,101 @@
+"""The trainer's tables: models that wait, train or have ended, and what happened to them.
+
+What is READY can be rebuilt from the manifests in the object store.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Index, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from services.common.database import UtcDateTime
+from services.common.leases import LeaseColumns
+from services.common.requests import RequestColumns
+from services.trainer.state import State
+
+
+class Base(DeclarativeBase):
+    """Holds the metadata of the trainer's tables."""
+
+
+class ModelRow(LeaseColumns, Base):
+    """One model."""
+
+    __tablename__ = "models"
+    __table_args__ = (
+        Index("models_by_time", "tenant", "create_time", "id"),
+        Index("models_by_state", "state", "create_time"),
+    )
+
+    tenant: Mapped[str] = mapped_column(String(100), primary_key=True)
+    id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    display_name: Mapped[str] = mapped_column(String(100))
+    base_model: Mapped[str] = mapped_column(String(100))
+    """Bare id."""
+    dataset: Mapped[str] = mapped_column(String(100))
+    """Bare id."""
+    dataset_content_hash: Mapped[str] = mapped_column(String(64))
+    hyperparameters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """What was asked for, then what was used; absent is open."""
+    positive_label: Mapped[str] = mapped_column(Text)
+    label_count: Mapped[int]
+
+    state: Mapped[str] = mapped_column(String(20))
+    state_reason: Mapped[str] = mapped_column(Text)
+    error: Mapped[str | None] = mapped_column(Text)
+    """Why it failed; set only in FAILED."""
+    not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """A lost run is not begun again before this time."""
+    progress: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """The fields of `messages.Progressed`."""
+    metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """The latest `messages.Measured`, and its `create_time`."""
+    variants: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
+    """What is served: precision, digest, size_bytes."""
+    dimension: Mapped[int]
+    max_tokens: Mapped[int]
+
+    create_time: Mapped[datetime] = mapped_column(UtcDateTime)
+    update_time: Mapped[datetime] = mapped_column(UtcDateTime)
+    start_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    end_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_sequence: Mapped[int] = mapped_column(BigInteger)
+    """Sequence of its latest event; 0 before the first."""
+    revision: Mapped[int] = mapped_column(BigInteger)
+    """Grows with every change that a watcher is told."""
+
+    @property
+    def phase(self) -> State:
+        """Its state."""
+        return State(self.state)
+
+    @property
+    def name(self) -> str:
+        """Full resource name."""
+        return f"models/{self.id}"
+
+
+class EventRow(Base):
+    """One thing that happened to a model."""
+
+    __tablename__ = "events"
+
+    tenant: Mapped[str] = mapped_column(String(100), primary_key=True)
+    model: Mapped[str] = mapped_column(String(100), primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    create_time: Mapped[datetime] = mapped_column(UtcDateTime)
+    actor: Mapped[str] = mapped_column(String(100))
+    attempt: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(20))
+    """`entered`, `measured` or `logged`."""
+    body: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """The fields of the message of that kind in `messages`."""
+
+
+class RequestRow(RequestColumns, Base):
+    """A `CreateModel` that may be repeated."""
+
+    __tablename__ = "requests"
