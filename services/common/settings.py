@@ -186,7 +186,11 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 def load(settings: type[S], argv: Sequence[str]) -> S:
-    """Read the environment, then the command line, which wins.
+    """Read the files of the directory ISOGLOSS_SECRETS_DIRECTORY, the environment, and the
+    command line; the later wins.
+
+    A file is named as the variable that it stands for and holds the value, so that a secret
+    need not be in the environment.
 
     Args:
         settings: The service's class.

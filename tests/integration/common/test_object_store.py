@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from multiprocessing.synchronize import Barrier
 
 import pytest
 
@@ -347,12 +348,12 @@ def _race(arguments: tuple[str, StoreOptions, str, int]) -> list[int]:
     return _create_all(*arguments, start=_barrier.wait)
 
 
-def _keep(barrier: object) -> None:
+def _keep(barrier: Barrier) -> None:
     global _barrier  # noqa: PLW0603 - the way a pool's process is given what only inherits
     _barrier = barrier
 
 
-_barrier: object = None
+_barrier: Barrier
 
 
 def test_one_of_many_processes_creates(

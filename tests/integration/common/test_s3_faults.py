@@ -55,8 +55,8 @@ def proxied(server: StoreServer) -> Iterator[BadProxy]:  # noqa: C901 - one faul
 
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            proxy.requests.append((self.command, self.path))
-            fault = proxy.plan(self.command, self.path)
+            bad.requests.append((self.command, self.path))
+            fault = bad.plan(self.command, self.path)
             if fault in {FAIL, CONFLICT}:
                 self.send_response(int(fault))
                 self.send_header("Content-Length", "0")
@@ -90,11 +90,11 @@ def proxied(server: StoreServer) -> Iterator[BadProxy]:  # noqa: C901 - one faul
         daemon_threads = True
 
     with Listener(("127.0.0.1", 0), Handler) as listener:
-        proxy = BadProxy(server=server, endpoint=f"http://127.0.0.1:{listener.server_port}")
+        bad = BadProxy(server=server, endpoint=f"http://127.0.0.1:{listener.server_port}")
         thread = Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            yield proxy
+            yield bad
         finally:
             listener.shutdown()
             thread.join()
