@@ -7,6 +7,10 @@ UV     := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.tools/uv/bin/uv)
 export UV
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$(PATH)
 
+CONFIGURATION := $(PYTHON) -m services.common.configuration
+SETTINGS      := services.ingest.settings:IngestSettings services.trainer.settings:TrainerSettings \
+	services.inference.settings:InferenceSettings
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check protos docs bench lock clean
 
@@ -27,13 +31,13 @@ check: install ## Format, lint, types, contracts between modules, protos, genera
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(PYTHON) -m tools.protos --check
-	$(PYTHON) -m tools.settings --check
+	$(CONFIGURATION) --check docs/configuration.md $(SETTINGS)
 
 protos: install ## Generate the stubs from protos/.
 	$(PYTHON) -m tools.protos
 
 docs: install ## Generate docs/configuration.md from the settings.
-	$(PYTHON) -m tools.settings
+	$(CONFIGURATION) docs/configuration.md $(SETTINGS)
 
 bench: install ## Print every figure that the documents quote; DATA=folder of labelled sets.
 	$(PYTHON) -m bench.inference
