@@ -186,11 +186,10 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 def load(settings: type[S], argv: Sequence[str]) -> S:
-    """Read the files of the directory ISOGLOSS_SECRETS_DIRECTORY, the environment, and the
-    command line; the later wins.
+    """Read secret files, then the environment, then the command line; the later wins.
 
-    A file is named as the variable that it stands for and holds the value, so that a secret
-    need not be in the environment.
+    A secret file lies in the directory that ISOGLOSS_SECRETS_DIRECTORY names, is named as the
+    variable that it stands for, and holds the value.
 
     Args:
         settings: The service's class.
@@ -213,6 +212,7 @@ def load(settings: type[S], argv: Sequence[str]) -> S:
         "_cli_implicit_flags": True,
         "_cli_hide_none_type": True,
         "_cli_show_env_vars": True,
+        "_secrets_dir": os.environ.get("ISOGLOSS_SECRETS_DIRECTORY"),
     }
     try:
         loaded = settings(**options)
