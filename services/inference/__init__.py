@@ -1,0 +1,1 @@
+"""The inference service: text in, vectors and labels out."""

@@ -1,0 +1,68 @@
+"""The inference process: `python -m services.inference`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import structlog
+
+from isogloss.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
+from services.common.identity import Role
+from services.common.server import Application, Service, run
+from services.common.settings import load
+from services.common.storage import open_store
+from services.inference.devices import DeviceUnavailable, choose_device
+from services.inference.file_cache import FileCache
+from services.inference.models import Models
+from services.inference.opening import Opener
+from services.inference.pool import WorkerPool
+from services.inference.servicer import InferenceServicer
+from services.inference.settings import InferenceSettings
+
+_log = structlog.get_logger()
+
+_SERVICE = "isogloss.v1.InferenceService"
+
+ROLES = {
+    f"/{_SERVICE}/Embed": Role.READ,
+    f"/{_SERVICE}/Classify": Role.READ,
+}
+
+
+def build(settings: InferenceSettings) -> Application:
+    """Assemble the service; nothing is loaded before it is asked for."""
+    device = choose_device(settings.device)
+    workers = settings.resolved_workers
+    _log.info("engine", device=device, workers=workers, threads_per_run=settings.threads_per_run)
+    store = open_store(settings.store_url, settings.store_options)
+    opener = Opener(
+        store=store,
+        cache=FileCache(settings.resolved_cache_directory, max_bytes=settings.cache_bytes),
+        device=device,
+        threads_per_run=settings.threads_per_run,
+    )
+    models = Models(store, opener, max_bytes=settings.model_memory_bytes)
+    pool = WorkerPool(workers=workers, max_texts=settings.queue_texts)
+    servicer = InferenceServicer(models, pool, max_texts=settings.max_texts)
+    return Application(
+        settings=settings,
+        services=[
+            Service(name=_SERVICE, servicer=servicer, add=add_InferenceServiceServicer_to_server)
+        ],
+        roles=ROLES,
+        close=[pool.close, models.close],
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    settings = load(InferenceSettings, sys.argv[1:] if argv is None else argv)
+    try:
+        run(lambda: build(settings), settings)
+    except DeviceUnavailable as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Reads what the trainer published. The one domain module that knows the manifest's schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
+from isogloss.storage.v1.stored_file_pb2 import StoredFile
+from isogloss.v1 import inference_service_pb2, precision_pb2
+from services.common.errors import DataLoss
+from services.common.manifests import fetch, read_manifest
+from services.common.storage import ObjectStore
+from services.inference.model import LabelMode, Precision
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_PRECISIONS = {
+    precision_pb2.PRECISION_EXACT: Precision.EXACT,
+    precision_pb2.PRECISION_QUANTIZED: Precision.QUANTIZED,
+}
+
+_LABEL_MODES = {
+    # A base has no labels and says nothing of them.
+    inference_service_pb2.LABEL_MODE_UNSPECIFIED: LabelMode.SINGLE,
+    inference_service_pb2.LABEL_MODE_SINGLE: LabelMode.SINGLE,
+    inference_service_pb2.LABEL_MODE_MULTI: LabelMode.MULTI,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A file in the object store."""
+
+    key: str
+    size: int
+    """Bytes."""
+
+    sha256: str
+    """Lower-case hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedModel:
+    """What is needed to serve a model."""
+
+    name: str
+    tokenizer: Artifact
+    max_tokens: int
+    pad_token_id: int
+    dimension: int
+    labels: tuple[str, ...]
+    label_mode: LabelMode
+    graphs: Mapping[Precision, Artifact]
+
+
+def read_published(store: ObjectStore, key: str) -> PublishedModel:
+    """Read the manifest at `key`.
+
+    Raises:
+        NotFound: Where there is none.
+        DataLoss: Where it cannot be read, or names what cannot be served.
+    """
+    manifest = read_manifest(store, key, ModelManifest)
+    if manifest.label_mode not in _LABEL_MODES:
+        raise DataLoss(
+            f"{manifest.name} has a label mode that this server does not know. Update the "
+            "inference service to the trainer's version.",
+            metadata={"key": key},
+        )
+    return PublishedModel(
+        name=manifest.name,
+        tokenizer=_artifact(manifest.input.tokenizer, key),
+        max_tokens=manifest.input.max_tokens,
+        pad_token_id=manifest.input.pad_token_id,
+        dimension=manifest.dimension,
+        labels=tuple(manifest.labels),
+        label_mode=_LABEL_MODES[manifest.label_mode],
+        graphs={
+            # A precision from the future is left out: nobody can ask this server for it.
+            _PRECISIONS[variant.precision]: _artifact(variant.graph, key)
+            for variant in manifest.variants
+            if variant.precision in _PRECISIONS
+        },
+    )
+
+
+def download(store: ObjectStore, artifact: Artifact, path: Path) -> None:
+    """Bring a file here; it is at `path` whole and verified, or not at all.
+
+    Raises:
+        DataLoss: Where it is absent or other bytes than its checksum says.
+    """
+    fetch(
+        store,
+        StoredFile(key=artifact.key, size=artifact.size, sha256=artifact.sha256),
+        path,
+    )
+
+
+def _artifact(file: StoredFile, manifest_key: str) -> Artifact:
+    # The checksum becomes a path in the cache, so it must be one.
+    if not _SHA256.fullmatch(file.sha256) or not file.key or file.size < 0:
+        raise DataLoss(
+            f"The manifest {manifest_key} names a file without a key, size or sha256. Publish "
+            "the model again.",
+            metadata={"key": manifest_key},
+        )
+    return Artifact(key=file.key, size=file.size, sha256=file.sha256)

@@ -1,0 +1,116 @@
+"""The rpcs of InferenceService: parse, compute, convert."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from isogloss.v1 import inference_service_pb2 as pb
+from isogloss.v1.inference_service_pb2_grpc import InferenceServiceServicer
+from services.common.errors import (
+    FailedPrecondition,
+    FieldViolation,
+    InvalidArgument,
+    Reason,
+)
+from services.common.identity import current_principal
+from services.common.interceptor import remaining_seconds
+from services.common.names import Collection
+from services.inference.convert import (
+    Call,
+    call_from_proto,
+    classify_response,
+    embed_response,
+)
+from services.inference.engine import Output
+from services.inference.limits import classify_answer_violation, embed_answer_violation
+from services.inference.model import Computed, LabelMode, Model, job
+from services.inference.models import ModelKey, Models
+from services.inference.pool import Ticket, WorkerPool
+
+if TYPE_CHECKING:
+    from grpc.aio import ServicerContext
+
+T = TypeVar("T")
+
+
+class InferenceServicer(InferenceServiceServicer):
+    """Answers on the event loop; everything that takes time is elsewhere."""
+
+    def __init__(self, models: Models, pool: WorkerPool, *, max_texts: int) -> None:
+        """Serve `models` with the workers of `pool`, at most `max_texts` in a call."""
+        self._models = models
+        self._pool = pool
+        self._max_texts = max_texts
+
+    async def Embed(  # noqa: N802 (the rpc's name)
+        self,
+        request: pb.EmbedRequest,
+        context: ServicerContext[pb.EmbedRequest, pb.EmbedResponse],  # noqa: ARG002
+    ) -> pb.EmbedResponse:
+        """See the contract."""
+        call = call_from_proto(request, max_texts=self._max_texts)
+        model = await self._model(call)
+        _refuse(embed_answer_violation(len(call.texts), model.dimension))
+        answer = partial(embed_response, model, as_list=request.as_list)
+        return await self._compute(model, call, Output.EMBEDDING, answer)
+
+    async def Classify(  # noqa: N802 (the rpc's name)
+        self,
+        request: pb.ClassifyRequest,
+        context: ServicerContext[pb.ClassifyRequest, pb.ClassifyResponse],  # noqa: ARG002
+    ) -> pb.ClassifyResponse:
+        """See the contract."""
+        call = call_from_proto(request, max_texts=self._max_texts)
+        _check_head(call)
+        model = await self._model(call)
+        predictions = 1 if model.label_mode is LabelMode.SINGLE else len(model.labels)
+        _refuse(
+            classify_answer_violation(
+                len(call.texts), model.labels, top_k=request.top_k, predictions=predictions
+            )
+        )
+        answer = partial(classify_response, model, top_k=request.top_k)
+        return await self._compute(model, call, Output.LOGITS, answer)
+
+    async def _model(self, call: Call) -> Model:
+        key = ModelKey.of(current_principal().tenant, call.name, call.precision)
+        model = self._models.ready(key)
+        if model is None:
+            model = await asyncio.wrap_future(self._models.request(key))
+        return model
+
+    async def _compute(
+        self, model: Model, call: Call, output: Output, answer: Callable[[Computed], T]
+    ) -> T:
+        ticket = Ticket(remaining_seconds())
+        work = job(
+            model,
+            call.texts,
+            truncation=call.truncation,
+            output=output,
+            answer=answer,
+            ticket=ticket,
+        )
+        try:
+            return await asyncio.wrap_future(self._pool.submit(work))
+        except asyncio.CancelledError:
+            ticket.give_up()
+            raise
+
+
+def _refuse(violation: FieldViolation | None) -> None:
+    if violation is not None:
+        raise InvalidArgument(violation)
+
+
+def _check_head(call: Call) -> None:
+    if call.name.collection is Collection.BASE_MODELS:
+        raise FailedPrecondition(
+            f"{call.name} is an untrained base: it embeds, but cannot classify. Train a model "
+            "from it with `isogloss models create`, and classify with that.",
+            reason=Reason.MODEL_HAS_NO_HEAD,
+            metadata={"name": str(call.name)},
+        )

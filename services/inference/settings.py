@@ -1,0 +1,64 @@
+"""Settings of the inference process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.common.settings import ServiceSettings
+from services.common.threads import available_cpus
+from services.inference.devices import DeviceWish
+from services.inference.limits import MAX_TEXTS
+
+
+class InferenceSettings(ServiceSettings):
+    """Settings of the inference service."""
+
+    model_config = SettingsConfigDict(env_prefix="ISOGLOSS_INFERENCE_")
+
+    service: ClassVar[str] = "inference"
+
+    address: str = "127.0.0.1:50053"
+    """Host and port to listen on; port 0 takes any free one."""
+
+    device: DeviceWish = DeviceWish.AUTO
+    """Where models are computed: `cpu`, `cuda`, or `auto` for CUDA where it works. With `cuda`
+    the process refuses to start where CUDA does not work; `auto` logs what it took."""
+
+    threads_per_run: int = Field(default=1, ge=1)
+    """Threads that compute one group of texts together. One thread for each of as many groups
+    as there are cores serves most texts; more threads answer a lone text sooner, which pays
+    for large models on machines with many cores."""
+
+    workers: int = Field(default=0, ge=0)
+    """Groups of texts that are computed at the same time. 0: as many as the cores that this
+    process may use (affinity and cgroup quota) divided by `threads_per_run`."""
+
+    max_texts: int = Field(default=MAX_TEXTS, ge=1, le=MAX_TEXTS)
+    """Texts that one call may send."""
+
+    queue_texts: int = Field(default=4096, ge=1)
+    """Texts that may be under way or waiting in this process; a call that would bring more is
+    refused with RESOURCE_EXHAUSTED and told when to come back. One text takes up to 128 KiB."""
+
+    model_memory_bytes: int = Field(default=2 * 1024**3, ge=1)
+    """Memory for models, as estimated from their files; those used longest ago are dropped."""
+
+    cache_directory: Path | None = None
+    """Where downloaded model files are kept. Unset: `cache/models` in the data directory."""
+
+    cache_bytes: int = Field(default=10 * 1024**3, ge=1)
+    """Size of that directory; files used longest ago are removed."""
+
+    @property
+    def resolved_workers(self) -> int:
+        """`workers`, with 0 resolved."""
+        return self.workers or max(1, available_cpus() // self.threads_per_run)
+
+    @property
+    def resolved_cache_directory(self) -> Path:
+        """`cache_directory`, with the default resolved."""
+        return self.cache_directory or self.data_directory.absolute() / "cache" / "models"

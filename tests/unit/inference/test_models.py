@@ -1,0 +1,344 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from services.common.manifests import create_manifest
+
+from services.common import layout
+from services.common.errors import (
+    DataLoss,
+    FailedPrecondition,
+    NotFound,
+    Reason,
+    ResourceExhausted,
+    Unavailable,
+)
+from services.common.names import Collection, ResourceName
+from services.common.storage import ObjectInfo, ObjectStore, open_store
+from services.inference.devices import Device
+from services.inference.engine import Output
+from services.inference.file_cache import FileCache
+from services.inference.manifests import PublishedModel, read_published
+from services.inference.model import Model, Precision
+from services.inference.models import ModelKey, Models
+from services.inference.opening import Opener
+from tests.tiny_model import publish_tiny_base, publish_tiny_model
+
+WAIT = 30.0
+
+
+class WatchedStore:
+    """A directory that can be down, and counts what is read from it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._store = open_store(str(directory))
+        self.down = False
+        self.gets: list[str] = []
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        if self.down:
+            raise Unavailable("The store is down.")
+        return self._store.stat(key)
+
+    def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        self.gets.append(key)
+        return self._store.get(key, offset=offset, length=length)
+
+    def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
+        return self._store.put(key, data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        return self._store.create(key, data)
+
+    def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
+        return self._store.list(prefix, start_after=start_after)
+
+    def delete(self, key: str) -> None:
+        self._store.delete(key)
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> WatchedStore:
+    return WatchedStore(tmp_path / "store")
+
+
+def opener(store: ObjectStore, tmp_path: Path) -> Opener:
+    return Opener(
+        store=store,
+        cache=FileCache(tmp_path / "cache", max_bytes=10**8),
+        device=Device.CPU,
+        threads_per_run=1,
+    )
+
+
+@pytest.fixture
+def models(store: WatchedStore, tmp_path: Path, clock: Clock) -> Iterator[Models]:
+    models = Models(store, opener(store, tmp_path), max_bytes=10**9, clock=clock)
+    yield models
+    models.close()
+
+
+def key(model: str, *, tenant: str = "acme", precision: Precision = Precision.EXACT) -> ModelKey:
+    name = ResourceName(collection=Collection.MODELS, id=model)
+    return ModelKey.of(tenant, name, precision)
+
+
+def base_key(tenant: str = "acme") -> ModelKey:
+    name = ResourceName(collection=Collection.BASE_MODELS, id="tiny")
+    return ModelKey.of(tenant, name, Precision.EXACT)
+
+
+def load(models: Models, wanted: ModelKey) -> Model:
+    return models.request(wanted).result(WAIT)
+
+
+def test_a_published_model_is_loaded_and_then_ready(models: Models, store: WatchedStore) -> None:
+    manifest = publish_tiny_model(store, "acme", "tone")
+    assert models.ready(key("tone")) is None
+
+    model = load(models, key("tone"))
+
+    assert (model.name, model.labels) == ("models/tone", tuple(manifest.labels))
+    assert model.digest == manifest.variants[0].graph.sha256
+    assert models.ready(key("tone")) is model
+
+
+def test_all_who_ask_at_once_share_one_load(models: Models, store: WatchedStore) -> None:
+    publish_tiny_model(store, "acme", "tone")
+
+    with ThreadPoolExecutor(16) as executor:
+        found = list(executor.map(lambda _: load(models, key("tone")), range(64)))
+
+    assert len({id(model) for model in found}) == 1
+    assert len([read for read in store.gets if read.endswith(".onnx")]) == 1
+
+
+def test_a_tenant_does_not_see_anothers_model(models: Models, store: WatchedStore) -> None:
+    publish_tiny_model(store, "acme", "tone")
+    load(models, key("tone"))
+
+    with pytest.raises(NotFound, match="isogloss models list"):
+        load(models, key("tone", tenant="rival"))
+    assert models.ready(key("tone", tenant="rival")) is None
+
+
+def test_tenants_share_a_base(models: Models, store: WatchedStore) -> None:
+    publish_tiny_base(store)
+
+    assert load(models, base_key("acme")) is models.ready(base_key("rival"))
+
+
+def test_a_missing_base_names_the_command_that_lists_them(models: Models) -> None:
+    with pytest.raises(NotFound, match="isogloss models bases"):
+        load(models, base_key())
+
+
+def test_a_model_that_still_trains_is_told_from_one_that_is_missing(
+    models: Models, store: WatchedStore
+) -> None:
+    store.put(layout.model_pending("acme", "tone"), b"{}")
+
+    with pytest.raises(FailedPrecondition, match="isogloss models show models/tone") as caught:
+        load(models, key("tone"))
+    assert caught.value.reason is Reason.MODEL_NOT_READY
+
+    publish_tiny_model(store, "acme", "tone")
+    assert load(models, key("tone")).name == "models/tone"
+
+
+def test_a_precision_that_was_not_published_is_refused(models: Models, store: WatchedStore) -> None:
+    publish_tiny_model(store, "acme", "tone")
+
+    with pytest.raises(FailedPrecondition, match="it has: EXACT") as caught:
+        load(models, key("tone", precision=Precision.QUANTIZED))
+    assert caught.value.reason is Reason.PRECISION_UNAVAILABLE
+
+
+def test_a_deleted_model_is_gone_after_a_look(
+    models: Models, store: WatchedStore, clock: Clock
+) -> None:
+    publish_tiny_model(store, "acme", "tone")
+    load(models, key("tone"))
+    store.delete(layout.model_manifest("acme", "tone"))
+    assert models.ready(key("tone")) is not None
+
+    clock.now += 11
+
+    assert models.ready(key("tone")) is None
+    with pytest.raises(NotFound):
+        load(models, key("tone"))
+
+
+def test_a_model_is_looked_for_while_it_is_served(
+    models: Models, store: WatchedStore, clock: Clock
+) -> None:
+    publish_tiny_model(store, "acme", "tone")
+    load(models, key("tone"))
+    store.delete(layout.model_manifest("acme", "tone"))
+    clock.now += 3
+
+    assert models.ready(key("tone")) is not None
+    with pytest.raises(NotFound):
+        load(models, key("tone"))
+
+    assert models.ready(key("tone")) is None
+
+
+def test_a_base_that_was_published_anew_is_loaded_anew(models: Models, store: WatchedStore) -> None:
+    publish_tiny_base(store)
+    before = load(models, base_key())
+    store.delete(layout.base_model_manifest("tiny"))
+    publish_tiny_base(store, seed=1)
+
+    assert load(models, base_key()).digest != before.digest
+
+
+def test_models_in_memory_outlive_the_store(
+    models: Models, store: WatchedStore, clock: Clock
+) -> None:
+    publish_tiny_model(store, "acme", "tone")
+    model = load(models, key("tone"))
+    store.down = True
+    clock.now += 11
+
+    assert load(models, key("tone")) is model
+    with pytest.raises(Unavailable):
+        load(models, key("other"))
+
+
+def test_a_damaged_graph_is_refused_and_tried_again_later(
+    models: Models, store: WatchedStore, clock: Clock
+) -> None:
+    graph = publish_tiny_model(store, "acme", "tone").variants[0].graph.key
+    whole = b"".join(store.get(graph))
+    store.put(graph, whole[:-1] + b"\xff")
+
+    with pytest.raises(DataLoss):
+        load(models, key("tone"))
+    store.put(graph, whole)
+    store.gets.clear()
+    with pytest.raises(DataLoss):
+        load(models, key("tone"))
+    assert store.gets == []
+
+    clock.now += 11
+    assert load(models, key("tone")).name == "models/tone"
+
+
+def test_a_damaged_model_harms_no_other(models: Models, store: WatchedStore) -> None:
+    publish_tiny_model(store, "acme", "tone")
+    tokenizer = publish_tiny_model(store, "acme", "broken").input.tokenizer.key
+    store.put(tokenizer, b"{}")
+
+    with pytest.raises(DataLoss):
+        load(models, key("broken"))
+
+    assert load(models, key("tone")).name == "models/tone"
+
+
+def test_a_manifest_that_lies_about_its_graph_is_refused(
+    models: Models, store: WatchedStore
+) -> None:
+    manifest = publish_tiny_model(store, "acme", "tone", labels=["a", "b"])
+    store.delete(layout.model_manifest("acme", "tone"))
+    other = publish_tiny_model(store, "acme", "other", labels=["a", "b", "c"])
+    manifest.variants[0].graph.CopyFrom(other.variants[0].graph)
+    create_manifest(store, layout.model_manifest("acme", "tone"), manifest)
+
+    with pytest.raises(DataLoss, match="models/tone cannot be served"):
+        load(models, key("tone"))
+
+
+def test_memory_is_bounded_and_the_model_used_longest_ago_goes(
+    store: WatchedStore, tmp_path: Path
+) -> None:
+    opens = opener(store, tmp_path)
+    names = ["one", "two", "three"]
+    for seed, name in enumerate(names):
+        publish_tiny_model(store, "acme", name, seed=seed)
+    size = opens.size(_published(store, "one"), Precision.EXACT)
+    models = Models(store, opens, max_bytes=2 * size)
+
+    load(models, key("one"))
+    load(models, key("two"))
+    assert models.ready(key("one")) is not None
+    three = load(models, key("three"))
+
+    assert models.ready(key("two")) is None
+    assert models.ready(key("one")) is not None
+    assert models.ready(key("three")) is three
+    models.close()
+
+
+def test_a_dropped_model_still_computes_for_those_who_hold_it(
+    store: WatchedStore, tmp_path: Path
+) -> None:
+    opens = opener(store, tmp_path)
+    publish_tiny_model(store, "acme", "one")
+    publish_tiny_model(store, "acme", "two", seed=1)
+    size = opens.size(_published(store, "one"), Precision.EXACT)
+    models = Models(store, opens, max_bytes=size)
+    one = load(models, key("one"))
+
+    load(models, key("two"))
+
+    assert models.ready(key("one")) is None
+    assert one.engine.run([[5, 6]], Output.EMBEDDING).shape == (1, one.dimension)
+    models.close()
+
+
+def test_many_loads_at_once_keep_within_memory(store: WatchedStore, tmp_path: Path) -> None:
+    opens = opener(store, tmp_path)
+    names = [f"m{number}" for number in range(12)]
+    for seed, name in enumerate(names):
+        publish_tiny_model(store, "acme", name, seed=seed)
+    size = opens.size(_published(store, "m0"), Precision.EXACT)
+    models = Models(store, opens, max_bytes=2 * size)
+
+    with ThreadPoolExecutor(12) as executor:
+        found = list(executor.map(lambda name: load(models, key(name)).name, names))
+
+    assert found == [f"models/{name}" for name in names]
+    assert len([name for name in names if models.ready(key(name))]) <= 2
+    models.close()
+
+
+def test_a_model_that_never_fits_is_refused(store: WatchedStore, tmp_path: Path) -> None:
+    publish_tiny_model(store, "acme", "tone")
+    models = Models(store, opener(store, tmp_path), max_bytes=10)
+
+    with pytest.raises(ResourceExhausted, match="ISOGLOSS_INFERENCE_MODEL_MEMORY_BYTES"):
+        load(models, key("tone"))
+    models.close()
+
+
+def test_a_caller_who_leaves_does_not_end_the_load_for_others(
+    models: Models, store: WatchedStore
+) -> None:
+    publish_tiny_model(store, "acme", "tone")
+    flight = models.request(key("tone"))
+
+    assert not flight.cancel()
+    assert flight.result(WAIT).name == "models/tone"
+
+
+def _published(store: ObjectStore, model: str) -> PublishedModel:
+    return read_published(store, layout.model_manifest("acme", model))
