@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from isogloss.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from services.common.database import Database
@@ -19,8 +18,7 @@ from services.trainer.models import Models
 from services.trainer.servicer import ROLES, SERVICE, ModelServicer
 from services.trainer.settings import TrainerSettings
 from services.trainer.supervisor import Supervisor
-
-MIGRATIONS = Path(__file__).parent / "migrations"
+from services.trainer.tables import MIGRATIONS
 
 
 def build(settings: TrainerSettings) -> Application:

@@ -130,12 +130,12 @@ def _out_of_range(hyperparameters: Mapping[str, Any]) -> list[FieldViolation]:
     return [
         FieldViolation(
             field=f"model.hyperparameters.{name}",
-            description=f"{value:g} is out of range: {RANGES[name].minimum:g} to "
-            f"{RANGES[name].maximum:g}. Leave it unset to have it chosen.",
+            description=f"{value:g} is out of range: {RANGES[name].least:g} to "
+            f"{RANGES[name].most:g}. Leave it unset to have it chosen.",
         )
         for name, value in hyperparameters.items()
         # Written so that NaN is out of every range.
-        if not RANGES[name].minimum <= value <= RANGES[name].maximum
+        if not RANGES[name].least <= value <= RANGES[name].most
     ]
 
 

@@ -6,6 +6,7 @@ What is READY can be rebuilt from the manifests in the object store.
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Index, String, Text
@@ -15,6 +16,10 @@ from services.common.database import UtcDateTime
 from services.common.leases import LeaseColumns
 from services.common.requests import RequestColumns
 from services.trainer.state import State
+
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+"""How the tables came to be; `Database.upgrade` takes it."""
 
 
 class Base(DeclarativeBase):
