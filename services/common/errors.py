@@ -156,6 +156,28 @@ class FailedPrecondition(IsoglossError):
 
     default_reason = Reason.STATE_CONFLICT
 
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: Reason | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+        subjects: Sequence[str] = (),
+    ) -> None:
+        """Keep what stands in the way.
+
+        Args:
+            message: As in `IsoglossError`.
+            reason: As in `IsoglossError`.
+            metadata: As in `IsoglossError`.
+            retry_after: As in `IsoglossError`.
+            subjects: Full names of the resources that stand in the way, such as the models
+                that use a dataset.
+        """
+        super().__init__(message, reason=reason, metadata=metadata, retry_after=retry_after)
+        self.subjects = tuple(subjects)
+
 
 class Aborted(IsoglossError):
     """A concurrent change came first."""

@@ -1,0 +1,241 @@
+"""What happens around every call: identity, deadline, errors, access log, metrics.
+
+One interceptor for all four kinds of methods. Raising in `intercept_service` itself would answer
+UNKNOWN and show the exception, so whatever may fail happens inside the wrapped handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from typing import Any, Protocol, cast
+
+import grpc
+import structlog
+from grpc.aio import AbortError, ServerInterceptor, ServicerContext
+
+from services.common.errors import IsoglossError, Unavailable
+from services.common.identity import Authenticator, Role, authorize, bind_principal
+from services.common.status import code_of, message_of, to_status
+
+_log = structlog.get_logger()
+
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+"""What a caller may send as `x-request-id` to find its call in the log."""
+
+Context = ServicerContext[Any, Any]
+
+
+class CallObserver(Protocol):
+    """Takes note of calls, for metrics."""
+
+    def observe(self, *, method: str, code: grpc.StatusCode, seconds: float) -> None:
+        """Note one call that ended.
+
+        Args:
+            method: Full name, `/package.Service/Method`; only methods that exist.
+            code: How it ended.
+            seconds: From its arrival to its end.
+        """
+        ...
+
+
+_deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar(
+    "isogloss_deadline", default=None
+)
+
+
+def remaining_seconds() -> float | None:
+    """Return what is left of the caller's time, at least 0; None where it set no deadline."""
+    deadline = _deadline.get()
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+class CallInterceptor(ServerInterceptor):
+    """Wraps every handler of one server.
+
+    Args:
+        authenticator: Says who calls.
+        roles: The least role of each method.
+        public: Methods that need no identity.
+        observers: Told of every call that ends.
+    """
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        roles: Mapping[str, Role],
+        public: frozenset[str] = frozenset(),
+        observers: Sequence[CallObserver] = (),
+    ) -> None:
+        """Keep the parts."""
+        self._authenticator = authenticator
+        self._roles = roles
+        self._public = public
+        self._observers = observers
+        self._watches: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+
+    def end_watches(self) -> None:
+        """End the streams that would not end by themselves, now and from now on.
+
+        These are the methods named `Watch...`; their callers are told to call again, which
+        another server, or this one once it is back, answers from where they were.
+        """
+        self._stopping = True
+        for task in self._watches:
+            task.cancel()
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap the handler; an unknown method stays gRPC's to refuse."""
+        handler: Any = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = str(handler_call_details.method)
+        sending = "stream" if handler.request_streaming else "unary"
+        kind = f"{sending}_{'stream' if handler.response_streaming else 'unary'}"
+        inner = getattr(handler, kind)
+        if inspect.isasyncgenfunction(inner):
+
+            async def generate(request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401 - any message
+                async with self._call(method, context), aclosing(inner(request, context)) as items:
+                    async for item in items:
+                        yield item
+
+            wrapped: Any = generate
+        else:
+
+            async def respond(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
+                async with self._call(method, context):
+                    return await inner(request, context)
+
+            wrapped = respond
+        return handler._replace(**{kind: wrapped})  # type: ignore[no-any-return]  # a named tuple
+
+    @asynccontextmanager
+    async def _call(self, method: str, context: Context) -> AsyncIterator[None]:
+        """Do what is to be done before and after one call."""
+        began = time.monotonic()
+        metadata = _texts(context)
+        request_id = metadata.get("x-request-id", "")
+        if not _REQUEST_ID.fullmatch(request_id):
+            request_id = secrets.token_hex(16)
+        structlog.contextvars.bind_contextvars(method=method, request_id=request_id)
+        context.set_trailing_metadata((("x-request-id", request_id),))
+        left = cast("float | None", context.time_remaining())  # the stubs forget None
+        _deadline.set(None if left is None else began + left)
+        code = grpc.StatusCode.OK
+        try:
+            with self._watched(method):
+                self._identify(method, metadata)
+                yield
+        except AbortError:
+            code = _abort_code(context)
+            raise
+        except asyncio.CancelledError:
+            if not self._ended_by_stop(method):
+                over = remaining_seconds() == 0
+                code = grpc.StatusCode.DEADLINE_EXCEEDED if over else grpc.StatusCode.CANCELLED
+                raise
+            code = grpc.StatusCode.UNAVAILABLE
+            stopping = Unavailable("The server is stopping: call again.", retry_after=1.0)
+            await _abort(context, stopping, request_id)
+        except IsoglossError as error:
+            code = code_of(error)
+            if code in _OUR_FAULT:
+                _log.error("call_failed", exc_info=True)
+            await _abort(context, error, request_id)
+        except Exception:  # noqa: BLE001 - the one place where a bug becomes INTERNAL
+            code = grpc.StatusCode.INTERNAL
+            _log.exception("call_failed")
+            await _abort(context, _internal(request_id), request_id)
+        finally:
+            seconds = time.monotonic() - began
+            log = _log.debug if method in self._public else _log.info
+            log("call", code=code.name, seconds=round(seconds, 6))
+            for observer in self._observers:
+                observer.observe(method=method, code=code, seconds=seconds)
+
+    def _identify(self, method: str, metadata: Mapping[str, str]) -> None:
+        if method in self._public:
+            return
+        principal = self._authenticator.authenticate(metadata)
+        structlog.contextvars.bind_contextvars(tenant=principal.tenant, caller=principal.name)
+        authorize(principal, method, self._roles)
+        bind_principal(principal)
+
+    @contextmanager
+    def _watched(self, method: str) -> Iterator[None]:
+        """Keep the task of an endless stream while it runs."""
+        task = asyncio.current_task()
+        if task is None or not _is_watch(method):
+            yield
+            return
+        if self._stopping:
+            raise Unavailable("The server is stopping: call again.", retry_after=1.0)
+        self._watches.add(task)
+        try:
+            yield
+        finally:
+            self._watches.discard(task)
+
+    def _ended_by_stop(self, method: str) -> bool:
+        """Tell a stream that `end_watches` cancelled from one that its caller did."""
+        task = asyncio.current_task()
+        if not self._stopping or not _is_watch(method) or task is None:
+            return False
+        task.uncancel()
+        return True
+
+
+_OUR_FAULT = frozenset(
+    {grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE}
+)
+"""What an operator must see the cause of."""
+
+
+def _is_watch(method: str) -> bool:
+    return method.rpartition("/")[2].startswith("Watch")
+
+
+def _texts(context: Context) -> dict[str, str]:
+    """Return the call's metadata without binary values; of several values the last."""
+    pairs = context.invocation_metadata() or ()
+    return {key: value for key, value in pairs if not key.endswith("-bin")}
+
+
+def _internal(request_id: str) -> IsoglossError:
+    return IsoglossError(
+        f"The server failed at this. Its log has the details under the request id {request_id}.",
+        metadata={"request_id": request_id},
+    )
+
+
+def _abort_code(context: Context) -> grpc.StatusCode:
+    """Return the code that a handler aborted with by itself."""
+    code = context.code()
+    return code if isinstance(code, grpc.StatusCode) else grpc.StatusCode.UNKNOWN
+
+
+async def _abort(context: Context, error: IsoglossError, request_id: str) -> None:
+    await context.abort(
+        code_of(error),
+        message_of(error),
+        trailing_metadata=(
+            ("grpc-status-details-bin", to_status(error).SerializeToString()),
+            ("x-request-id", request_id),
+        ),
+    )
