@@ -12,7 +12,7 @@ from services.common.identity import Role
 from services.common.server import Application, Service, run
 from services.common.settings import load
 from services.common.storage import open_store
-from services.inference.devices import DeviceUnavailable, choose_device
+from services.inference.devices import choose_device
 from services.inference.file_cache import FileCache
 from services.inference.models import Models
 from services.inference.opening import Opener
@@ -58,10 +58,7 @@ def build(settings: InferenceSettings) -> Application:
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT."""
     settings = load(InferenceSettings, sys.argv[1:] if argv is None else argv)
-    try:
-        run(lambda: build(settings), settings)
-    except DeviceUnavailable as error:
-        sys.exit(str(error))
+    run(lambda: build(settings), settings)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class DeviceWish(StrEnum):
     CUDA = "cuda"
 
 
-class DeviceUnavailable(Exception):
+class DeviceUnavailable(OSError):
     """The device that was asked for cannot be used; the message says why and what to do."""
 
 
