@@ -6,7 +6,6 @@ absent; at removal, the manifest first.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
@@ -16,15 +15,12 @@ from isogloss.storage.v1.model_manifest_pb2 import ModelManifest, Variant
 from isogloss.v1.evaluation_pb2 import Evaluation
 from isogloss.v1.precision_pb2 import Precision
 from services.common import layout, manifests
-from services.common.errors import DataLoss, FailedPrecondition, NotFound, Reason
-from services.common.storage import ObjectStore, read_all
+from services.common.errors import FailedPrecondition, Reason
+from services.common.storage import ObjectStore
 from services.trainer import datasets
 from services.trainer.queue import Published
 from services.trainer.state import State
 from services.trainer.tables import ModelRow
-
-_EVALUATION_BYTES = 16 * 1024 * 1024
-# 20,000 confusion cells twice, and as many labels, are 4 MB of JSON.
 
 
 def announce(store: ObjectStore, row: ModelRow) -> None:
@@ -128,12 +124,7 @@ def evaluation(store: ObjectStore, row: ModelRow) -> Evaluation:
             reason=Reason.MODEL_NOT_READY,
             metadata={"name": row.name, "state": row.state},
         )
-    try:
-        content = read_all(store, manifest.evaluation.key, limit=_EVALUATION_BYTES)
-    except NotFound as error:
-        raise DataLoss(f"The evaluation of {row.name} is missing in the store.") from error
-    if hashlib.sha256(content).hexdigest() != manifest.evaluation.sha256:
-        raise DataLoss(f"The evaluation of {row.name} fails its checksum.")
+    content = b"".join(manifests.verified(store, manifest.evaluation))
     return json_format.Parse(content, Evaluation())
 
 

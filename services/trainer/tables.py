@@ -17,7 +17,6 @@ from services.common.leases import LeaseColumns
 from services.common.requests import RequestColumns
 from services.trainer.state import State
 
-
 MIGRATIONS = Path(__file__).parent / "migrations"
 """How the tables came to be; `Database.upgrade` takes it."""
 

@@ -41,7 +41,7 @@ def test_what_a_killed_process_left_is_swept_and_what_is_in_use_stays(tmp_path: 
         holder.stdout.close()
 
         assert sweep(tmp_path) == 1
-        assert [path for path in tmp_path.iterdir()] == [mine]
+        assert list(tmp_path.iterdir()) == [mine]
 
 
 def test_strange_directories_are_left_alone(tmp_path: Path) -> None:

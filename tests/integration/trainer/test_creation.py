@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import uuid
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from isogloss.v1 import model_service_pb2 as pb
+from isogloss.v1.model_pb2 import Hyperparameters, Model
+from services.common import layout
+from tests.integration.trainer.calls import BASE, DATASET, State, Suite, request, running_trainer
+from tests.integration.trainer.published import publish_dataset
+
+
+def status(error: pytest.ExceptionInfo[grpc.aio.AioRpcError]) -> status_pb2.Status:
+    trailers = dict(error.value.trailing_metadata() or ())
+    return status_pb2.Status.FromString(trailers["grpc-status-details-bin"])
+
+
+def reason(error: pytest.ExceptionInfo[grpc.aio.AioRpcError]) -> str:
+    info = error_details_pb2.ErrorInfo()
+    for detail in status(error).details:
+        if detail.Unpack(info):
+            return info.reason
+    raise AssertionError("no ErrorInfo")
+
+
+def violations(error: pytest.ExceptionInfo[grpc.aio.AioRpcError]) -> dict[str, str]:
+    bad = error_details_pb2.BadRequest()
+    for detail in status(error).details:
+        if detail.Unpack(bad):
+            return {entry.field: entry.description for entry in bad.field_violations}
+    return {}
+
+
+async def test_everything_wrong_is_told_at_once(suite: Suite) -> None:
+    wrong = pb.CreateModelRequest(
+        model=Model(
+            display_name="x" * 101,
+            base_model="small",
+            dataset="models/tone-aaaaaa",
+            hyperparameters=Hyperparameters(
+                epochs=0, learning_rate=float("nan"), batch_size=1, seed=-1
+            ),
+        )
+    )
+    async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await trainer.CreateModel(wrong)
+
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    found = violations(refused)
+    assert set(found) == {
+        "model.display_name",
+        "model.base_model",
+        "model.dataset",
+        "model.hyperparameters.epochs",
+        "model.hyperparameters.learning_rate",
+        "model.hyperparameters.batch_size",
+        "model.hyperparameters.seed",
+    }
+    assert "baseModels/small" in found["model.base_model"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "expected"),
+    [
+        ({"dataset": "datasets/none-aaaaaa"}, "NOT_FOUND", "RESOURCE_NOT_FOUND"),
+        ({"base_model": "baseModels/none"}, "NOT_FOUND", "RESOURCE_NOT_FOUND"),
+        ({"dataset": "datasets/raw-aaaaaa"}, "FAILED_PRECONDITION", "DATASET_NOT_READY"),
+        ({"positive_label": "angry"}, "INVALID_ARGUMENT", "INVALID_FIELD"),
+        (
+            {"dataset": "datasets/pair-aaaaaa", "positive_label": "sad"},
+            "INVALID_ARGUMENT",
+            "INVALID_FIELD",
+        ),
+    ],
+)
+async def test_what_does_not_fit_has_a_code_and_a_reason(
+    suite: Suite, changes: dict[str, str], code: str, expected: str
+) -> None:
+    suite.store.put(layout.raw_chunk("default", "raw-aaaaaa", "train", 0), b"text,label\n")
+    publish_dataset(
+        suite.store, suite.base.parent, dataset="pair-aaaaaa", labels=("angry", "happy")
+    )
+    async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await trainer.CreateModel(request(**changes))
+
+    assert refused.value.code().name == code
+    assert reason(refused) == expected
+
+
+async def test_validate_only_creates_nothing(suite: Suite) -> None:
+    async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
+        asked = request()
+        asked.validate_only = True
+        checked = await trainer.CreateModel(asked)
+        listed = await trainer.ListModels(pb.ListModelsRequest())
+
+    assert checked.name == ""
+    assert checked.hyperparameters.epochs == 3
+    assert checked.label_count == 3
+    assert list(listed.models) == []
+    assert list(suite.store.list("default/models/")) == []
+
+
+async def test_a_request_id_makes_one_model(suite: Suite) -> None:
+    request_id = str(uuid.uuid4())
+    async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
+        first = await trainer.CreateModel(request(request_id=request_id))
+        again = await trainer.CreateModel(request(request_id=request_id))
+        with pytest.raises(grpc.aio.AioRpcError) as other:
+            await trainer.CreateModel(request(request_id=request_id, display_name="Other"))
+        listed = await trainer.ListModels(pb.ListModelsRequest())
+
+    assert again == first
+    assert [model.name for model in listed.models] == [first.name]
+    assert other.value.code() == grpc.StatusCode.ALREADY_EXISTS
+    assert reason(other) == "REQUEST_ID_REUSED"
+
+
+async def test_a_queued_model_leaves_its_marks_and_a_deletion_takes_them(suite: Suite) -> None:
+    async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
+        model = await trainer.CreateModel(request())
+        id_ = model.name.removeprefix("models/")
+        pending = suite.store.stat(layout.model_pending("default", id_))
+        use = suite.store.stat(layout.dataset_use("default", "tone-aaaaaa", id_))
+        cancelled = await trainer.CancelModel(pb.CancelModelRequest(name=model.name))
+        again = await trainer.CancelModel(pb.CancelModelRequest(name=model.name))
+        await trainer.DeleteModel(pb.DeleteModelRequest(name=model.name))
+        with pytest.raises(grpc.aio.AioRpcError) as gone:
+            await trainer.DeleteModel(pb.DeleteModelRequest(name=model.name))
+
+    assert pending is not None
+    assert use is not None
+    assert cancelled.state == again.state == State.STATE_CANCELLED
+    assert gone.value.code() == grpc.StatusCode.NOT_FOUND
+    assert list(suite.store.list("default/models/")) == []
+    assert suite.store.stat(layout.dataset_use("default", "tone-aaaaaa", id_)) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["", "tone-aaaaaa", "models/x", "models/x/y", "models//evaluation"]
+)
+async def test_the_name_of_an_evaluation_has_one_form(suite: Suite, name: str) -> None:
+    async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await trainer.GetEvaluation(pb.GetEvaluationRequest(name=name))
+
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "models/ID/evaluation" in violations(refused)["name"]
+
+
+async def test_bases_that_are_configured_are_listed_before_they_are_published(suite: Suite) -> None:
+    settings = suite.settings(concurrent_runs=0, bases={"tiny": str(suite.base)})
+    async with running_trainer(settings) as trainer:
+        first = await trainer.ListBaseModels(pb.ListBaseModelsRequest(page_size=1))
+        second = await trainer.ListBaseModels(
+            pb.ListBaseModelsRequest(page_size=1, page_token=first.next_page_token)
+        )
+
+    assert [base.name for base in first.base_models] == ["baseModels/small"]
+    assert first.base_models[0].display_name == "all-MiniLM-L6-v2"
+    assert first.base_models[0].license == "Apache-2.0"
+    assert [base.name for base in second.base_models] == [BASE]
+    assert second.next_page_token == ""
+
+
+async def test_a_watch_ends_when_the_caller_hangs_up(suite: Suite) -> None:
+    async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
+        model = await trainer.CreateModel(request(dataset=DATASET))
+        call = trainer.WatchModel(pb.WatchModelRequest(name=model.name))
+        first = await call.read()
+        call.cancel()
+
+        assert first.event.sequence == 1
+        assert await call.code() == grpc.StatusCode.CANCELLED
