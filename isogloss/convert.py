@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -64,14 +65,21 @@ def error_from_rpc(call: grpc.RpcError) -> errors.IsoglossError:
     """Turn what gRPC raised into what this package raises."""
     code, text = call.code(), call.details() or ""
     trailers = cast("Iterable[tuple[str, str | bytes]]", call.trailing_metadata() or ())
-    packed = next((value for key, value in trailers if key == _DETAILS), None)
-    status = status_pb2.Status(code=code.value[0], message=text)
+    found = dict(trailers)
+    packed = found.get(_DETAILS)
+    status = status_pb2.Status(code=code.value[0], message=_readable(text))
     if isinstance(packed, bytes):
         status = status_pb2.Status.FromString(packed)
-    return error_from_status(status)
+    return error_from_status(status, request_id=str(found.get("x-request-id", "")))
 
 
-def error_from_status(status: status_pb2.Status) -> errors.IsoglossError:
+def _readable(text: str) -> str:
+    """Say in words what gRPC says of an address that it cannot reach."""
+    found = re.search(r"\b(?:ipv4|ipv6|unix):(\S+): (?:[Ff]ailed to connect.*?: )?([^;]+)$", text)
+    return f"Nobody answers at {found[1]}: {found[2].rstrip('. ')}." if found else text
+
+
+def error_from_status(status: status_pb2.Status, *, request_id: str = "") -> errors.IsoglossError:
     """Turn a `google.rpc.Status` into an exception; details that are unknown are left out."""
     code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     reason, metadata, retry_after = "", {}, None
@@ -102,6 +110,7 @@ def error_from_status(status: status_pb2.Status) -> errors.IsoglossError:
         metadata=metadata,
         violations=violations,
         retry_after=retry_after,
+        request_id=request_id,
     )
 
 

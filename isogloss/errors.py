@@ -57,6 +57,7 @@ class IsoglossError(Exception):
         violations: All things that are wrong at once; empty where the message says it all.
         retry_after: Seconds after which the same request may succeed; None where the server
             names no such time.
+        request_id: Under which the server's log has the call; empty where it named none.
     """
 
     default_code = StatusCode.UNKNOWN
@@ -70,6 +71,7 @@ class IsoglossError(Exception):
         metadata: Mapping[str, str] | None = None,
         violations: Sequence[Violation] = (),
         retry_after: float | None = None,
+        request_id: str = "",
     ) -> None:
         """Keep the message and what programs read."""
         super().__init__(message)
@@ -79,6 +81,7 @@ class IsoglossError(Exception):
         self.metadata = dict(metadata or {})
         self.violations = tuple(violations)
         self.retry_after = retry_after
+        self.request_id = request_id
 
 
 class InvalidArgument(IsoglossError):

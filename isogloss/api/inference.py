@@ -168,6 +168,7 @@ def shifted(error: IsoglossError, start: int) -> IsoglossError:
             for v in error.violations
         ],
         retry_after=error.retry_after,
+        request_id=error.request_id,
     )
 
 

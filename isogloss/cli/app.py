@@ -1,0 +1,48 @@
+"""Puts the commands together."""
+
+from __future__ import annotations
+
+import typer
+
+from isogloss.cli import datasets, doctor, inference, models, suite, version
+from isogloss.cli.exits import MEANING
+
+_EXITS = "\n".join(f"  [bold]{code.value:>3}[/bold]  {text}" for code, text in MEANING.items())
+
+_HELP = """Fine-tune a text encoder on your own labels, and serve it.
+
+Start here:
+  [cyan]isogloss up[/cyan]                                          all services on this machine
+  [cyan]isogloss datasets upload NAME --train FILE.csv[/cyan]       your labelled texts
+  [cyan]isogloss models create NAME --dataset DATASET --watch[/cyan]
+  [cyan]isogloss classify --model MODEL "a text"[/cyan]
+
+Every command takes --json. Tables are tab-separated where they are piped.
+An API key is read from ISOGLOSS_API_KEY."""
+
+app = typer.Typer(
+    name="isogloss",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+    epilog=f"Exit codes:\n{_EXITS}",
+)
+
+
+@app.callback(help=_HELP)
+def root() -> None:
+    """Carry the help of the command as a whole."""
+
+
+suite.register(app)
+app.add_typer(datasets.app, name="datasets")
+app.add_typer(models.app, name="models")
+inference.register(app)
+doctor.register(app)
+version.register(app)
+
+
+def main() -> None:
+    """Run the command."""
+    app()

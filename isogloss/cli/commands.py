@@ -1,0 +1,193 @@
+"""Registers commands: adds the options that all share, and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from isogloss import ConnectionOptions, IsoglossError, ServerError
+from isogloss.cli.document import dumps
+from isogloss.cli.exits import ExitCode, exit_code
+from isogloss.cli.session import Session
+from isogloss.connection import DEFAULT_ADDRESSES, Service
+
+_CONNECTION = "Connection"
+
+
+class Stop(Exception):
+    """Ends a command with a code; everything was said already."""
+
+    def __init__(self, code: ExitCode) -> None:
+        """Keep the code."""
+        super().__init__(code)
+        self.code = code
+
+
+def _json(
+    *,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, and nothing else on standard output.")
+    ] = False,
+) -> None: ...
+
+
+def _tls_ca(
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option(
+            help="Certificate authority of the servers; turns TLS on.",
+            envvar="ISOGLOSS_TLS_CA",
+            rich_help_panel=_CONNECTION,
+            show_default=False,
+        ),
+    ] = None,
+) -> None: ...
+
+
+def _address(service: Service) -> inspect.Parameter:
+    option = typer.Option(
+        f"--{service}",
+        metavar="HOST:PORT",
+        help=f"Address of the {service} service, with https:// for TLS.",
+        envvar=f"ISOGLOSS_{service.upper()}",
+        rich_help_panel=_CONNECTION,
+    )
+    return inspect.Parameter(
+        service,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=DEFAULT_ADDRESSES[service],
+        annotation=Annotated[str, option],
+    )
+
+
+def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
+    found = inspect.signature(function, eval_str=True).parameters.values()
+    return [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in found]
+
+
+def command(
+    app: typer.Typer, name: str, *, services: Sequence[Service] = (), examples: Sequence[str]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function as a command.
+
+    The function's first parameter is the `Session`; `--json` and the connection's options are
+    added to its own.
+
+    Args:
+        app: Where to register it.
+        name: The command's name.
+        services: Which addresses it can be told.
+        examples: Command lines that its help shows.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = _parameters(function)[1:]
+        shared = _parameters(_json)
+        connection = [_address(service) for service in services]
+        if services:
+            connection += _parameters(_tls_ca)
+
+        def run(**values: Any) -> None:  # noqa: ANN401 (typer calls it with what it parsed)
+            options = ConnectionOptions()
+            for parameter in connection:
+                if (value := values.pop(parameter.name)) is not None:
+                    options[parameter.name] = value  # type: ignore[literal-required] # named for the options
+            session = Session(json=values.pop("json"), options=options)
+            with reported(session):
+                function(session, **values)
+
+        parameters = own + shared + connection
+        run.__doc__ = _flowing(inspect.getdoc(function) or "")
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # read by inspect.signature
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        lines = [f"  [cyan]{example}[/cyan]" for example in examples]
+        app.command(name, epilog="\n".join(["Examples:", *lines]))(run)
+        return function
+
+    return register
+
+
+def _flowing(text: str) -> str:
+    """Put each paragraph on one line: the terminal's width decides where it breaks."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
+@contextmanager
+def reported(session: Session) -> Iterator[None]:
+    """Turn what goes wrong into one clear message and an exit code, never a traceback.
+
+    `ISOGLOSS_DEBUG=1` shows the traceback.
+    """
+    try:
+        yield
+    except Stop as stop:
+        raise typer.Exit(stop.code) from None
+    except IsoglossError as error:
+        if os.environ.get("ISOGLOSS_DEBUG"):
+            raise
+        report(session, error)
+        raise typer.Exit(exit_code(error)) from None
+    except BrokenPipeError:
+        # `isogloss ... | head`: whoever read has seen enough. Nothing is left to flush.
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (lives as long as the process)
+        raise typer.Exit(ExitCode.OK) from None
+    except OSError as error:
+        if os.environ.get("ISOGLOSS_DEBUG"):
+            raise
+        name = f"{error.filename}: " if error.filename else ""
+        session.err.print(f"[bold red]Error:[/bold red] {name}{error.strerror or error}")
+        raise typer.Exit(ExitCode.USAGE) from None
+
+
+def report(session: Session, error: IsoglossError) -> None:
+    """Say what went wrong: the message, every violation, and what may help."""
+    if session.json:
+        sys.stderr.write(dumps({"error": error}) + "\n")
+        return
+    violations = error.violations
+    only = violations[0] if len(violations) == 1 else None
+    message = error.message
+    session.err.print(Text.assemble(("Error: ", "bold red"), message), soft_wrap=True)
+    if only is None or only.description not in message:
+        for violation in violations:
+            line = Text.assemble("  - ", (violation.field, "bold"), ": ", violation.description)
+            session.err.print(line, soft_wrap=True)
+    if error.request_id and isinstance(error, ServerError):
+        session.err.print(f"  The server's log has more under the request id {error.request_id}.")
+    if error.retry_after:
+        session.err.print(f"  Try again in {error.retry_after:g} s.")
+    if hint := _HINTS.get(error.reason) or _HINTS.get(error.code.name):
+        session.err.print(Text.assemble(("  ", ""), (hint, "dim")), soft_wrap=True)
+
+
+_HINTS = {
+    "CREDENTIALS_MISSING": "Set ISOGLOSS_API_KEY to the key that the operator gave you.",
+    "CREDENTIALS_INVALID": "ISOGLOSS_API_KEY holds a key that this server does not know.",
+    "MODEL_HAS_NO_HEAD": "Train one: isogloss models create NAME --dataset DATASET",
+    "MODEL_NOT_READY": "Follow its training: isogloss models watch MODEL",
+    "UNAVAILABLE": "Is it running? `isogloss up` starts all on this machine, `isogloss doctor` "
+    "looks for the fault.",
+}
+
+
+def dataset_name(name: str) -> str:
+    """Complete the id of a dataset to its full name, a courtesy of the command line only."""
+    return name if "/" in name else f"datasets/{name}"
+
+
+def model_name(name: str) -> str:
+    """Complete the id of a model to its full name."""
+    return name if "/" in name else f"models/{name}"
+
+
+def base_name(name: str) -> str:
+    """Complete the id of a base model to its full name."""
+    return name if "/" in name else f"baseModels/{name}"

@@ -1,0 +1,287 @@
+"""`isogloss models ...`."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+from typing import Annotated, cast
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from isogloss import Client, Hyperparameters, Model, ModelState, ModelUpdate
+from isogloss.api.models import outcome
+from isogloss.cli.commands import Stop, base_name, command, dataset_name, model_name
+from isogloss.cli.evaluation_view import show_evaluation
+from isogloss.cli.exits import ExitCode
+from isogloss.cli.session import Session
+from isogloss.cli.training_view import MODEL_STYLE, training_view
+from isogloss.cli.words import ago, count, duration, size
+
+app = typer.Typer(
+    no_args_is_help=True, help="Fine-tune models, watch them and see how good they are."
+)
+
+Id = Annotated[str, typer.Argument(help="models/ID, or ID alone.", show_default=False)]
+
+
+@command(app, "bases", services=["trainer"], examples=["isogloss models bases"])
+def bases(session: Session) -> None:
+    """List the untrained encoders that a model can start from."""
+    with session.client() as client:
+        found = list(client.models.bases())
+    if session.json:
+        session.document(found)
+        return
+    session.table(
+        ["!name", "what it is", ">dimension", ">tokens", ">parameters", "licence"],
+        (
+            [
+                base.name,
+                f"{base.display_name}. {base.description}".strip(". "),
+                str(base.dimension),
+                str(base.max_tokens),
+                f"{base.parameter_count / 1e6:.1f} M",
+                base.license,
+            ]
+            for base in found
+        ),
+    )
+
+
+@command(
+    app,
+    "create",
+    services=["trainer"],
+    examples=[
+        "isogloss models create tone --dataset tone-k3v9qz --watch",
+        "isogloss models create spam --dataset spam-8m2xwa --positive-label spam --epochs 3",
+    ],
+)
+def create(
+    session: Session,
+    *,
+    name: Annotated[
+        str, typer.Argument(help="A name for people; need not be unique.", show_default=False)
+    ],
+    dataset: Annotated[
+        str, typer.Option(help="What it learns: datasets/ID, or ID alone.", show_default=False)
+    ],
+    base: Annotated[str, typer.Option(help="What it starts from; see `models bases`.")] = "small",
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Passes over the rows, 1 to 100. Otherwise by their number."),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Peak of the encoder's, 1e-6 to 1e-3. Otherwise the base's."),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Texts of one step, 2 to 256. Otherwise 32.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of everything random, 0 or more. Otherwise 0.")
+    ] = None,
+    positive_label: Annotated[
+        str,
+        typer.Option(
+            help="Of two labels the one that precision, recall and F1 are told for.",
+            show_default=False,
+        ),
+    ] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the training.")] = False,
+    validate_only: Annotated[
+        bool, typer.Option("--validate-only", help="Check the request and create nothing.")
+    ] = False,
+) -> None:
+    """Fine-tune a base model on a dataset."""
+    with session.client() as client:
+        model = client.models.create(
+            name,
+            dataset=dataset_name(dataset),
+            base_model=base_name(base),
+            hyperparameters=Hyperparameters(
+                epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, seed=seed
+            ),
+            positive_label=positive_label,
+            validate_only=validate_only,
+        )
+        if watch and not validate_only:
+            follow(session, client, model.name)
+            return
+    if session.json:
+        session.document(model)
+    elif validate_only:
+        session.note("The request is fine; nothing was created.")
+    else:
+        session.table(["!name", "!state"], [[model.name, model.state]])
+        session.next_step(f"isogloss models watch {model.name}")
+
+
+def follow(session: Session, client: Client, name: str) -> None:
+    """Show a run to its end.
+
+    Raises:
+        IsoglossError: It failed or was cancelled.
+        Stop: The user does not want to watch any more; the run goes on.
+    """
+    last: ModelUpdate | None = None
+    try:
+        updates = cast("Generator[ModelUpdate]", client.models.watch(name))
+        with training_view(session) as view, closing(updates):
+            for last in updates:
+                view.update(last)
+    except KeyboardInterrupt:
+        session.note("Stopped watching; the run goes on.")
+        session.note(f"  Watch it again:  isogloss models watch {name}")
+        session.note(f"  Stop it:         isogloss models cancel {name}")
+        raise Stop(ExitCode.INTERRUPTED) from None
+    outcome(last.model if last else client.models.get(name))
+    session.next_step(
+        f"isogloss models evaluation {name}",
+        f'isogloss classify --model {name} "a text of your own"',
+    )
+
+
+@command(
+    app,
+    "watch",
+    services=["trainer"],
+    examples=["isogloss models watch tone-9x4kdp", "isogloss models watch tone-9x4kdp --json"],
+)
+def watch(session: Session, model: Id) -> None:
+    """Follow a training run to its end. Ctrl-C stops watching, not the run.
+
+    Fails where the run fails or is cancelled. With --json: one line for each event.
+    """
+    with session.client() as client:
+        follow(session, client, model_name(model))
+
+
+@command(app, "list", services=["trainer"], examples=["isogloss models list"])
+def list_(session: Session) -> None:
+    """List all models, newest first."""
+    with session.client() as client:
+        found = list(client.models.list())
+    if session.json:
+        session.document(found)
+        return
+    if not found and session.rich:
+        session.note("No models yet. Train one: isogloss models create NAME --dataset DATASET")
+        return
+    session.table(
+        ["!name", "display name", "!state", "base", "!dataset", ">accuracy", ">created"],
+        (
+            [
+                model.name,
+                model.display_name,
+                Text(model.state, MODEL_STYLE.get(model.state, "")),
+                model.base_model.removeprefix("baseModels/"),
+                model.dataset,
+                f"{model.latest_metrics.accuracy:.4f}" if model.latest_metrics else "",
+                ago(model.create_time),
+            ]
+            for model in found
+        ),
+    )
+
+
+@command(app, "show", services=["trainer"], examples=["isogloss models show tone-9x4kdp"])
+def show(session: Session, model: Id) -> None:
+    """Show one model."""
+    with session.client() as client:
+        found = client.models.get(model_name(model))
+    if session.json:
+        session.document(found)
+        return
+    facts = list(_facts(found))
+    if not session.rich:
+        for name, value in facts:
+            session.line(name, value)
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in facts:
+        grid.add_row(name, value)
+    session.out.print(grid)
+
+
+def _facts(model: Model) -> Generator[tuple[str, Text]]:
+    yield "model", Text(model.name, "bold")
+    yield "display name", Text(model.display_name)
+    state = Text(model.state, MODEL_STYLE.get(model.state, ""))
+    yield "state", state.append(f"  {model.state_reason}" if model.state_reason else "", "dim")
+    if model.error is not None:
+        yield "error", Text(model.error.message, "red")
+    yield "base model", Text(model.base_model)
+    yield "dataset", Text(model.dataset)
+    given = model.hyperparameters
+    chosen = {
+        "epochs": given.epochs,
+        "learning rate": given.learning_rate,
+        "batch size": given.batch_size,
+        "seed": given.seed,
+    }
+    told = ", ".join(f"{name} {value}" for name, value in chosen.items() if value is not None)
+    if told:
+        yield "hyperparameters", Text(told)
+    if model.positive_label:
+        yield "positive label", Text(model.positive_label)
+    if model.progress is not None and not model.state.final:
+        left = model.progress.eta
+        eta = f", {duration(left)} left" if left is not None else ""
+        yield "progress", Text(f"{100 * model.progress.fraction:.0f} %{eta}")
+    if (measured := model.latest_metrics) is not None:
+        words = f"accuracy {measured.accuracy:.4f}, F1 {measured.f1:.4f} at step {measured.step}"
+        yield "held-out rows", Text(words)
+    if model.state is ModelState.READY:
+        yield "labels", Text(str(model.label_count))
+        yield "dimension", Text(str(model.dimension))
+        yield "longest text", Text(count(model.max_tokens, "token"))
+    for variant in model.variants:
+        what = f"{size(variant.size_bytes)}, sha256 {variant.digest}"
+        yield variant.precision.lower(), Text(what)
+    if model.attempt > 1:
+        yield "attempt", Text(str(model.attempt))
+    yield "created", Text(ago(model.create_time))
+    if model.start_time and model.end_time:
+        took = (model.end_time - model.start_time).total_seconds()
+        yield "took", Text(duration(took))
+
+
+@command(app, "cancel", services=["trainer"], examples=["isogloss models cancel tone-9x4kdp"])
+def cancel(session: Session, model: Id) -> None:
+    """Cancel a model that is queued or training."""
+    with session.client() as client:
+        found = client.models.cancel(model_name(model))
+    if session.json:
+        session.document(found)
+    else:
+        session.note(f"{found.name} is {found.state.lower()}.")
+
+
+@command(app, "delete", services=["trainer"], examples=["isogloss models delete tone-9x4kdp"])
+def delete(session: Session, model: Id) -> None:
+    """Delete a model and all that is stored of it; a run is cancelled first."""
+    name = model_name(model)
+    with session.client() as client:
+        client.models.delete(name)
+    if session.json:
+        session.document({"deleted": name})
+    else:
+        session.note(f"{name} is deleted.")
+
+
+@command(
+    app, "evaluation", services=["trainer"], examples=["isogloss models evaluation tone-9x4kdp"]
+)
+def evaluation(session: Session, model: Id) -> None:
+    """Show what a model scored on held-out rows, beside the untrained baseline."""
+    with session.client() as client:
+        found = client.models.evaluation(model_name(model))
+    if session.json:
+        session.document(found)
+    else:
+        show_evaluation(session, found)

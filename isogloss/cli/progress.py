@@ -1,0 +1,130 @@
+"""How far an upload, or a long list of texts, is: a bar on a terminal, a few lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from isogloss import UploadProgress
+from isogloss.cli.session import Session
+from isogloss.cli.words import percent, size
+
+LINE_SECONDS = 5.0
+"""Time between lines where no terminal is watched."""
+
+MANY_TEXTS = 256
+"""From here on a bar is worth its place: two calls and more."""
+
+
+class UploadView(Protocol):
+    """Takes how far an upload is."""
+
+    def update(self, progress: UploadProgress) -> None:
+        """Show it."""
+
+    def stop(self) -> None:
+        """Leave the line, so that something else can be printed."""
+
+
+class _Bars:
+    """A bar for the bytes with their rate, then one for the validation."""
+
+    def __init__(self, session: Session) -> None:
+        self._sending = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=session.err,
+            transient=True,
+        )
+        self._checking = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TaskProgressColumn(),
+            console=session.err,
+            transient=True,
+        )
+        self._shown: Progress | None = None
+        self._task = TaskID(0)
+
+    def update(self, progress: UploadProgress) -> None:
+        sending = progress.phase.startswith("uploading ")
+        wanted = self._sending if sending else self._checking
+        if self._shown is not wanted:
+            self.stop()
+            self._shown = wanted
+            total = float(progress.total_bytes) if sending else 1.0
+            self._task = wanted.add_task("", total=total)
+            wanted.start()
+        done = float(progress.sent_bytes) if sending else progress.validated
+        wanted.update(self._task, description=progress.phase, completed=done)
+
+    def stop(self) -> None:
+        if self._shown is not None:
+            self._shown.stop()
+
+
+class _Lines:
+    """A line for each new phase, and every few seconds."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._phase = ""
+        self._next = 0.0
+
+    def update(self, progress: UploadProgress) -> None:
+        now = time.monotonic()
+        if progress.phase == self._phase and now < self._next:
+            return
+        self._phase, self._next = progress.phase, now + LINE_SECONDS
+        sending = progress.phase.startswith("uploading ")
+        sent = f"{size(progress.sent_bytes)} of {size(progress.total_bytes)}"
+        self._session.note(f"{progress.phase}: {sent if sending else percent(progress.validated)}")
+
+    def stop(self) -> None:
+        pass
+
+
+@contextmanager
+def upload_progress(session: Session) -> Iterator[UploadView]:
+    """Show how far an upload is, on standard error."""
+    drawn = session.err.is_terminal and session.chatty
+    view: UploadView = _Bars(session) if drawn else _Lines(session)
+    try:
+        yield view
+    finally:
+        view.stop()
+
+
+@contextmanager
+def text_progress(session: Session, total: int) -> Iterator[Callable[[int], None] | None]:
+    """Show how many texts are done, where there are enough to wait for and a terminal."""
+    if not (session.err.is_terminal and session.chatty and total > MANY_TEXTS):
+        yield None
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=session.err,
+        transient=True,
+    ) as progress:
+        task = progress.add_task("texts", total=total)
+        yield lambda done: progress.update(task, completed=done)

@@ -1,0 +1,51 @@
+"""Numbers and times as people say them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+_KILO = 1000
+
+
+def count(number: int, noun: str) -> str:
+    """Say `1 row`, `2 rows`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def size(number: float) -> str:
+    """Say a number of bytes."""
+    for unit in ("B", "kB", "MB"):
+        if number < _KILO:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= _KILO
+    return f"{number:.2f} GB"
+
+
+def duration(seconds: float) -> str:
+    """Say a time span."""
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def ago(time: datetime | None) -> str:
+    """Say how long something is past."""
+    if time is None:
+        return ""
+    seconds = max((datetime.now(UTC) - time).total_seconds(), 0)
+    days = int(seconds // 86400)
+    return f"{count(days, 'day')} ago" if days else f"{duration(seconds)} ago"
+
+
+def short(text: str, most: int) -> str:
+    """Cut a text to a number of characters, on one line."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else flat[: most - 1] + "…"
+
+
+def percent(share: float) -> str:
+    """Say a share of 1."""
+    return f"{100 * share:.1f} %"
