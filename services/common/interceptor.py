@@ -143,7 +143,7 @@ class CallInterceptor(ServerInterceptor):
                 self._identify(method, metadata)
                 yield
         except AbortError:
-            code = _abort_code(context)
+            code = context.code()
             raise
         except asyncio.CancelledError:
             if not self._ended_by_stop(method):
@@ -214,7 +214,7 @@ def _is_watch(method: str) -> bool:
 def _texts(context: Context) -> dict[str, str]:
     """Return the call's metadata without binary values; of several values the last."""
     pairs = context.invocation_metadata() or ()
-    return {key: value for key, value in pairs if not key.endswith("-bin")}
+    return {key: value for key, value in pairs if isinstance(value, str)}
 
 
 def _internal(request_id: str) -> IsoglossError:
@@ -222,12 +222,6 @@ def _internal(request_id: str) -> IsoglossError:
         f"The server failed at this. Its log has the details under the request id {request_id}.",
         metadata={"request_id": request_id},
     )
-
-
-def _abort_code(context: Context) -> grpc.StatusCode:
-    """Return the code that a handler aborted with by itself."""
-    code = context.code()
-    return code if isinstance(code, grpc.StatusCode) else grpc.StatusCode.UNKNOWN
 
 
 async def _abort(context: Context, error: IsoglossError, request_id: str) -> None:

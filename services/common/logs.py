@@ -42,7 +42,7 @@ def configure_logging(*, level: str, format: str, service: str) -> None:  # noqa
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(),
         cache_logger_on_first_use=False,  # tests configure more than once
     )
     handler = logging.StreamHandler(sys.stdout)
