@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar, cast
+from urllib.parse import unquote
 
 import grpc
 import numpy as np
@@ -76,7 +77,7 @@ def error_from_rpc(call: grpc.RpcError) -> errors.IsoglossError:
 def _readable(text: str) -> str:
     """Say in words what gRPC says of an address that it cannot reach."""
     found = re.search(r"\b(?:ipv4|ipv6|unix):(\S+): (?:[Ff]ailed to connect.*?: )?([^;]+)$", text)
-    return f"Nobody answers at {found[1]}: {found[2].rstrip('. ')}." if found else text
+    return f"Nobody answers at {unquote(found[1])}: {found[2].rstrip('. ')}." if found else text
 
 
 def error_from_status(status: status_pb2.Status, *, request_id: str = "") -> errors.IsoglossError:

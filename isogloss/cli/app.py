@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import typer
 
 from isogloss.cli import datasets, doctor, inference, models, suite, version
@@ -12,8 +14,8 @@ _EXITS = "\n".join(f"  [bold]{code.value:>3}[/bold]  {text}" for code, text in M
 _HELP = """Fine-tune a text encoder on your own labels, and serve it.
 
 Start here:
-  [cyan]isogloss up[/cyan]                                          all services on this machine
-  [cyan]isogloss datasets upload NAME --train FILE.csv[/cyan]       your labelled texts
+  [cyan]isogloss up[/cyan]
+  [cyan]isogloss datasets upload NAME --train FILE.csv[/cyan]
   [cyan]isogloss models create NAME --dataset DATASET --watch[/cyan]
   [cyan]isogloss classify --model MODEL "a text"[/cyan]
 
@@ -45,4 +47,6 @@ version.register(app)
 
 def main() -> None:
     """Run the command."""
+    # gRPC's own notes (a server that went away) are no news beside our errors.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     app()

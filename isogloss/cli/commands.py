@@ -136,9 +136,7 @@ def reported(session: Session) -> Iterator[None]:
         report(session, error)
         raise typer.Exit(exit_code(error)) from None
     except BrokenPipeError:
-        # `isogloss ... | head`: whoever read has seen enough. Nothing is left to flush.
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (lives as long as the process)
-        raise typer.Exit(ExitCode.OK) from None
+        raise  # `isogloss ... | head`: whoever read has seen enough; typer ends quietly
     except OSError as error:
         if os.environ.get("ISOGLOSS_DEBUG"):
             raise

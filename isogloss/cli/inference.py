@@ -24,7 +24,12 @@ SHOWN_NUMBERS = 4
 SHOWN_LABELS = 3
 
 Texts = Annotated[
-    list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts.", show_default=False)
+    list[str] | None,
+    typer.Argument(
+        metavar="TEXT",
+        help="Texts; without any, --file or standard input is read.",
+        show_default=False,
+    ),
 ]
 Model = Annotated[
     str,
@@ -33,9 +38,6 @@ Model = Annotated[
 File = Annotated[
     Path | None,
     typer.Option(
-        exists=True,
-        dir_okay=False,
-        allow_dash=True,
         help="CSV with a `text` column, or one text a line; - is standard input.",
         show_default=False,
     ),

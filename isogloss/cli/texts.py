@@ -35,14 +35,17 @@ def read_texts(given: Sequence[str], file: Path | None) -> tuple[list[str], int]
         if sys.stdin.isatty():
             raise typer.BadParameter("Give a TEXT, or --file FILE, or pipe texts in.")
         file = STANDARD_INPUT
+    name = "standard input" if file == STANDARD_INPUT else str(file)
     data = sys.stdin.buffer.read() if file == STANDARD_INPUT else file.read_bytes()
     try:
         content = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"{file} is no UTF-8: {error.reason} at {error.start}.") from None
+        raise typer.BadParameter(
+            f"{name} is no UTF-8: {error.reason} at byte {error.start}."
+        ) from None
     texts, blank = parse_texts(content)
     if not texts:
-        raise typer.BadParameter(f"{file} holds no text.")
+        raise typer.BadParameter(f"{name} holds no text.")
     return texts, blank
 
 

@@ -14,6 +14,9 @@ import numpy as np
 from google.protobuf import any_pb2, duration_pb2, empty_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1.health import HealthServicer
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from numpy.typing import NDArray
 
 from isogloss.v1 import (
@@ -453,6 +456,11 @@ class Suite:
         add_DatasetServiceServicer_to_server(script, self._server)
         add_ModelServiceServicer_to_server(script, self._server)
         add_InferenceServiceServicer_to_server(script, self._server)
+        health = HealthServicer()
+        for name in ("Dataset", "Model", "Inference"):
+            health.set(f"isogloss.v1.{name}Service", HealthCheckResponse.SERVING)
+        self.health = health
+        add_HealthServicer_to_server(health, self._server)
         bind: Callable[[str], int] = (
             self._server.add_insecure_port
             if credentials is None
