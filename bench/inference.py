@@ -65,7 +65,8 @@ def main() -> None:
         _process(
             "services.inference",
             *("--data-directory", str(directory)),
-            *("--address", f"127.0.0.1:{port}", "--device", "cpu", "--log-level", "warning"),
+            *("--address", f"127.0.0.1:{port}", "--device", "cpu"),
+            output=subprocess.DEVNULL,
         ),
     ):
         assert echo.stdout is not None  # noqa: S101 (a pipe by construction)
@@ -199,10 +200,10 @@ def _publish(directory: Path) -> None:
 
 
 @contextmanager
-def _process(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True
-    )
+def _process(
+    module: str, *arguments: str, output: int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=output, text=True)
     try:
         yield process
     finally:

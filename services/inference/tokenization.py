@@ -31,10 +31,16 @@ class Truncation(StrEnum):
 class TextTooLong(Exception):
     """A text has more tokens than the model takes, and nothing may be left out."""
 
-    def __init__(self, token_count: int) -> None:
-        """Keep the number of its tokens, special tokens included."""
+    def __init__(self, token_count: int, *, exact: bool) -> None:
+        """Keep the number of its tokens, special tokens included.
+
+        Args:
+            token_count: How many were seen.
+            exact: Whether these are all; a huge text is not read to its end.
+        """
         super().__init__(token_count)
         self.token_count = token_count
+        self.exact = exact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +90,13 @@ class TextReader:
         if len(ids) <= self._room:
             return TokenisedText(ids=self._framed(ids), truncated=False)
         if truncation is Truncation.NONE:
-            if not whole:
-                ids = self._encode(text)
-            raise TextTooLong(len(ids) + len(self._before) + len(self._after))
+            raise TextTooLong(self._framed_length(ids), exact=whole)
         kept = ids[: self._room] if truncation is Truncation.END else ids[-self._room :]
         return TokenisedText(ids=self._framed(kept), truncated=True)
+
+    def count(self, text: str) -> int:
+        """Return the number of tokens of the whole text, special tokens included."""
+        return self._framed_length(self._encode(text))
 
     def _content(self, text: str, truncation: Truncation) -> tuple[list[int], bool]:
         """Return ids without special tokens, and whether they are those of the whole text.
@@ -110,6 +118,9 @@ class TextReader:
         # Alone, a text is never handed to the library's own threads: our workers are the
         # only ones, so their number is the number of cores that are used.
         return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def _framed_length(self, ids: list[int]) -> int:
+        return len(self._before) + len(ids) + len(self._after)
 
     def _framed(self, ids: list[int]) -> list[int]:
         return [*self._before, *ids, *self._after]

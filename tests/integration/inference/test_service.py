@@ -230,6 +230,24 @@ async def test_with_truncation_none_every_long_text_is_named(
     assert f"takes {MAX_TOKENS}" in refusal.message
 
 
+async def test_huge_texts_are_refused_without_being_counted_to_their_end(
+    running: Running, store: ObjectStore
+) -> None:
+    publish_tiny_base(store)
+    huge = "order late " * 11_000
+    request = pb.EmbedRequest(
+        model="baseModels/tiny", texts=[huge] * 4, truncation=pb.TRUNCATION_NONE
+    )
+
+    refusal = await refused(running.stub.Embed(request))
+
+    bad = error_details_pb2.BadRequest()
+    assert any(detail.Unpack(bad) for detail in refusal.status.details)
+    descriptions = [violation.description for violation in bad.field_violations]
+    assert [text.startswith("has 22002 tokens") for text in descriptions] == [1, 1, 0, 0]
+    assert all(text.startswith("has more than") for text in descriptions[2:])
+
+
 async def test_a_vector_does_not_depend_on_its_neighbours(
     running: Running, store: ObjectStore
 ) -> None:

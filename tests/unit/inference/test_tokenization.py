@@ -61,11 +61,14 @@ def test_long_texts_are_cut_as_the_library_cuts_them(text: str) -> None:
 
 @given(long_texts)
 @settings(deadline=None)  # no timing decides a test
-def test_without_truncation_the_error_counts_every_token(text: str) -> None:
+def test_without_truncation_a_long_text_is_refused(text: str) -> None:
+    tokens = len(WHOLE.encode(text).ids)
     with pytest.raises(TextTooLong) as caught:
         READER.read(text, Truncation.NONE)
 
-    assert caught.value.token_count == len(WHOLE.encode(text).ids)
+    assert MAX_TOKENS < caught.value.token_count <= tokens
+    assert caught.value.exact == (caught.value.token_count == tokens)
+    assert READER.count(text) == tokens
 
 
 def test_a_text_that_fits_exactly_is_not_truncated() -> None:
@@ -93,6 +96,8 @@ def test_a_huge_text_is_not_read_whole() -> None:
 
     for truncation in (Truncation.END, Truncation.START):
         assert target.read(huge, truncation).truncated
+    with pytest.raises(TextTooLong):
+        target.read(huge, Truncation.NONE)
 
     assert counting.characters < len(huge) / 50
 
