@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from services.ingest import staging, token_lengths
+from services.ingest.cancellation import Cancellation, Cancelled
 from services.ingest.dataset import (
     DatasetOptions,
     FileReport,
@@ -33,7 +34,7 @@ from services.ingest.front_check import Checked, check_file
 from services.ingest.rules import Rules
 from services.ingest.splits import deal_out
 from services.ingest.verdict import judge
-from services.ingest.workbench import EngineOptions, Workbench
+from services.ingest.workbench import EngineOptions, Interrupted, Workbench
 
 RULES_VERSION = 1
 """Part of every content hash: raise it when the same bytes would give other rows."""
@@ -132,6 +133,7 @@ def validate(
     rulebook: Rulebook,
     directory: Path,
     progress: Callable[[str, float], None] = lambda _phase, _fraction: None,
+    cancellation: Cancellation | None = None,
 ) -> Verdict:
     """Validate the uploaded files.
 
@@ -141,12 +143,23 @@ def validate(
         directory: Scratch that is empty; the verdict's files lie there.
         progress: Told the phase in words and the share of all work that is done, 0 to 1;
             what it raises ends the validation.
+        cancellation: Ends it from another thread.
+
+    Raises:
+        Cancelled: Where it was told to stop.
     """
+    cancellation = cancellation or Cancellation()
     with (
         Workbench(directory, rulebook.engine) as bench,
         FindingWriter(bench.directory / "findings.csv") as findings,
     ):
-        return _Validation(bench, findings, rulebook, progress).run(files)
+        cancellation.attach(bench.interrupt)
+        try:
+            return _Validation(bench, findings, rulebook, progress).run(files)
+        except Interrupted:
+            raise Cancelled from None
+        finally:
+            cancellation.attach(None)
 
 
 class _Validation:

@@ -15,6 +15,9 @@ from typing import Any, Self
 
 import duckdb
 
+Interrupted = duckdb.InterruptException
+"""Raised by a statement that `Workbench.interrupt` has stopped."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:

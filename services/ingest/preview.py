@@ -1,0 +1,71 @@
+"""The first rows of each split and its labels, from the published Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from services.ingest.artefacts import ArtefactCache
+from services.ingest.dataset import Example, Split
+from services.ingest.record import StoredSplit
+
+MAX_TEXT_LENGTH = 2000
+"""Characters of a text that a preview shows."""
+
+MAX_ROWS = 100
+"""Rows of each split: 3 splits of 100 texts of 2000 characters of up to 4 bytes are 2.4 MB, less
+than a response may have."""
+
+_FIRST_ROWS = """
+SELECT left(text, $length), labels, row, line FROM read_parquet($path) ORDER BY row LIMIT $rows
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitPreview:
+    """The beginning of one split and all its labels."""
+
+    split: Split
+    examples: tuple[Example, ...]
+    labels: tuple[tuple[str, int], ...]
+    """Each label and its rows, most frequent first."""
+
+    row_count: int
+
+
+def preview(
+    splits: Sequence[StoredSplit], *, cache: ArtefactCache, rows: int
+) -> list[SplitPreview]:
+    """Read the first rows of each split.
+
+    Args:
+        splits: As published.
+        cache: Where their files are at hand.
+        rows: How many of each, 1 to 100.
+    """
+    return [
+        SplitPreview(
+            split=stored.split,
+            examples=tuple(
+                Example(text=text, labels=tuple(labels), split=stored.split, row=row, line=line)
+                for text, labels, row, line in _rows(cache, stored, rows)
+            ),
+            labels=stored.labels,
+            row_count=stored.row_count,
+        )
+        for stored in splits
+    ]
+
+
+def _rows(
+    cache: ArtefactCache, stored: StoredSplit, rows: int
+) -> list[tuple[str, list[str], int, int]]:
+    parameters = {
+        "length": MAX_TEXT_LENGTH,
+        "path": str(cache.path(stored.file)),
+        "rows": min(rows, MAX_ROWS),
+    }
+    with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+        return connection.execute(_FIRST_ROWS, parameters).fetchall()

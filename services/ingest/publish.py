@@ -1,0 +1,138 @@
+"""Puts a validated dataset into the store: its files first, the manifest last.
+
+Each attempt writes under keys of its own; the manifest, created once, says whose are the
+dataset's. What other attempts left is swept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest, SplitFile
+from isogloss.v1.inference_service_pb2 import LABEL_MODE_SINGLE
+from services.common import layout
+from services.common.errors import NotFound
+from services.common.manifests import FORMAT_VERSION, create_manifest, read_manifest, upload
+from services.common.storage import ObjectStore
+from services.ingest import convert
+from services.ingest.dataset import Report
+from services.ingest.record import DatasetRecord, StoredFile, StoredSplit
+from services.ingest.validation import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What stands in the manifest that makes a dataset READY."""
+
+    content_hash: str
+    report: Report
+    findings: StoredFile
+    splits: tuple[StoredSplit, ...]
+    validate_time: datetime
+
+
+def publish(
+    store: ObjectStore, record: DatasetRecord, verdict: Verdict, *, attempt: int
+) -> Published:
+    """Publish an accepted dataset.
+
+    Args:
+        store: Where to.
+        record: The dataset.
+        verdict: What validation made of it.
+        attempt: A number that no other attempt has.
+
+    Returns:
+        What the manifest says, which may be that of another attempt that was faster.
+    """
+    key = layout.dataset_manifest(record.tenant, record.id)
+    manifest = DatasetManifest(
+        format_version=FORMAT_VERSION,
+        name=record.name,
+        display_name=record.display_name,
+        content_hash=verdict.content_hash,
+        options=convert.options_to_proto(record.options),
+        report=convert.report_to_proto(verdict.report),
+        label_mode=LABEL_MODE_SINGLE,
+        labels=verdict.labels,
+        create_time=convert.time_to_proto(record.create_time),
+        validate_time=convert.time_to_proto(datetime.now(UTC)),
+    )
+    for rows in verdict.splits:
+        file_key = _key(record, verdict, attempt, f"{rows.split}.parquet")
+        manifest.splits.append(
+            SplitFile(
+                split=convert.split_to_proto(rows.split),
+                file=upload(store, file_key, rows.path),
+                row_count=rows.row_count,
+                labels=convert.labels_to_proto(rows.labels),
+            )
+        )
+    manifest.findings.CopyFrom(
+        upload(store, _key(record, verdict, attempt, "findings.parquet"), verdict.findings)
+    )
+    if not create_manifest(store, key, manifest):
+        manifest = read_manifest(store, key, DatasetManifest)
+    return _published(manifest)
+
+
+def publish_findings(
+    store: ObjectStore, record: DatasetRecord, verdict: Verdict, *, attempt: int
+) -> StoredFile:
+    """Store the findings of a refused dataset, so that they can be listed."""
+    key = _key(record, verdict, attempt, "findings.parquet")
+    return convert.file_from_proto(upload(store, key, verdict.findings))
+
+
+def published(store: ObjectStore, record: DatasetRecord) -> Published | None:
+    """Return what was published of a dataset, or None."""
+    try:
+        key = layout.dataset_manifest(record.tenant, record.id)
+        return _published(read_manifest(store, key, DatasetManifest))
+    except NotFound:
+        return None
+
+
+def sweep(store: ObjectStore, record: DatasetRecord, keep: Iterable[StoredFile]) -> None:
+    """Remove what attempts have written and no manifest names; uploads and uses stay."""
+    prefix = layout.dataset_prefix(record.tenant, record.id)
+    kept = {
+        layout.dataset_manifest(record.tenant, record.id),
+        *(file.key for file in keep),
+    }
+    spared = (
+        layout.raw_prefix(record.tenant, record.id),
+        layout.dataset_uses_prefix(record.tenant, record.id),
+    )
+    for info in list(store.list(prefix)):
+        if info.key not in kept and not info.key.startswith(spared):
+            store.delete(info.key)
+
+
+def files_of(found: Published) -> list[StoredFile]:
+    """Return every file that a manifest names."""
+    return [found.findings, *(stored.file for stored in found.splits)]
+
+
+def _key(record: DatasetRecord, verdict: Verdict, attempt: int, name: str) -> str:
+    return layout.dataset_file(record.tenant, record.id, verdict.content_hash, f"{attempt}/{name}")
+
+
+def _published(manifest: DatasetManifest) -> Published:
+    return Published(
+        content_hash=manifest.content_hash,
+        report=convert.report_from_proto(manifest.report),
+        findings=convert.file_from_proto(manifest.findings),
+        splits=tuple(
+            StoredSplit(
+                split=convert.split_from_proto(split.split),
+                file=convert.file_from_proto(split.file),
+                row_count=split.row_count,
+                labels=tuple((count.label, count.count) for count in split.labels),
+            )
+            for split in manifest.splits
+        ),
+        validate_time=manifest.validate_time.ToDatetime(tzinfo=UTC),
+    )

@@ -1,0 +1,152 @@
+"""A dataset as the service remembers it, and its form in JSON columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from services.ingest.dataset import (
+    DatasetOptions,
+    FileReport,
+    FindingCount,
+    Report,
+    Split,
+    SplitOptions,
+    State,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """A file in the object store."""
+
+    key: str
+    size: int
+    """Bytes."""
+
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSplit:
+    """The published rows of one split."""
+
+    split: Split
+    file: StoredFile
+    row_count: int
+    labels: tuple[tuple[str, int], ...]
+    """Each label and its rows, most frequent first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredFile:
+    """What an upload was declared to be."""
+
+    size_bytes: int
+    sha256: str = ""
+    """Empty where only the size is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One reason why a dataset failed."""
+
+    code: str
+    """A finding's code, or `internal` where the service is at fault."""
+
+    where: str
+    """`train`, `validation`, `test`, or `dataset`."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetRecord:
+    """A dataset as the service remembers it."""
+
+    tenant: str
+    id: str
+    display_name: str
+    options: DatasetOptions
+    state: State
+    create_time: datetime
+    update_time: datetime
+    validate_time: datetime | None = None
+    declared: Mapping[Split, DeclaredFile] = field(default_factory=dict)
+    """Set when the upload was finalised: sizes of all files, sums where they are known."""
+
+    phase: str = ""
+    fraction: float = 0.0
+    report: Report | None = None
+    problems: tuple[Problem, ...] = ()
+    content_hash: str = ""
+    findings: StoredFile | None = None
+    splits: tuple[StoredSplit, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Full resource name."""
+        return f"datasets/{self.id}"
+
+
+def to_json(value: Any) -> Any:  # noqa: ANN401  # any of the dataclasses above, or a collection
+    """Return dataclasses as what JSON can hold."""
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_json(item) for item in value]
+    return asdict(value)
+
+
+def options_from_json(value: Mapping[str, Any]) -> DatasetOptions:
+    """Read what `to_json` wrote."""
+    return DatasetOptions(**{**value, "split": SplitOptions(**value["split"])})
+
+
+def declared_from_json(value: Mapping[str, Any]) -> dict[Split, DeclaredFile]:
+    """Read what `to_json` wrote."""
+    return {Split(split): DeclaredFile(**file) for split, file in value.items()}
+
+
+def report_from_json(value: Mapping[str, Any] | None) -> Report | None:
+    """Read what `to_json` wrote."""
+    if value is None:
+        return None
+    return Report(
+        **{
+            **value,
+            "files": tuple(
+                FileReport(**{**file, "split": Split(file["split"])}) for file in value["files"]
+            ),
+            "splits": {Split(split): count for split, count in value["splits"].items()},
+            "removed_labels": tuple(value["removed_labels"]),
+            "findings": tuple(FindingCount(**count) for count in value["findings"]),
+            "warnings": tuple(value["warnings"]),
+            "dealt": SplitOptions(**value["dealt"]) if value["dealt"] else None,
+        }
+    )
+
+
+def problems_from_json(value: Sequence[Mapping[str, Any]] | None) -> tuple[Problem, ...]:
+    """Read what `to_json` wrote."""
+    return tuple(Problem(**problem) for problem in value or ())
+
+
+def file_from_json(value: Mapping[str, Any] | None) -> StoredFile | None:
+    """Read what `to_json` wrote."""
+    return StoredFile(**value) if value else None
+
+
+def splits_from_json(value: Sequence[Mapping[str, Any]] | None) -> tuple[StoredSplit, ...]:
+    """Read what `to_json` wrote."""
+    return tuple(
+        StoredSplit(
+            split=Split(item["split"]),
+            file=StoredFile(**item["file"]),
+            row_count=item["row_count"],
+            labels=tuple((label, count) for label, count in item["labels"]),
+        )
+        for item in value or ()
+    )

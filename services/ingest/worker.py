@@ -1,0 +1,317 @@
+"""Validates finalised datasets one after another, under a lease that others respect.
+
+Killed at any point, it leaves a lease that runs out; whoever claims the dataset next starts
+again, or finishes what was published. Overtaken while it slept, it withdraws what it wrote.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any
+
+import structlog
+
+from services.common import layout
+from services.common.database import Database
+from services.common.errors import DataLoss, Unavailable
+from services.common.leases import Claim, LeaseLost, LeaseQueue
+from services.common.storage import ObjectStore
+from services.ingest.cancellation import Cancellation, Cancelled
+from services.ingest.dataset import Limits, Profile, Split, State
+from services.ingest.finding import Finding
+from services.ingest.publish import (
+    Published,
+    files_of,
+    publish,
+    publish_findings,
+    published,
+    sweep,
+)
+from services.ingest.record import DatasetRecord, Problem, to_json
+from services.ingest.tables import DatasetRow
+from services.ingest.uploads import Uploads
+from services.ingest.validation import Rulebook, Verdict, validate
+from services.ingest.workbench import EngineOptions
+
+_log = structlog.get_logger()
+
+_PROGRESS_SECONDS = 0.5
+"""How often progress is written down: a person sees no difference in less."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """How a validator works."""
+
+    scratch: Path
+    """Directory for what lies there during one validation: about five times the upload."""
+
+    profiles: Mapping[str, Profile]
+    limits: Limits
+    engine: EngineOptions
+    owner: str = "ingest"
+    """Who holds a lease, for people."""
+
+    lease_seconds: float = 60.0
+    """After so long without a sign of life, another validator starts again."""
+
+    max_attempts: int = 5
+    """Claims after which a dataset fails: its files seem to kill the validator."""
+
+
+class Worker:
+    """One validator. `run_one` blocks; `stop` is called from another thread."""
+
+    def __init__(
+        self, *, database: Database, store: ObjectStore, uploads: Uploads, options: WorkerOptions
+    ) -> None:
+        """Keep the parts."""
+        self._database = database
+        self._store = store
+        self._uploads = uploads
+        self._options = options
+        self._queue = LeaseQueue(
+            database, DatasetRow, owner=options.owner, seconds=options.lease_seconds
+        )
+        self._cancellation = Cancellation()
+        self._stopping = False
+        self._busy = Lock()
+        options.scratch.mkdir(parents=True, exist_ok=True)
+
+    def stop(self) -> None:
+        """Give up what is being validated, so that another can go on with it at once."""
+        self._stopping = True
+        self._cancellation.cancel()
+
+    def close(self) -> None:
+        """Stop, and wait until nothing is being done any more."""
+        self.stop()
+        with self._busy:
+            pass
+
+    def run_one(self) -> bool:
+        """Validate the dataset that waits for longest; tell whether there was one.
+
+        Raises:
+            Unavailable: Where the database or the store does not answer; nothing is lost.
+        """
+        with self._busy:
+            return not self._stopping and self._run_one()
+
+    def _run_one(self) -> bool:
+        claim = self._queue.claim(
+            DatasetRow.state == State.VALIDATING,
+            DatasetRow.deleting.is_(False),
+            order_by=DatasetRow.update_time,
+        )
+        if claim is None:
+            return False
+        self._cancellation = Cancellation()
+        if self._stopping:
+            self._cancellation.cancel()
+        alive = Thread(target=self._stay_alive, args=(claim, self._cancellation), daemon=True)
+        alive.start()
+        try:
+            self._process(claim)
+        finally:
+            self._cancellation.cancel()
+            alive.join()
+        return True
+
+    def _stay_alive(self, claim: Claim[DatasetRow], cancellation: Cancellation) -> None:
+        """Renew the lease until the work ends; end the work where the lease is lost."""
+        while not cancellation.wait(self._options.lease_seconds / 4):
+            try:
+                self._queue.renew(claim.lease)
+            except LeaseLost:
+                cancellation.cancel()
+            except Unavailable:
+                _log.warning("lease not renewed", dataset=claim.row.id)
+
+    def _process(self, claim: Claim[DatasetRow]) -> None:
+        record = claim.row.record()
+        log = _log.bind(tenant=record.tenant, dataset=record.id, attempt=claim.lease.attempt)
+        log.info("validation started")
+        started = time.monotonic()
+        try:
+            self._validate(claim, record)
+        except (Cancelled, LeaseLost):
+            self._give_up(claim, record)
+            log.info("validation given up")
+        except Unavailable:
+            # No fault of the files: it does not count as an attempt.
+            self._release(claim, {"attempt": claim.lease.attempt - 1})
+            raise
+        except Exception:
+            if self._cancellation.is_cancelled:
+                self._give_up(claim, record)
+                return
+            log.exception("validation broke down")
+            self._break_down(claim)
+        else:
+            log.info("validation ended", seconds=round(time.monotonic() - started, 1))
+
+    def _validate(self, claim: Claim[DatasetRow], record: DatasetRecord) -> None:
+        found = published(self._store, record)
+        if found is not None:
+            # A crash came between the manifest and the database: the manifest wins.
+            self._finish(claim, record, found)
+            return
+        if claim.lease.attempt > self._options.max_attempts:
+            self._break_down(claim)
+            return
+        with tempfile.TemporaryDirectory(
+            dir=self._options.scratch, prefix=f"{record.id}-", ignore_cleanup_errors=True
+        ) as directory:
+            verdict = validate(
+                {
+                    split: (
+                        file.size_bytes,
+                        self._uploads.read(record.tenant, record.id, split, file.size_bytes),
+                    )
+                    for split, file in record.declared.items()
+                },
+                rulebook=Rulebook(
+                    options=record.options,
+                    profile=self._options.profiles[record.options.profile],
+                    limits=self._options.limits,
+                    engine=self._options.engine,
+                ),
+                directory=Path(directory),
+                progress=_Progress(self._queue, claim, self._cancellation),
+                cancellation=self._cancellation,
+            )
+            _compare_sums(record, verdict)
+            self._cancellation.check()
+            self._queue.update(claim.lease, {"phase": "publishing", "fraction": 0.97})
+            if verdict.refusals:
+                self._refuse(claim, record, verdict)
+            else:
+                accepted = publish(self._store, record, verdict, attempt=claim.lease.token)
+                self._finish(claim, record, accepted)
+
+    def _finish(self, claim: Claim[DatasetRow], record: DatasetRecord, found: Published) -> None:
+        # The manifest stands: nothing needs the uploads any more, whatever happens next.
+        self._uploads.remove(record.tenant, record.id)
+        self._release(
+            claim,
+            {
+                "state": State.READY,
+                "report": to_json(found.report),
+                "content_hash": found.content_hash,
+                "findings": to_json(found.findings),
+                "splits": to_json(found.splits),
+                "validate_time": found.validate_time,
+                "update_time": datetime.now(UTC),
+                "phase": "",
+                "fraction": 1.0,
+            },
+        )
+        sweep(self._store, record, files_of(found))
+
+    def _refuse(self, claim: Claim[DatasetRow], record: DatasetRecord, verdict: Verdict) -> None:
+        findings = publish_findings(self._store, record, verdict, attempt=claim.lease.token)
+        self._fail(
+            claim,
+            [_problem(finding) for finding in verdict.refusals],
+            {"report": to_json(verdict.report), "findings": to_json(findings)},
+        )
+        self._uploads.remove(record.tenant, record.id)
+        sweep(self._store, record, [findings])
+
+    def _break_down(self, claim: Claim[DatasetRow]) -> None:
+        """Fail a dataset by no fault that its owner could mend, or try it again."""
+        if claim.lease.attempt < self._options.max_attempts:
+            self._release(claim, {})
+            return
+        message = (
+            f"Validation broke down {claim.lease.attempt} times; the server's log says why. The "
+            "files were not judged."
+        )
+        self._fail(claim, [Problem(code="internal", where="dataset", message=message)], {})
+
+    def _fail(
+        self, claim: Claim[DatasetRow], problems: list[Problem], values: Mapping[str, Any]
+    ) -> None:
+        now = datetime.now(UTC)
+        self._release(
+            claim,
+            {
+                **values,
+                "state": State.FAILED,
+                "problems": to_json(problems),
+                "validate_time": now,
+                "update_time": now,
+                "phase": "",
+                "fraction": 1.0,
+            },
+        )
+
+    def _release(self, claim: Claim[DatasetRow], values: Mapping[str, Any]) -> None:
+        self._queue.update(claim.lease, values, release=True)
+
+    def _give_up(self, claim: Claim[DatasetRow], record: DatasetRecord) -> None:
+        """Leave the dataset to others: told to stop, or overtaken."""
+        try:
+            self._release(claim, {"attempt": claim.lease.attempt - 1})
+        except LeaseLost:
+            self._withdraw(record, claim.lease.token)
+
+    def _withdraw(self, record: DatasetRecord, attempt: int) -> None:
+        """Remove what this attempt wrote, unless the dataset lives on it."""
+        with self._database.read() as session:
+            row = session.get(DatasetRow, (record.tenant, record.id))
+        if row is None:
+            # Deleted meanwhile, perhaps just before this attempt's manifest came.
+            self._store.delete(layout.dataset_manifest(record.tenant, record.id))
+            sweep(self._store, record, ())
+            return
+        found = published(self._store, record)
+        named = {file.key for file in files_of(found)} if found else set()
+        prefix = layout.dataset_prefix(record.tenant, record.id)
+        for info in list(self._store.list(prefix)):
+            # An attempt's number stands behind the content hash, as `publish` puts it.
+            parts = info.key.removeprefix(prefix).split("/")
+            if parts[1:2] == [str(attempt)] and parts[0] != "raw" and info.key not in named:
+                self._store.delete(info.key)
+
+
+class _Progress:
+    """Writes progress down, not too often, and stops the work where it must end."""
+
+    def __init__(
+        self, queue: LeaseQueue[DatasetRow], claim: Claim[DatasetRow], cancellation: Cancellation
+    ) -> None:
+        self._queue = queue
+        self._claim = claim
+        self._cancellation = cancellation
+        self._phase = ""
+        self._next = 0.0
+
+    def __call__(self, phase: str, fraction: float) -> None:
+        self._cancellation.check()
+        now = time.monotonic()
+        if phase == self._phase and now < self._next:
+            return
+        self._queue.update(self._claim.lease, {"phase": phase, "fraction": fraction})
+        self._phase, self._next = phase, now + _PROGRESS_SECONDS
+
+
+def _problem(finding: Finding) -> Problem:
+    where = str(finding.split or "dataset")
+    return Problem(
+        code=finding.code, where=where, message=f"{finding.message} {finding.fix}".strip()
+    )
+
+
+def _compare_sums(record: DatasetRecord, verdict: Verdict) -> None:
+    for file in verdict.report.files:
+        declared = record.declared[Split(file.split)].sha256
+        if declared and declared != file.sha256:
+            raise DataLoss(f"The {file.split} file changed in the store after it was finalised.")

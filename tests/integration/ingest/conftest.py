@@ -1,0 +1,39 @@
+"""A real ingest server on the embedded store and SQLite, and real stubs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from isogloss.v1.dataset_service_pb2_grpc import DatasetServiceStub
+from services.common.server import running_server
+from services.ingest.__main__ import build
+from services.ingest.settings import IngestSettings
+
+if TYPE_CHECKING:
+    # Only the type stubs know it.
+    from isogloss.v1.dataset_service_pb2_grpc import DatasetServiceAsyncStub
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> IngestSettings:
+    return IngestSettings(
+        address="127.0.0.1:0",
+        data_directory=tmp_path / "data",
+        poll_seconds=0.1,
+        upload_part_bytes=64 << 10,
+        shutdown_grace=1.0,
+    )
+
+
+@pytest.fixture
+async def stub(settings: IngestSettings) -> AsyncIterator[DatasetServiceAsyncStub]:
+    async with (
+        running_server(build(settings)) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        yield DatasetServiceStub(channel)
