@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
+from pydantic_core import to_json
 
 from services.common.settings import DatabaseSettings, ServiceSettings
 
@@ -70,7 +71,8 @@ def _own(settings: type[ServiceSettings]) -> set[str]:
 
 
 def _entries(settings: type[ServiceSettings], prefix: str, names: set[str]) -> list[str]:
-    properties = settings.model_json_schema()["properties"]
+    schema = settings.model_json_schema()
+    properties, definitions = schema["properties"], schema.get("$defs", {})
     entries = []
     for name, field in settings.model_fields.items():
         if name not in names:
@@ -79,23 +81,31 @@ def _entries(settings: type[ServiceSettings], prefix: str, names: set[str]) -> l
         description = field.description or ServiceSettings.model_fields[name].description or ""
         entries.append(
             f"### `{prefix}{name.upper()}`\n\n"
-            f"`--{name.replace('_', '-')}` · {_kind(properties[name])} · "
-            f"{_default(field.default)}\n\n"
+            f"`--{name.replace('_', '-')}` · {_kind(properties[name], definitions)} · "
+            f"{_default(field.get_default(call_default_factory=True))}\n\n"
             f"{' '.join(description.split())}\n"
         )
     return entries
 
 
-def _kind(schema: dict[str, Any]) -> str:
+def _kind(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     """Name the type, and the range where there is one."""
-    for choice in schema.get("anyOf", ()):
-        if choice.get("type") != "null":
-            return _kind(choice)
+    if "$ref" in schema:
+        return _kind(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    if "anyOf" in schema:
+        choices = [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
+        return " or ".join(_kind(choice, definitions) for choice in choices)
     if "enum" in schema:
         return "one of " + ", ".join(f"`{value}`" for value in schema["enum"])
-    kind = {"integer": "whole number", "string": "text", "boolean": "`true` or `false`"}.get(
-        schema["type"], schema["type"]
-    )
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    kind = {
+        "integer": "whole number",
+        "string": "text",
+        "boolean": "`true` or `false`",
+        "object": "JSON object",
+        "array": "JSON array",
+    }.get(schema["type"], schema["type"])
     if schema.get("format") in {"path", "file-path", "directory-path"}:
         kind = "path"
     if schema.get("writeOnly"):
@@ -113,8 +123,8 @@ def _default(value: object) -> str:
     shown = value.get_secret_value() if isinstance(value, SecretStr) else value
     if shown is None or shown == "":
         return "unset by default"
-    if isinstance(shown, bool):
-        shown = str(shown).lower()
+    if not isinstance(shown, (str, int, float, Path)) or isinstance(shown, bool):
+        shown = to_json(shown).decode()
     return f"default `{shown}`"
 
 

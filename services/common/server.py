@@ -181,6 +181,9 @@ def run(build: Callable[[], Application], settings: ServiceSettings) -> None:
         _log.debug("cannot_start", exc_info=True)
         sys.stderr.write(f"The {settings.service} service cannot start: {error}\n")
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        # While it was still starting, or again while it was stopping: no more patience.
+        raise SystemExit(130) from None
 
 
 async def _serve(build: Callable[[], Application]) -> None:

@@ -55,7 +55,10 @@ class DirectoryStore:
         with self._written(data) as temporary:
             stat = temporary.stat()
             with _as_unavailable():
-                self._place(temporary, target, replace=True)
+                try:
+                    self._place(temporary, target, replace=True)
+                except IsADirectoryError:
+                    raise ValueError(f"{key} is the folder of other objects") from None
         return _info(key, stat)
 
     def create(self, key: str, data: bytes) -> bool:

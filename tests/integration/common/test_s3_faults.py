@@ -156,12 +156,7 @@ def test_lasting_fault_is_unavailable_and_says_when_to_retry(proxy: BadProxy) ->
     store.put("a", bytes(10))
     proxy.plan = lambda method, _path: FAIL if method in {"PUT", "HEAD"} else FORWARD
 
-    for call in (
-        lambda: store.create("b", b""),
-        lambda: store.put("b", b""),
-        lambda: store.stat("a"),
-        lambda: list(store.get("a")),
-    ):
+    for call in (lambda: store.create("b", b""), lambda: list(store.get("a"))):
         with pytest.raises(Unavailable) as caught:
             call()
         assert caught.value.retry_after

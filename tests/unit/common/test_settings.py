@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from services.common.configuration import main as write_configuration
 from services.common.configuration import page
 from services.common.settings import DatabaseSettings, ServiceSettings, load, split_address
+
+
+class Kind(StrEnum):
+    FAST = "fast"
+    SLOW = "slow"
 
 
 class SampleSettings(DatabaseSettings):
@@ -23,6 +29,15 @@ class SampleSettings(DatabaseSettings):
 
     batch: int = 8
     """How many at once."""
+
+    kind: Kind = Kind.FAST
+    """Which."""
+
+    sizes: dict[str, int] = Field(default_factory=lambda: {"small": 1})
+    """Some sizes."""
+
+    limit: int | Literal["none"] = 5
+    """How many, or none."""
 
 
 @pytest.fixture
@@ -151,6 +166,9 @@ def test_configuration_page() -> None:
     assert "## sample" in text
     own = text.partition("## sample")[2]
     assert "### `ISOGLOSS_SAMPLE_BATCH`\n\n`--batch` · whole number · default `8`\n\nHow" in own
+    assert "`--kind` · one of `fast`, `slow` · default `fast`\n\nWhich." in own
+    assert '`--sizes` · JSON object · default `{"small":1}`' in own
+    assert "`--limit` · whole number or `none` · default `5`" in own
     assert "default `127.0.0.1:50099`\n\nHost and port to listen on" in own
     shared = text.partition("## sample")[0]
     assert "### `ISOGLOSS_SERVICE_DATABASE`\n\n`--database` · secret · unset by default" in shared
