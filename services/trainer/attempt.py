@@ -315,7 +315,6 @@ def _environment(scratch: Path, threads: int) -> dict[str, str]:
         "TRANSFORMERS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": str(threads),
         "TMPDIR": str(scratch),
         "HF_HOME": str(scratch / "huggingface"),

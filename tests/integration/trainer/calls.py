@@ -67,13 +67,23 @@ async def running_trainer(settings: TrainerSettings) -> AsyncIterator[ModelServi
         yield ModelServiceStub(channel)
 
 
-def request(*, request_id: str = "", **fields: str) -> pb.CreateModelRequest:
+def request(
+    *,
+    display_name: str = "Tone",
+    base_model: str = BASE,
+    dataset: str = DATASET,
+    positive_label: str = "",
+    request_id: str = "",
+) -> pb.CreateModelRequest:
     """Return a request for a model that learns for half a second."""
-    values = {"display_name": "Tone", "base_model": BASE, "dataset": DATASET, **fields}
-    hyperparameters = Hyperparameters(epochs=3)
-    return pb.CreateModelRequest(
-        model=Model(**values, hyperparameters=hyperparameters), request_id=request_id
+    model = Model(
+        display_name=display_name,
+        base_model=base_model,
+        dataset=dataset,
+        positive_label=positive_label,
+        hyperparameters=Hyperparameters(epochs=3),
     )
+    return pb.CreateModelRequest(model=model, request_id=request_id)
 
 
 def long_request() -> pb.CreateModelRequest:

@@ -22,7 +22,7 @@ def reason(error: pytest.ExceptionInfo[grpc.aio.AioRpcError]) -> str:
     info = error_details_pb2.ErrorInfo()
     for detail in status(error).details:
         if detail.Unpack(info):
-            return info.reason
+            return str(info.reason)
     raise AssertionError("no ErrorInfo")
 
 
@@ -172,7 +172,7 @@ async def test_a_watch_ends_when_the_caller_hangs_up(suite: Suite) -> None:
     async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
         model = await trainer.CreateModel(request(dataset=DATASET))
         call = trainer.WatchModel(pb.WatchModelRequest(name=model.name))
-        first = await call.read()
+        first = await anext(aiter(call))
         call.cancel()
 
         assert first.event.sequence == 1

@@ -25,7 +25,7 @@ from services.trainer.state import State
 from services.trainer.tables import MIGRATIONS, ModelRow
 from tests.integration.trainer.calls import BASE, DATASET, Suite, run_processes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 LEASE_SECONDS = 3.0
 
@@ -111,7 +111,7 @@ def bench(suite: Suite, request: pytest.FixtureRequest) -> Iterator[Bench]:
     bench.close()
 
 
-def eventually(is_so: Callable[[], bool], seconds: float = 90.0) -> None:
+def eventually(is_so: Callable[[], bool], seconds: float = 300.0) -> None:
     """Wait until something is so; the time limit only ends a test that has failed."""
     deadline = time.monotonic() + seconds
     while not is_so():
@@ -120,7 +120,7 @@ def eventually(is_so: Callable[[], bool], seconds: float = 90.0) -> None:
 
 
 def learning(row: ModelRow) -> bool:
-    return row.phase is State.TRAINING and bool(row.progress) and row.progress["step"] > 0
+    return row.phase is State.TRAINING and (row.progress or {"step": 0})["step"] > 0
 
 
 def test_a_trainer_that_is_killed_is_replaced(bench: Bench) -> None:

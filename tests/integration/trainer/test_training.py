@@ -30,13 +30,17 @@ from tests.integration.trainer.calls import (
 )
 from tests.integration.trainer.published import publish_dataset
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
 
 def no_run_is_left() -> None:
     """Wait until the processes of all runs have ended."""
     psutil.wait_procs(run_processes(os.getpid()))
 
 
-async def test_a_model_is_trained_watched_scored_and_deleted(suite: Suite) -> None:
+async def test_a_model_is_trained_watched_scored_and_deleted(  # noqa: PLR0915 (one run, seen whole)
+    suite: Suite,
+) -> None:
     async with (
         running_trainer(suite.settings()) as trainer,
         running_trainer(suite.settings(concurrent_runs=0)) as replica,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -98,13 +99,14 @@ def test_an_overtaken_trainer_changes_nothing(desk: Desk) -> None:
     quick.begin(new, "begins again")
     before = desk.models.look(TENANT, MODEL, after=0)
 
-    for write in (
+    writes: list[Callable[[], None]] = [
         lambda: slow.renew(old),
         lambda: slow.record(old, [MEASURED]),
         lambda: slow.close_ready(old, PUBLISHED),
         lambda: slow.close_failed(old, "no"),
         lambda: slow.give_back(old, "no"),
-    ):
+    ]
+    for write in writes:
         with pytest.raises(LeaseLost):
             write()
 
