@@ -1,1 +1,1 @@
-"""Programs that print the speed and quality figures that the project quotes."""
+"""Programs behind every figure that the documentation quotes."""

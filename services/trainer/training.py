@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,7 @@ import torch
 from services.common.threads import available_cpus
 from services.trainer.base_import import BaseEncoder
 from services.trainer.batches import length_grouped
+from services.trainer.calibration import fit_temperature, keep_back
 from services.trainer.encoder import SentenceEncoder, collate, embed, load_encoder
 from services.trainer.evaluation import evaluate
 from services.trainer.head import Floats, Head, prototypes, tuned_regression
@@ -100,9 +101,13 @@ class Baseline:
         """Return [N, D], rows of length 1."""
         return _embed(self.base, self.encoder, texts)
 
+    def classify(self, embeddings: Floats) -> Floats:
+        """Return probabilities [N, K] for embeddings [N, D]."""
+        return self.head.probabilities(embeddings)
+
     def predict(self, texts: Sequence[str]) -> Floats:
         """Return probabilities [N, K]."""
-        return self.head.probabilities(self.embed(texts))
+        return self.classify(self.embed(texts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +122,7 @@ class TrainedModel:
 
     head: Head
     temperature: float
-    """Logits are divided by it."""
+    """Logits are divided by it; chosen on training rows that were kept back, or 1."""
 
     baseline: Baseline
 
@@ -125,9 +130,13 @@ class TrainedModel:
         """Return [N, D], rows of length 1."""
         return _embed(self.base, self.encoder, texts)
 
+    def classify(self, embeddings: Floats) -> Floats:
+        """Return probabilities [N, K] for embeddings [N, D]."""
+        return self.head.probabilities(embeddings, self.temperature)
+
     def predict(self, texts: Sequence[str]) -> Floats:
         """Return probabilities [N, K]."""
-        return self.head.probabilities(self.embed(texts), self.temperature)
+        return self.classify(self.embed(texts))
 
     def save_encoder(self, directory: Path) -> tuple[str, ...]:
         """Write a directory that `read_base` and sentence-transformers read.
@@ -192,6 +201,9 @@ def train(
     tokenizer = Tokenizer.load(base)
     sequences = tokenizer.encode(train.texts)
     label_ids = np.asarray(train.label_ids, dtype=np.int64)
+    learnt, kept = keep_back(label_ids, chosen.calibration_rows, seed=chosen.seed)
+    # Cut label by label, the rows kept back are about as many as planned, not just as many.
+    chosen = replace(chosen, total_steps=chosen.epochs * -(-len(learnt) // chosen.batch_size))
     encoder = load_encoder(base)
     frozen = embed(encoder, sequences, base.pad_token_id, before_batch=check)
     baseline = Baseline(
@@ -199,6 +211,7 @@ def train(
         encoder=load_encoder(base),
         head=tuned_regression(frozen, label_ids, len(labels), seed=chosen.seed),
     )
+    check()
     gauge = None
     if validation is not None:
         rows = _metric_rows(len(validation.texts), len(sequences), chosen)
@@ -212,16 +225,26 @@ def train(
             check=check,
         )
         gauge.measure(encoder, baseline.head, step=0, epoch=0.0)
-    start = prototypes(frozen, label_ids, len(labels))
+    start = prototypes(frozen[learnt], label_ids[learnt], len(labels))
     watch = _Watch(base=base, plan=chosen, listener=listener, gauge=gauge, check=check)
-    head = _learn(Learner(encoder, start, chosen), sequences, label_ids, watch)
+    head = _learn(
+        Learner(encoder, start, chosen),
+        [sequences[row] for row in learnt],
+        label_ids[learnt],
+        watch,
+    )
+    temperature = 1.0
+    if len(kept):
+        unseen = [sequences[row] for row in kept]
+        embeddings = embed(encoder, unseen, base.pad_token_id, before_batch=check)
+        temperature = fit_temperature(head, embeddings, label_ids[kept])
     return TrainedModel(
         base=base,
         labels=tuple(labels),
         plan=chosen,
         encoder=encoder.eval(),
         head=head,
-        temperature=1.0,
+        temperature=temperature,
         baseline=baseline,
     )
 
