@@ -22,7 +22,7 @@ from isogloss.datasets import (
     SplitPreview,
     UploadProgress,
 )
-from isogloss.errors import DatasetRefused
+from isogloss.errors import DatasetRefused, InvalidArgument, Violation
 from isogloss.transport import Facade, Transport, blocking, blocking_stream
 from isogloss.v1 import dataset_pb2, finding_pb2
 from isogloss.v1 import dataset_service_pb2 as pb
@@ -88,6 +88,7 @@ class AsyncDatasets:
 
         Raises:
             DatasetRefused: Validation said no; `violations` and the findings say why.
+            InvalidArgument: A file is empty.
             OSError: A file cannot be read.
         """
         given = {Split.TRAIN: train, Split.VALIDATION: validation, Split.TEST: test}
@@ -96,6 +97,14 @@ class AsyncDatasets:
             for split, path in given.items()
             if path is not None
         ]
+        if empty := [source for source in sources if not source.size]:
+            raise InvalidArgument(
+                f"{empty[0].split}: {empty[0].path} is empty.",
+                violations=[
+                    Violation(field=source.split, description=f"{source.path} is empty.")
+                    for source in empty
+                ],
+            )
         options = DatasetOptions(
             has_header=has_header,
             delimiter=delimiter,
@@ -315,7 +324,8 @@ class _Reporter:
         found = dataset.validation_progress
         done = 1.0 if _final(dataset) else (found.fraction if found else 0.0)
         self._sent = {}
-        self._tell(found.phase if found else dataset.state.lower(), done)
+        phase = found.phase if found and not _final(dataset) else dataset.state.lower()
+        self._tell(phase, done)
 
     def _tell(self, phase: str, validated: float) -> None:
         if self._progress is not None:

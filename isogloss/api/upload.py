@@ -69,7 +69,7 @@ async def send(
         OSError: The file cannot be read any more.
     """
     waits = delays()
-    while committed < source.size or not source.size:
+    while committed < source.size:
         pieces = _Pieces(name, source, committed, sent)
         try:
             reply = await transport.upload(stub.WriteDataset, iter(pieces))
@@ -88,8 +88,6 @@ async def send(
             committed = stored
         else:
             committed = reply.committed_size
-            if committed >= source.size:
-                break
         sent(committed)
 
 
@@ -118,16 +116,16 @@ class _Pieces:
         position, end = self._offset, self._source.size
         with self._source.path.open("rb") as file:
             file.seek(position)
-            first = pb.WriteDatasetRequest(
+            message = pb.WriteDatasetRequest(
                 name=self._name,
                 split=convert.split_to_proto(self._source.split),
                 offset=position,
             )
-            while data := file.read(min(CHUNK_BYTES, end - position)):
-                message, first = first, pb.WriteDatasetRequest()
-                message.data = data
+            while position < end:
+                message.data = file.read(min(CHUNK_BYTES, end - position))
+                if not message.data:
+                    raise OSError(f"{self._source.path} became shorter while it was uploaded.")
                 yield message
-                position += len(data)
+                position += len(message.data)
                 self._sent(position)
-            if position == self._offset:
-                yield first
+                message = pb.WriteDatasetRequest()

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from isogloss import ConnectionOptions, IsoglossError, ServerError
+from isogloss import ConnectionOptions, DatasetRefused, IsoglossError, ServerError
 from isogloss.cli.document import dumps
 from isogloss.cli.exits import ExitCode, exit_code
 from isogloss.cli.session import Session
@@ -150,27 +150,31 @@ def report(session: Session, error: IsoglossError) -> None:
     if session.json:
         sys.stderr.write(dumps({"error": error}) + "\n")
         return
-    violations = error.violations
-    only = violations[0] if len(violations) == 1 else None
-    message = error.message
+    message, listed = error.message, error.violations
+    if listed and message.startswith(f"{listed[0].field}: "):
+        # The message is the first violation: say it once, alone or in the list.
+        if len(listed) == 1:
+            listed = ()
+        else:
+            message = f"{len(listed)} things are wrong:"
     session.err.print(Text.assemble(("Error: ", "bold red"), message), soft_wrap=True)
-    if only is None or only.description not in message:
-        for violation in violations:
-            line = Text.assemble("  - ", (violation.field, "bold"), ": ", violation.description)
-            session.err.print(line, soft_wrap=True)
+    for violation in listed:
+        line = Text.assemble("  - ", (violation.field, "bold"), ": ", violation.description)
+        session.err.print(line, soft_wrap=True)
     if error.request_id and isinstance(error, ServerError):
         session.err.print(f"  The server's log has more under the request id {error.request_id}.")
     if error.retry_after:
         session.err.print(f"  Try again in {error.retry_after:g} s.")
-    if hint := _HINTS.get(error.reason) or _HINTS.get(error.code.name):
+    if isinstance(error, DatasetRefused):
+        name = error.metadata["name"]
+        session.err.print(f"  With line numbers: isogloss datasets findings {name}")
+    elif hint := _HINTS.get(error.reason) or _HINTS.get(error.code.name):
         session.err.print(Text.assemble(("  ", ""), (hint, "dim")), soft_wrap=True)
 
 
 _HINTS = {
     "CREDENTIALS_MISSING": "Set ISOGLOSS_API_KEY to the key that the operator gave you.",
     "CREDENTIALS_INVALID": "ISOGLOSS_API_KEY holds a key that this server does not know.",
-    "MODEL_HAS_NO_HEAD": "Train one: isogloss models create NAME --dataset DATASET",
-    "MODEL_NOT_READY": "Follow its training: isogloss models watch MODEL",
     "UNAVAILABLE": "Is it running? `isogloss up` starts all on this machine, `isogloss doctor` "
     "looks for the fault.",
 }

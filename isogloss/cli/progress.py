@@ -93,9 +93,11 @@ class _Lines:
         if progress.phase == self._phase and now < self._next:
             return
         self._phase, self._next = progress.phase, now + LINE_SECONDS
-        sending = progress.phase.startswith("uploading ")
-        sent = f"{size(progress.sent_bytes)} of {size(progress.total_bytes)}"
-        self._session.note(f"{progress.phase}: {sent if sending else percent(progress.validated)}")
+        if progress.phase.startswith("uploading "):
+            done = f": {size(progress.sent_bytes)} of {size(progress.total_bytes)}"
+        else:
+            done = f": {percent(progress.validated)}" if progress.validated < 1.0 else ""
+        self._session.note(f"{progress.phase}{done}")
 
     def stop(self) -> None:
         pass

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -47,8 +49,13 @@ def up(
 
     What they keep and their log is in one directory; delete it and everything is gone.
     """
-    ports = {"ingest": ingest_port, "trainer": trainer_port, "inference": inference_port}
+    ports: dict[Service, int] = {
+        "ingest": ingest_port,
+        "trainer": trainer_port,
+        "inference": inference_port,
+    }
     root = sources()
+    check_free(ports)
     parts = []
     for service, port in ports.items():
         prefix = f"ISOGLOSS_{service.upper()}_"
@@ -69,6 +76,28 @@ def up(
             )
         )
     run(session, parts, data=data, verbose=verbose)
+
+
+def check_free(ports: Mapping[Service, int]) -> None:
+    """See that nobody else listens: a stranger's health would pass for ours.
+
+    Raises:
+        ConfigurationError: A port is taken.
+    """
+    taken = []
+    for service, port in ports.items():
+        with socket.socket() as probe:
+            # As servers do it: what is left of a closed connection does not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                taken.append(f"{port} (--{service}-port)")
+    if taken:
+        raise ConfigurationError(
+            f"Other programs listen on {', '.join(taken)}. Is the suite running already? "
+            "`isogloss doctor` looks. Otherwise choose other ports."
+        )
 
 
 def sources() -> Path:

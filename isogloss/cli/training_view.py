@@ -9,6 +9,7 @@ from typing import Protocol
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -89,6 +90,7 @@ class _Screen:
         self._room = max(height - _ROOM_BESIDE_METRICS, _LEAST_METRICS)
         self._metrics: list[StepMetrics] = []
         self._log = Text()
+        self._spinner = Spinner("dots")
 
     def update(self, update: ModelUpdate) -> None:
         detail = update.event.detail if update.event else None
@@ -97,10 +99,15 @@ class _Screen:
             self._metrics = [m for m in self._metrics if m.step < detail.step] + [detail]
         elif isinstance(detail, LogLine):
             self._log = Text(f"{detail.level}: {detail.message}", "dim")
-        self._live.update(self._drawn(update.model), refresh=True)
+        self._live.update(self._drawn(update.model), refresh=self._live.is_started)
+        # Not before there is something to draw: what fails at once leaves no empty line.
+        self._live.start()
 
     def _drawn(self, model: Model) -> RenderableType:
-        parts: list[RenderableType] = [_headline(model)]
+        # The spinner shows that somebody is there while a first model waits for its base.
+        headline = _headline(model)
+        parts: list[RenderableType] = [headline if model.state.final else self._spinner]
+        self._spinner.update(text=headline)
         if model.progress is not None and not model.state.final:
             parts.append(_bar(model))
         if self._metrics:
@@ -177,7 +184,10 @@ def training_view(session: Session) -> Iterator[TrainingView]:
     if session.json:
         yield _Documents(session)
     elif session.rich:
-        with Live(console=session.out, auto_refresh=False, vertical_overflow="crop") as live:
+        live = Live(console=session.out, refresh_per_second=8, vertical_overflow="crop")
+        try:
             yield _Screen(live, session.out.height)
+        finally:
+            live.stop()
     else:
         yield _Lines(session)

@@ -169,7 +169,7 @@ def test_upload_tells_the_dataset_and_what_to_mind(run: Run, script: Scripted, t
     assert result.exit_code == 0, result.stderr
     assert f"name\t{DATASET}" in result.stdout
     assert "warning\tMind the [imbalance]." in result.stdout
-    assert "ready: 100.0 %" in result.stderr
+    assert "ready\n" in result.stderr
     assert script.asked("CreateDataset")[0].dataset.options.has_header is False
     assert script.asked("CreateDataset")[0].dataset.options.profile == ""
 
@@ -254,6 +254,20 @@ def test_errors_are_one_message_and_an_exit_code(
     assert plain.stderr.count("wrong") <= 1
     assert "Traceback" not in plain.stderr
     assert json.loads(documented.stderr)["error"]["message"] == status.message
+
+
+def test_several_violations_are_all_listed_and_none_twice(run: Run, script: Scripted) -> None:
+    script.refusals["GetModel"] = [
+        refusal(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "a: wrong (and 1 more field violation)",
+            bad_request(("a", "wrong"), ("b", "[worse]")),
+        )
+    ]
+
+    result = run("models", "show", "x")
+
+    assert result.stderr == "Error: 2 things are wrong:\n  - a: wrong\n  - b: [worse]\n"
 
 
 def test_a_traceback_is_there_for_who_asks(

@@ -10,6 +10,7 @@ from isogloss import (
     Client,
     DatasetRefused,
     DatasetState,
+    InvalidArgument,
     Split,
     Unavailable,
     UploadProgress,
@@ -174,6 +175,33 @@ def test_a_file_that_vanishes_on_the_way_is_its_own_error(
 
     with pytest.raises(FileNotFoundError):
         client.datasets.upload("tone", train=train, progress=remove)
+
+
+def test_a_file_that_shrinks_on_the_way_is_its_own_error(
+    client: Client, script: Scripted, train: Path
+) -> None:
+    script.lose_stream_after = [MIB]
+
+    def cut(progress: UploadProgress) -> None:
+        assert progress.total_bytes
+        with train.open("r+b") as file:
+            file.truncate(MIB)
+
+    with pytest.raises(OSError, match="shorter"):
+        client.datasets.upload("tone", train=train, progress=cut)
+
+
+def test_an_empty_file_is_refused_before_anything_is_created(
+    client: Client, script: Scripted, train: Path, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.csv"
+    empty.touch()
+
+    with pytest.raises(InvalidArgument, match=r"validation: .*empty\.csv is empty") as caught:
+        client.datasets.upload("tone", train=train, validation=empty)
+
+    assert [violation.field for violation in caught.value.violations] == ["validation"]
+    assert script.calls == []
 
 
 def test_without_waiting_validation_goes_on_by_itself(
