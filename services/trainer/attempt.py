@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,6 +64,7 @@ class Attempt:
         store: Where datasets, bases and models are.
         settings: The trainer's.
         sources: Where configured bases come from, by id.
+        is_coming: Whether this trainer is about to publish a base anyway.
         stop: Set when this trainer shuts down.
     """
 
@@ -75,6 +76,7 @@ class Attempt:
         store: ObjectStore,
         settings: TrainerSettings,
         sources: Mapping[str, str],
+        is_coming: Callable[[str], bool],
         stop: threading.Event,
     ) -> None:
         """Keep the parts."""
@@ -84,6 +86,7 @@ class Attempt:
         self._store = store
         self._settings = settings
         self._sources = sources
+        self._is_coming = is_coming
         self._stop = stop
         self._renewed = time.monotonic()
         self._unwritten: list[Report] = []
@@ -116,6 +119,10 @@ class Attempt:
         attempt = f"Attempt {self._run.lease.attempt} of {self._settings.max_attempts}"
         self._queue.begin(self._run, f"{attempt} begins.")
         self._log.info("run began")
+        while self._is_coming(self._row.base_model):
+            if self._stop.wait(_TICK_SECONDS):
+                raise Stopping
+            self._note([])
         with Scratch(self._settings.scratch, "run") as scratch:
             child = Child(
                 [sys.executable, "-m", "services.trainer.run"],

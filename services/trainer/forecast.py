@@ -28,6 +28,7 @@ class Forecast:
         parameters: Of the encoder.
         rows: That are trained on in one epoch.
         held_out: That are scored at the end.
+        spent: Seconds that the run has taken so far.
         clock: Seconds, monotonic.
     """
 
@@ -37,11 +38,12 @@ class Forecast:
         parameters: int,
         rows: int,
         held_out: int,
+        spent: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start the clock."""
         self._clock = clock
-        self._begin = clock()
+        self._begin = clock() - spent
         self._rows = rows
         self._held_out = held_out
         self._export = _EXPORT_SECONDS + _EXPORT_SECONDS_PER_MILLION * parameters / 1e6

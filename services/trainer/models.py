@@ -183,8 +183,7 @@ class Models:
         # it stops the run when it notices.
         row.token += 1
         row.lease_until = None
-        reason = f"Cancelled by {actor}."
-        cancelled = Entered(state=State.CANCELLED, reason=reason)
+        cancelled = Entered(state=State.CANCELLED, reason="Cancelled by a caller.")
         events.append(session, row, cancelled, now=self._clock(), actor=actor)
 
 

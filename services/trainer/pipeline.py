@@ -66,6 +66,7 @@ def execute(spec: RunSpec, store: ObjectStore, tell: Tell) -> None:
         parameters=material.base.parameters,
         rows=len(material.train),
         held_out=len(material.held_out),
+        spent=(datetime.now(UTC) - spec.start_time).total_seconds(),
     )
     model = train(
         base=material.base,

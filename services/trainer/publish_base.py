@@ -5,6 +5,7 @@ Needs torch; the service runs it as a process of its own.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(USAGE)
     base, source, *options = arguments
     settings = load(TrainerSettings, options)
+    os.nice(settings.run_niceness)
     try:
         catalogue.check_id(base)
         store = open_store(settings.store_url, settings.store_options)

@@ -30,6 +30,11 @@ _RETRY_GROWTH = 4.0
 # 5 s, then 20 s: long enough for a store to come back, short beside any run.
 
 
+_NOTHING_DONE = Progressed(
+    step=0, total_steps=0, epoch=0.0, total_epochs=0.0, fraction=0.0, eta_seconds=None
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """What a manifest says of a READY model."""
@@ -102,7 +107,7 @@ class RunQueue:
         with self._fenced(run) as (session, row):
             row.start_time = now
             row.not_before = None
-            row.progress = None
+            row.progress = asdict(_NOTHING_DONE)
             entered = Entered(state=State.TRAINING, reason=reason)
             events.append(session, row, entered, now=now)
 

@@ -58,6 +58,9 @@ class Supervisor:
         self._bell = bell
         self._queue = RunQueue(database, bell, owner=_owner(), lease_seconds=settings.lease_seconds)
         self._stop = threading.Event()
+        # Bases that the thread below may still publish: a run waits for it, as doing the same
+        # beside it would take both twice as long.
+        self._coming = set(catalogue.sources) if settings.publish_bases else set()
         self._threads: list[threading.Thread] = []
 
     async def serve(self) -> None:
@@ -102,6 +105,7 @@ class Supervisor:
                 store=self._store,
                 settings=self._settings,
                 sources=self._catalogue.sources,
+                is_coming=self._coming.__contains__,
                 stop=self._stop,
             )
             try:
@@ -111,18 +115,24 @@ class Supervisor:
                 _log.warning("run left to its lease", model=run.row.name, error=error.message)
 
     def _publish_bases(self) -> None:
-        for wait in (0.0, *_PUBLISH_RETRY_SECONDS):
-            if self._stop.wait(wait):
-                return
-            try:
-                missing = self._catalogue.missing()
-            except IsoglossError as error:
-                _log.warning("base models could not be listed", error=error.message)
-                continue
-            # Every one gets its try before any gets a second.
-            done = [self._publish_base(base, source) for base, source in missing.items()]
-            if all(done):
-                return
+        try:
+            for wait in (0.0, *_PUBLISH_RETRY_SECONDS):
+                if self._stop.wait(wait) or self._publish_missing():
+                    return
+        finally:
+            self._coming.clear()
+
+    def _publish_missing(self) -> bool:
+        """Try every base once; return whether none is missing any more."""
+        try:
+            missing = self._catalogue.missing()
+        except IsoglossError as error:
+            _log.warning("base models could not be listed", error=error.message)
+            return False
+        self._coming.intersection_update(missing)
+        # Every one gets its try before any gets a second.
+        done = [self._publish_base(base, source) for base, source in missing.items()]
+        return all(done)
 
     def _publish_base(self, base: str, source: str) -> bool:
         child = Child(
@@ -141,6 +151,7 @@ class Supervisor:
                 _log.error("base model not published", base=base, source=source, reason=reason)
             return code == 0
         finally:
+            self._coming.discard(base)
             child.stop(_GRACE_SECONDS)
 
     def _settings_as_environment(self) -> dict[str, str]:
@@ -151,6 +162,7 @@ class Supervisor:
             "STORE_SECRET_KEY": options.secret_key,
             "STORE_REGION": options.region,
             "SCRATCH_DIRECTORY": str(self._settings.scratch),
+            "RUN_NICENESS": str(self._settings.run_niceness),
         }
         return {f"ISOGLOSS_TRAINER_{name}": value for name, value in values.items() if value}
 

@@ -169,7 +169,7 @@ def test_a_cancel_takes_the_run_away(desk: Desk) -> None:
     row = desk.models.cancel(TENANT, MODEL, "anna")
 
     assert row.phase is State.CANCELLED
-    assert row.state_reason == "Cancelled by anna."
+    assert row.state_reason == "Cancelled by a caller."
     assert not queue.holds(run)
     with pytest.raises(LeaseLost):
         queue.record(run, [MEASURED])
