@@ -31,9 +31,6 @@ from isogloss import Client, Evaluation, IsoglossError, ModelUpdate
 
 TONE = Path(__file__).parent / "tone"
 OUT = Path("out/demo")
-START_LIMIT = 120.0
-"""Seconds until all three servers answer; importing and migrating take a few."""
-
 NEW_MESSAGES = (
     "Oh brilliant, charged twice for one kettle. Exactly what my Monday needed.",
     "Could you tell me which courier brings orders over 20 kg?",
@@ -182,22 +179,25 @@ def print_step(update: ModelUpdate) -> None:
 
 @contextmanager
 def suite(data: Path) -> Iterator[Suite]:
-    """Run the three servers on free ports, as `isogloss up` does, and stop them."""
+    """Run the three servers on free ports, as `isogloss up` does, and stop them.
+
+    Raises:
+        RuntimeError: They did not start.
+    """
     ports = free_ports(3)
     names = ("ingest", "trainer", "inference")
     flags = [f"--{name}-port={port}" for name, port in zip(names, ports, strict=True)]
     command = [sys.executable, "-m", "isogloss", "up", f"--data={data}", *flags]
-    servers = Suite(**{n: f"127.0.0.1:{p}" for n, p in zip(names, ports, strict=True)})
-    log = OUT / "suite.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603 - our own words
-        try:
-            with servers.client() as client:
-                client.wait_until_ready(timeout=START_LIMIT)
-            yield servers
-        finally:
-            process.terminate()
-            process.wait()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own words
+    try:
+        # It says where the servers are once all of them answer, or ends.
+        if not (process.stdout and process.stdout.readline()):
+            message = f"the servers did not start: see {data}/isogloss.log"
+            raise RuntimeError(message)
+        yield Suite(**{n: f"127.0.0.1:{p}" for n, p in zip(names, ports, strict=True)})
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 def free_ports(count: int) -> list[int]:
