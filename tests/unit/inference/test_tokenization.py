@@ -102,6 +102,15 @@ def test_a_huge_text_is_not_read_whole() -> None:
     assert counting.characters < len(huge) / 50
 
 
+def test_a_long_text_is_not_cut_inside_a_word() -> None:
+    # Each word is one [UNK], being over 100 characters; a part of one would be many tokens.
+    text = " ".join(["a" * 120] * 5 + ["a" * 200] + ["b" * 120] * 60)
+    backwards = " ".join(reversed(text.split()))
+
+    assert READER.read(text, Truncation.END).ids == RIGHT.encode(text).ids
+    assert READER.read(backwards, Truncation.START).ids == LEFT.encode(backwards).ids
+
+
 def test_a_huge_text_without_white_space_is_read_whole() -> None:
     text = "中" * 5_000
 
