@@ -25,10 +25,11 @@ import numpy as np
 
 import services.trainer
 from services.common.threads import available_cpus
+from services.trainer import recipe
 from services.trainer.base_import import BaseEncoder, read_base
 from services.trainer.base_sources import PACKAGED
 from services.trainer.evaluation import Evaluation, evaluate, neighbour_share
-from services.trainer.recipe import Hyperparameters
+from services.trainer.recipe import Hyperparameters, Plan
 from services.trainer.training import (
     Baseline,
     LabelledTexts,
@@ -118,10 +119,13 @@ def _cell(
     base: BaseEncoder, folder: Path, number: int, rows: list[int], options: argparse.Namespace
 ) -> Cell:
     """Measure a draw, or return what was measured before with the same code and rows."""
-    path = _CACHE / f"{folder.name}-{number}-{_digest(base, rows)}.json"
+    draw = read_draw(folder, rows)
+    chosen = recipe.plan(
+        Hyperparameters(seed=number), rows=len(draw.train.texts), labels=len(draw.labels)
+    )
+    path = _CACHE / f"{folder.name}-{number}-{_digest(base, rows, chosen)}.json"
     if path.is_file() and not options.fresh:
         return Cell(**json.loads(path.read_text()))
-    draw = read_draw(folder, rows)
     cell = measure(base, draw, seed=number, threads=options.threads)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asdict(cell)))
@@ -240,11 +244,13 @@ def _summary(cells: list[Cell]) -> dict[str, object]:
     }
 
 
-def _digest(base: BaseEncoder, rows: Sequence[int]) -> str:
-    """Name a cell by what its result depends on: rows, base, and the code that trains."""
-    digest = hashlib.sha256(repr((rows, base.parameters, base.max_tokens)).encode())
+def _digest(base: BaseEncoder, rows: Sequence[int], chosen: Plan) -> str:
+    """Name a cell by what its result depends on: rows, base, plan, and the code that trains."""
+    digest = hashlib.sha256(repr((rows, base.parameters, base.max_tokens, chosen)).encode())
+    constants = {name: value for name, value in vars(recipe).items() if name[0].isupper()}
+    digest.update(repr([constants[name] for name in sorted(constants)]).encode())
     folder = Path(services.trainer.__path__[0])
-    for module in ("recipe", "learner", "training", "head", "batches", "encoder", "moving_average"):
+    for module in ("learner", "training", "head", "batches", "encoder", "moving_average"):
         digest.update((folder / f"{module}.py").read_bytes())
     return digest.hexdigest()[:12]
 

@@ -37,19 +37,23 @@ _LARGE = 10_000
 _LARGE_BATCH_SIZE = 64
 # From 10,000 rows on, steps are plenty and larger products are cheaper per row.
 
-_EPOCHS_AT_1000 = 8
+_EPOCHS_AT_1000 = 4
 _LEAST_EPOCHS = 3
-_MOST_EPOCHS = 16
-# epochs = 8 * sqrt(1000 / rows): 250 rows 16 epochs (128 steps of 32), 1,000 rows 8 (256),
-# 4,000 rows 4 (500), from 7,000 rows on 3.
+_MOST_EPOCHS = 8
+# epochs = 4 * sqrt(1000 / rows): 250 rows 8 (64 steps of 32), 1,000 rows 4 (128 steps), from
+# 2,500 rows on 3.
+
+_MANY_ROWS_PER_LABEL = 50
+_FEW_ROWS_FACTOR = 2
+# Twice the epochs where a label has fewer than 50 rows: many labels have to be pulled apart by
+# few rows each, and the model is still too unsure of itself when two labels would long be learnt.
 
 _WARMUP_SHARE = 0.1
 
-_CALIBRATED_ROWS_PER_LABEL = 50
 _CALIBRATION_SHARE = 0.1
 _MOST_CALIBRATION_ROWS = 1000
-# With 10 rows a label, a tenth of them is worth more to the training than to the temperature;
-# with 50 it is the other way round: a model that saw them often grows too sure of itself.
+# Kept back where a label has many rows. With 10 a label, a tenth of them is worth more to the
+# training than to the temperature, which stays at 1.
 
 EMA_DECAY = 0.99
 """The published weights are a moving average over about the last 100 steps."""
@@ -105,14 +109,13 @@ def plan(hyperparameters: Hyperparameters, *, rows: int, labels: int) -> Plan:
         rows: To train on, at least 1.
         labels: Different labels.
     """
-    calibration_rows = 0
-    if rows >= _CALIBRATED_ROWS_PER_LABEL * labels:
-        calibration_rows = min(_MOST_CALIBRATION_ROWS, round(_CALIBRATION_SHARE * rows))
+    few = rows < _MANY_ROWS_PER_LABEL * labels
+    calibration_rows = 0 if few else min(_MOST_CALIBRATION_ROWS, round(_CALIBRATION_SHARE * rows))
     learnt = rows - calibration_rows
     batch_size = hyperparameters.batch_size or (
         _BATCH_SIZE if learnt < _LARGE else _LARGE_BATCH_SIZE
     )
-    epochs = hyperparameters.epochs or _epochs(learnt)
+    epochs = hyperparameters.epochs or _epochs(learnt, few=few)
     total_steps = epochs * math.ceil(learnt / batch_size)
     return Plan(
         epochs=epochs,
@@ -125,5 +128,6 @@ def plan(hyperparameters: Hyperparameters, *, rows: int, labels: int) -> Plan:
     )
 
 
-def _epochs(rows: int) -> int:
-    return min(_MOST_EPOCHS, max(_LEAST_EPOCHS, round(_EPOCHS_AT_1000 * math.sqrt(1000 / rows))))
+def _epochs(rows: int, *, few: bool) -> int:
+    epochs = min(_MOST_EPOCHS, max(_LEAST_EPOCHS, _EPOCHS_AT_1000 * math.sqrt(1000 / rows)))
+    return round(epochs * _FEW_ROWS_FACTOR if few else epochs)
