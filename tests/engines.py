@@ -7,6 +7,7 @@ the test with the reason; with `CI=true` it fails instead.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -32,6 +33,7 @@ from services.common.storage import StoreOptions
 
 _ACCESS_KEY = "isogloss-tests"
 _SECRET_KEY = "only-for-loopback"  # noqa: S105 - the engine lives as long as the tests
+_MINIO_INSTALLER = Path(__file__).with_name("install_minio.sh")
 _START_SECONDS = 90
 """For an engine to answer. SeaweedFS needs 5 s alone; a busy machine with few cores, more."""
 
@@ -87,17 +89,33 @@ class PostgresServer:
         engine.dispose()
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build MinIO before the first test where one needs it: minutes, which no test may take."""
+    if session.config.option.collectonly or shutil.which("go") is None:
+        return
+    for item in session.items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if "minio" in getattr(item, "fixturenames", ()) or "minio" in parameters:
+            _build_minio()
+            return
+
+
+@functools.cache
+def _build_minio() -> str | None:
+    """Return the path of the binary, built where it is not there yet; None where that fails."""
+    # What the build reports goes to the terminal; the last line of the output is the path.
+    built = subprocess.run([_MINIO_INSTALLER], stdout=subprocess.PIPE, text=True, check=False)
+    return built.stdout.splitlines()[-1] if built.returncode == 0 else None
+
+
 @pytest.fixture(scope="session")
 def minio() -> Iterator[StoreServer]:
     """A MinIO of the pinned version, built from source once (minutes)."""
     if shutil.which("go") is None:
         unavailable("MinIO is built from source and needs a Go toolchain, which is not here")
-    installer = Path(__file__).with_name("install_minio.sh")
-    # What an unusual shell exports must not reach the build: only the last line is the path.
-    built = subprocess.run([installer], stdout=subprocess.PIPE, text=True, check=False)
-    if built.returncode != 0:
-        unavailable(f"MinIO could not be built: {installer} ended with {built.returncode}")
-    binary = built.stdout.splitlines()[-1]
+    binary = _build_minio()
+    if binary is None:
+        unavailable(f"MinIO could not be built: see what {_MINIO_INSTALLER} says")
     with tempfile.TemporaryDirectory(prefix="isogloss-minio-") as folder:
         api, console = free_ports(2)
         command = [
