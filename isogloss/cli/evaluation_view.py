@@ -95,14 +95,7 @@ def _labels(session: Session, before: ClassificationMetrics, after: Classificati
 
 def _matrix(session: Session, metrics: ClassificationMetrics) -> None:
     names = [label.label for label in metrics.labels]
-    table = Table(
-        title="rows: true label, columns: predicted",
-        title_justify="left",
-        title_style="dim",
-        box=None,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True, max_width=24, overflow="ellipsis", style="bold")
     for name in names:
         table.add_column(short(name, 12), justify="right", header_style="bold", no_wrap=True)
@@ -114,6 +107,7 @@ def _matrix(session: Session, metrics: ClassificationMetrics) -> None:
             style = "dim" if not number else ("green" if right else "red")
             cells.append(Text(str(number or "·"), style))
         table.add_row(Text(actual), *cells)
+    session.out.print(Text("rows: true label, columns: predicted", "dim"))
     session.out.print(table)
 
 

@@ -22,6 +22,7 @@ from isogloss.cli.commands import Stop
 from isogloss.cli.exits import ExitCode
 from isogloss.cli.health import serves
 from isogloss.cli.session import Session
+from isogloss.connection import DEFAULT_ADDRESSES
 
 START_SECONDS = 120.0
 """Until all serve. The first start on a slow disk imports torch and publishes the base model."""
@@ -113,7 +114,9 @@ def _stopping() -> Iterator[threading.Event]:
         del number, frame
         event.set()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    # A terminal that is closed hangs up.
+    asking = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in asking}
     try:
         yield event
     finally:
@@ -185,6 +188,10 @@ def _announce(session: Session, parts: Sequence[Part], data: Path, log: Path) ->
     session.table(["service", "address"], [[part.name, part.address] for part in parts])
     session.note(f"Data and log: {data}")
     session.note("Running; Ctrl-C stops all. In another terminal:")
+    for service, address in DEFAULT_ADDRESSES.items():
+        found = next(part.address for part in parts if part.name == service)
+        if found != address:
+            session.note(f"  export ISOGLOSS_{service.upper()}={found}")
     session.note("  isogloss datasets upload NAME --train FILE.csv")
 
 
