@@ -25,7 +25,7 @@ from tests.engines import free_ports
 
 pytestmark = pytest.mark.e2e
 
-_START_SECONDS = 90
+_START_SECONDS = 110
 """For a service to serve on a busy machine."""
 
 
