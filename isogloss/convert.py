@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TypeVar, cast
-from urllib.parse import unquote
+from typing import TypeVar
 
-import grpc
 import numpy as np
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc import error_details_pb2, status_pb2
 from numpy.typing import NDArray
 
-from isogloss import datasets, errors, inference, models
+from isogloss import datasets, inference, models
+from isogloss.status import error_from_status
 from isogloss.v1 import (
     base_model_pb2,
     dataset_pb2,
@@ -32,8 +28,6 @@ from isogloss.v1 import (
 
 E = TypeVar("E", bound=StrEnum)
 
-_DETAILS = "grpc-status-details-bin"
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _SPLITS = {
     datasets.Split.TRAIN: split_pb2.SPLIT_TRAIN,
     datasets.Split.VALIDATION: split_pb2.SPLIT_VALIDATION,
@@ -60,59 +54,6 @@ def _time(message: Message, field: str) -> datetime | None:
         return None
     stamp: Timestamp = getattr(message, field)
     return stamp.ToDatetime(tzinfo=UTC)
-
-
-def error_from_rpc(call: grpc.RpcError) -> errors.IsoglossError:
-    """Turn what gRPC raised into what this package raises."""
-    code, text = call.code(), call.details() or ""
-    trailers = cast("Iterable[tuple[str, str | bytes]]", call.trailing_metadata() or ())
-    found = dict(trailers)
-    packed = found.get(_DETAILS)
-    status = status_pb2.Status(code=code.value[0], message=_readable(text))
-    if isinstance(packed, bytes):
-        status = status_pb2.Status.FromString(packed)
-    return error_from_status(status, request_id=str(found.get("x-request-id", "")))
-
-
-def _readable(text: str) -> str:
-    """Say in words what gRPC says of an address that it cannot reach."""
-    found = re.search(r"\b(?:ipv4|ipv6|unix):(\S+): (?:[Ff]ailed to connect.*?: )?([^;]+)$", text)
-    return f"Nobody answers at {unquote(found[1])}: {found[2].rstrip('. ')}." if found else text
-
-
-def error_from_status(status: status_pb2.Status, *, request_id: str = "") -> errors.IsoglossError:
-    """Turn a `google.rpc.Status` into an exception; details that are unknown are left out."""
-    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
-    reason, metadata, retry_after = "", {}, None
-    violations: list[errors.Violation] = []
-    for detail in status.details:
-        info = error_details_pb2.ErrorInfo()
-        request = error_details_pb2.BadRequest()
-        state = error_details_pb2.PreconditionFailure()
-        retry = error_details_pb2.RetryInfo()
-        if detail.Unpack(info):
-            reason, metadata = info.reason, dict(info.metadata)
-        elif detail.Unpack(request):
-            violations += [
-                errors.Violation(field=v.field, description=v.description, reason=v.reason)
-                for v in request.field_violations
-            ]
-        elif detail.Unpack(state):
-            violations += [
-                errors.Violation(field=v.subject, description=v.description, reason=v.type)
-                for v in state.violations
-            ]
-        elif detail.Unpack(retry):
-            retry_after = retry.retry_delay.ToTimedelta().total_seconds()
-    return errors.BY_CODE.get(code, errors.ServerError)(
-        status.message or f"The server answered {code.name} and gave no reason.",
-        code=code,
-        reason=reason,
-        metadata=metadata,
-        violations=violations,
-        retry_after=retry_after,
-        request_id=request_id,
-    )
 
 
 def split_to_proto(split: datasets.Split) -> split_pb2.Split.ValueType:

@@ -17,7 +17,7 @@ import grpc
 from grpc import aio
 
 from isogloss.connection import CHANNEL_OPTIONS, Connection, Service
-from isogloss.convert import error_from_rpc
+from isogloss.status import error_from_rpc
 
 P = ParamSpec("P")
 Q = TypeVar("Q")

@@ -14,6 +14,7 @@ from isogloss.api.resources import name_of
 from isogloss.errors import IsoglossError, Violation
 from isogloss.inference import Classifications, Embeddings, ServedModel, Truncation
 from isogloss.models import BaseModel, Model
+from isogloss.status import error_from_status
 from isogloss.transport import Transport
 from isogloss.v1 import inference_service_pb2 as pb
 from isogloss.v1.inference_service_pb2_grpc import InferenceServiceStub
@@ -65,7 +66,7 @@ class AsyncInference:
             vectors=np.stack([convert.vector(result, dimension) for result, dimension in results]),
             usage=tuple(convert.usage(result.usage) for result, _ in results),
             errors={
-                index: convert.error_from_status(result.error)
+                index: error_from_status(result.error)
                 for index, (result, _) in enumerate(results)
                 if result.HasField("error")
             },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 from grpc_health.v1 import health_pb2
 
-from isogloss.convert import error_from_rpc
+from isogloss.status import error_from_rpc
 
 
 def serves(channel: grpc.Channel, service: str, *, seconds: float) -> bool:

@@ -9,6 +9,7 @@ from google.protobuf.descriptor import EnumDescriptor
 from google.rpc import error_details_pb2, status_pb2
 
 from isogloss import convert, datasets, errors, inference, models
+from isogloss.status import error_from_status
 from isogloss.v1 import (
     dataset_pb2,
     evaluation_pb2,
@@ -104,7 +105,7 @@ def test_what_is_in_the_way_is_a_violation_too() -> None:
     )
     code = grpc.StatusCode.FAILED_PRECONDITION.value[0]
 
-    error = convert.error_from_status(status_pb2.Status(code=code, message="m", details=[detail]))
+    error = error_from_status(status_pb2.Status(code=code, message="m", details=[detail]))
 
     assert type(error) is errors.FailedPrecondition
     assert error.violations == (
@@ -113,7 +114,7 @@ def test_what_is_in_the_way_is_a_violation_too() -> None:
 
 
 def test_an_error_without_words_still_says_something() -> None:
-    error = convert.error_from_status(status_pb2.Status(code=99))
+    error = error_from_status(status_pb2.Status(code=99))
 
     assert type(error) is errors.ServerError
     assert "UNKNOWN" in error.message

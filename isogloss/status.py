@@ -1,0 +1,69 @@
+"""What a server answers when it refuses, as the exceptions of this package."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import cast
+from urllib.parse import unquote
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+from isogloss import errors
+
+_DETAILS = "grpc-status-details-bin"
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def error_from_rpc(call: grpc.RpcError) -> errors.IsoglossError:
+    """Turn what gRPC raised into what this package raises."""
+    code, text = call.code(), call.details() or ""
+    trailers = cast("Iterable[tuple[str, str | bytes]]", call.trailing_metadata() or ())
+    found = dict(trailers)
+    packed = found.get(_DETAILS)
+    status = status_pb2.Status(code=code.value[0], message=_readable(text))
+    if isinstance(packed, bytes):
+        status = status_pb2.Status.FromString(packed)
+    return error_from_status(status, request_id=str(found.get("x-request-id", "")))
+
+
+def _readable(text: str) -> str:
+    """Say in words what gRPC says of an address that it cannot reach."""
+    found = re.search(r"\b(?:ipv4|ipv6|unix):(\S+): (?:[Ff]ailed to connect.*?: )?([^;]+)$", text)
+    return f"Nobody answers at {unquote(found[1])}: {found[2].rstrip('. ')}." if found else text
+
+
+def error_from_status(status: status_pb2.Status, *, request_id: str = "") -> errors.IsoglossError:
+    """Turn a `google.rpc.Status` into an exception; details that are unknown are left out."""
+    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    reason, metadata, retry_after = "", {}, None
+    violations: list[errors.Violation] = []
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        request = error_details_pb2.BadRequest()
+        state = error_details_pb2.PreconditionFailure()
+        retry = error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            reason, metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(request):
+            violations += [
+                errors.Violation(field=v.field, description=v.description, reason=v.reason)
+                for v in request.field_violations
+            ]
+        elif detail.Unpack(state):
+            violations += [
+                errors.Violation(field=v.subject, description=v.description, reason=v.type)
+                for v in state.violations
+            ]
+        elif detail.Unpack(retry):
+            retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+    return errors.BY_CODE.get(code, errors.ServerError)(
+        status.message or f"The server answered {code.name} and gave no reason.",
+        code=code,
+        reason=reason,
+        metadata=metadata,
+        violations=violations,
+        retry_after=retry_after,
+        request_id=request_id,
+    )
