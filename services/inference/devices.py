@@ -7,6 +7,9 @@ from enum import StrEnum
 
 import numpy as np
 import onnxruntime as ort
+import structlog
+
+_log = structlog.get_logger()
 
 # `y = Identity(x)` of one float, IR version 8, opset 17. That ONNX Runtime lists a provider
 # says only that the wheel was built with it; running a graph proves that its libraries, the
@@ -54,6 +57,7 @@ def choose_device(wish: DeviceWish) -> Device:
             f"device is cuda, but {obstacle}. Install the extra inference-gpu on a machine with "
             "an NVIDIA driver, or set the device to auto or cpu."
         )
+    _log.info("cuda_unavailable", reason=obstacle)
     return Device.CPU
 
 

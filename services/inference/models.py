@@ -268,4 +268,5 @@ class Models:
             f"`isogloss models show {name}` tells.",
             reason=Reason.MODEL_NOT_READY,
             metadata={"name": name},
+            subjects=[name],
         )

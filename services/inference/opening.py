@@ -91,5 +91,6 @@ def _graph(published: PublishedModel, precision: Precision) -> Artifact:
             "of these.",
             reason=Reason.PRECISION_UNAVAILABLE,
             metadata={"name": published.name, "precision": precision.name, "offered": offered},
+            subjects=[published.name],
         )
     return graph

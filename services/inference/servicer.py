@@ -113,4 +113,5 @@ def _check_head(call: Call) -> None:
             "from it with `isogloss models create`, and classify with that.",
             reason=Reason.MODEL_HAS_NO_HEAD,
             metadata={"name": str(call.name)},
+            subjects=[str(call.name)],
         )
