@@ -193,6 +193,9 @@ class Finding:
 class UploadProgress:
     """How far an upload is: bytes first, then validation."""
 
+    dataset: str
+    """Its full resource name, for `resume` where the upload breaks off."""
+
     phase: str
     """What is being done, such as `uploading train` or `checking labels`."""
 

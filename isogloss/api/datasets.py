@@ -118,7 +118,7 @@ class AsyncDatasets:
             if resume is None
             else await self.get(name_of(resume))
         )
-        report = _Reporter(sources, progress)
+        report = _Reporter(dataset.name, sources, progress)
         if dataset.state is DatasetState.UPLOADING:
             for source in sources:
                 await send(
@@ -304,8 +304,12 @@ class _Reporter:
     """Adds up what is sent of several files, and passes validation on."""
 
     def __init__(
-        self, sources: Sequence[Source], progress: Callable[[UploadProgress], None] | None
+        self,
+        dataset: str,
+        sources: Sequence[Source],
+        progress: Callable[[UploadProgress], None] | None,
     ) -> None:
+        self._dataset = dataset
         self._progress = progress
         self._sent = dict.fromkeys([source.split for source in sources], 0)
         self._total = sum(source.size for source in sources)
@@ -332,6 +336,7 @@ class _Reporter:
             sent = sum(self._sent.values()) if self._sent else self._total
             self._progress(
                 UploadProgress(
+                    dataset=self._dataset,
                     phase=phase,
                     sent_bytes=sent,
                     total_bytes=self._total,

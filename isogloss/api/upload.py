@@ -11,7 +11,7 @@ from pathlib import Path
 from isogloss import convert
 from isogloss.api.streams import broken, delays
 from isogloss.datasets import Split
-from isogloss.errors import IsoglossError, OutOfRange
+from isogloss.errors import IsoglossError, OutOfRange, Unavailable
 from isogloss.transport import Transport
 from isogloss.v1 import dataset_service_pb2 as pb
 from isogloss.v1.dataset_service_pb2_grpc import DatasetServiceStub
@@ -68,27 +68,31 @@ async def send(
         IsoglossError: The service refused, or the connection broke too often in a row.
         OSError: The file cannot be read any more.
     """
-    waits = delays()
-    while committed < source.size:
-        pieces = _Pieces(name, source, committed, sent)
+    waits, best = delays(), committed
+    at: int | None = committed
+    while at is None or at < source.size:
+        pieces = _Pieces(name, source, at or 0, sent)
         try:
-            reply = await transport.upload(stub.WriteDataset, iter(pieces))
+            if at is None:
+                at = await _committed(transport, stub, name, source)
+                sent(at)
+                if at > best:
+                    best, waits = at, delays()
+                continue
+            at = (await transport.upload(stub.WriteDataset, iter(pieces))).committed_size
+            if at < source.size:
+                # Asked again like a broken stream, with an end to its patience.
+                raise Unavailable(f"Only {at} of {source.size} bytes were stored.")
         except IsoglossError as error:
             if pieces.failure is not None:
                 raise pieces.failure from error
             offset = error.metadata.get("committed_size", "")
-            resumable = broken(error) or (isinstance(error, OutOfRange) and offset.isdigit())
+            elsewhere = isinstance(error, OutOfRange) and offset.isdigit()
             wait = next(waits, None)
-            if not resumable or wait is None:
+            if wait is None or not (elsewhere or broken(error)):
                 raise
             await transport.sleep(wait)
-            stored = int(offset) if offset else await _committed(transport, stub, name, source)
-            if stored > committed:
-                waits = delays()
-            committed = stored
-        else:
-            committed = reply.committed_size
-        sent(committed)
+            at = int(offset) if elsewhere else None
 
 
 async def _committed(

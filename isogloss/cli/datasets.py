@@ -116,25 +116,19 @@ def upload(
     are dropped and listed: see [cyan]isogloss datasets findings[/cyan].
     """
     with session.client() as client, upload_progress(session) as progress:
-        try:
-            dataset = client.datasets.upload(
-                name,
-                train=train,
-                validation=validation,
-                test=test,
-                has_header=has_header,
-                delimiter=delimiter.replace("\\t", "\t"),
-                profile="" if profile == "standard" else profile,
-                seed=seed,
-                resume=dataset_name(resume) if resume else None,
-                wait=wait,
-                progress=progress.update,
-            )
-        except KeyboardInterrupt:
-            progress.stop()
-            session.note("Stopped. What was sent is kept; go on with --resume DATASET, which")
-            session.note("`isogloss datasets list` names.")
-            raise
+        dataset = client.datasets.upload(
+            name,
+            train=train,
+            validation=validation,
+            test=test,
+            has_header=has_header,
+            delimiter=delimiter.replace("\\t", "\t"),
+            profile="" if profile == "standard" else profile,
+            seed=seed,
+            resume=dataset_name(resume) if resume else None,
+            wait=wait,
+            progress=progress,
+        )
     if session.json:
         session.document(dataset)
         return

@@ -19,25 +19,24 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from isogloss import UploadProgress
+from isogloss import DeadlineExceeded, Unavailable, UploadProgress
 from isogloss.cli.session import Session
 from isogloss.cli.words import percent, size
 
 LINE_SECONDS = 5.0
 """Time between lines where no terminal is watched."""
 
+SENDING = "uploading "
+"""How the phases begin in which bytes are sent."""
+
 MANY_TEXTS = 256
 """From here on a bar is worth its place: two calls and more."""
 
 
-class UploadView(Protocol):
-    """Takes how far an upload is."""
+class _View(Protocol):
+    def update(self, progress: UploadProgress) -> None: ...
 
-    def update(self, progress: UploadProgress) -> None:
-        """Show it."""
-
-    def stop(self) -> None:
-        """Leave the line, so that something else can be printed."""
+    def stop(self) -> None: ...
 
 
 class _Bars:
@@ -64,7 +63,7 @@ class _Bars:
         self._task = TaskID(0)
 
     def update(self, progress: UploadProgress) -> None:
-        sending = progress.phase.startswith("uploading ")
+        sending = progress.phase.startswith(SENDING)
         wanted = self._sending if sending else self._checking
         if self._shown is not wanted:
             self.stop()
@@ -93,7 +92,7 @@ class _Lines:
         if progress.phase == self._phase and now < self._next:
             return
         self._phase, self._next = progress.phase, now + LINE_SECONDS
-        if progress.phase.startswith("uploading "):
+        if progress.phase.startswith(SENDING):
             done = f": {size(progress.sent_bytes)} of {size(progress.total_bytes)}"
         else:
             done = f": {percent(progress.validated)}" if progress.validated < 1.0 else ""
@@ -104,12 +103,28 @@ class _Lines:
 
 
 @contextmanager
-def upload_progress(session: Session) -> Iterator[UploadView]:
-    """Show how far an upload is, on standard error."""
+def upload_progress(session: Session) -> Iterator[Callable[[UploadProgress], None]]:
+    """Show how far an upload is, on standard error; where it breaks off, say how to go on."""
     drawn = session.err.is_terminal and session.chatty
-    view: UploadView = _Bars(session) if drawn else _Lines(session)
+    view: _View = _Bars(session) if drawn else _Lines(session)
+    last: UploadProgress | None = None
+
+    def update(progress: UploadProgress) -> None:
+        nonlocal last
+        last = progress
+        view.update(progress)
+
     try:
-        yield view
+        yield update
+    except (KeyboardInterrupt, Unavailable, DeadlineExceeded):
+        view.stop()
+        if last is not None and last.phase.startswith(SENDING):
+            session.note(
+                f"What was sent is kept. Go on: the same command with --resume {last.dataset}"
+            )
+        elif last is not None:
+            session.note(f"Validation goes on: isogloss datasets show {last.dataset}")
+        raise
     finally:
         view.stop()
 

@@ -206,6 +206,17 @@ def test_upload_of_a_refused_file_lists_every_reason(
     assert "  - label: 1 label, needs 2" in result.stderr
 
 
+def test_an_upload_that_breaks_off_says_how_to_go_on(
+    run: Run, script: Scripted, train: Path
+) -> None:
+    script.refusals["FinalizeDataset"] = [refusal(grpc.StatusCode.UNAVAILABLE, "away")] * 9
+
+    result = run("datasets", "upload", "tone", "--train", str(train))
+
+    assert result.exit_code == 6
+    assert f"--resume {DATASET}" in result.stderr
+
+
 def test_a_tab_can_be_written_as_people_write_it(run: Run, script: Scripted, train: Path) -> None:
     run("datasets", "upload", "tone", "--train", str(train), "--delimiter", r"\t", "--no-wait")
 

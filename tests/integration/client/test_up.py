@@ -175,9 +175,7 @@ def test_a_port_that_is_taken_is_named_before_anything_starts(
     assert stopped(marks) == set()
 
 
-def test_serve_hands_everything_to_the_service(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_serve_hands_everything_to_the_service(environment: dict[str, str], tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "isogloss", "serve", "trainer", "--address", "a:1", "--help"],
         env=environment,

@@ -70,6 +70,18 @@ def test_a_broken_stream_goes_on_where_it_broke(
     assert offsets == [sum(lost[:count]) for count in range(len(lost) + 1)]
 
 
+def test_a_server_that_is_away_for_a_while_is_waited_for(
+    client: Client, script: Scripted, train: Path
+) -> None:
+    script.lose_stream_after = [MIB]
+    # Four for one call that is repeated, and again.
+    script.refusals["GetDataset"] = [refusal(grpc.StatusCode.UNAVAILABLE, "away")] * 5
+
+    client.datasets.upload("tone", train=train)
+
+    assert bytes(script.files[TRAIN]) == train.read_bytes()
+
+
 async def test_asyncio_goes_on_as_well(
     async_client: AsyncClient, script: Scripted, train: Path
 ) -> None:
