@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import numpy as np
+import pytest
+
+from isogloss.v1 import inference_service_pb2 as pb
+from isogloss.v1 import vector_pb2
+from services.common import layout
+from services.common.storage import ObjectStore
+from tests.integration.inference.serving import (
+    LONG,
+    TIMEOUT,
+    Running,
+    expected_vector,
+    token_ids,
+    unpacked,
+)
+from tests.tiny_model import (
+    DIMENSION,
+    LABELS,
+    MAX_TOKENS,
+    publish_tiny_base,
+    publish_tiny_model,
+    tiny_weights,
+)
+
+
+async def test_embed_returns_a_vector_for_each_text_in_order(
+    running: Running, store: ObjectStore
+) -> None:
+    manifest = publish_tiny_base(store)
+    texts = ["my order is late", "great", "where is my refund , please help me", "great"]
+
+    response = await running.stub.Embed(pb.EmbedRequest(model="baseModels/tiny", texts=texts))
+
+    assert (response.dimension, response.vector_type) == (
+        DIMENSION,
+        vector_pb2.VECTOR_TYPE_FLOAT32,
+    )
+    assert response.served_by.model == "baseModels/tiny"
+    assert response.served_by.digest == manifest.variants[0].graph.sha256
+    for text, result in zip(texts, response.results, strict=True):
+        np.testing.assert_allclose(unpacked(result), expected_vector(token_ids(text)), atol=1e-5)
+        assert result.usage == pb.TextUsage(token_count=len(token_ids(text)), truncated=False)
+
+
+async def test_a_list_is_sent_where_it_is_asked_for(running: Running, store: ObjectStore) -> None:
+    publish_tiny_base(store)
+    request = pb.EmbedRequest(model="baseModels/tiny", texts=["great"], as_list=True)
+
+    (result,) = (await running.stub.Embed(request)).results
+
+    assert result.vector.WhichOneof("values") == "floats"
+    np.testing.assert_allclose(
+        result.vector.floats.values, expected_vector(token_ids("great")), atol=1e-5
+    )
+
+
+async def test_classify_tells_labels_with_calibrated_confidences(
+    running: Running, store: ObjectStore
+) -> None:
+    publish_tiny_model(store, "default", "tone")
+    texts = ["my order is late", "great"]
+
+    response = await running.stub.Classify(pb.ClassifyRequest(model="models/tone", texts=texts))
+
+    assert response.label_mode == pb.LABEL_MODE_SINGLE
+    for text, result in zip(texts, response.results, strict=True):
+        logits = expected_vector(token_ids(text)) @ tiny_weights(labels=3)["head"]
+        probabilities = np.exp(logits) / np.exp(logits).sum()
+        order = np.argsort(-probabilities)
+        found = result.classification
+        assert [label.label for label in found.labels] == [LABELS[index] for index in order]
+        np.testing.assert_allclose(
+            [label.confidence for label in found.labels], probabilities[order], atol=1e-4
+        )
+        assert list(found.predictions) == [found.labels[0]]
+
+
+async def test_top_k_cuts_the_labels(running: Running, store: ObjectStore) -> None:
+    publish_tiny_model(store, "default", "tone")
+    request = pb.ClassifyRequest(model="models/tone", texts=["great"], top_k=1)
+
+    (result,) = (await running.stub.Classify(request)).results
+
+    assert len(result.classification.labels) == 1
+
+
+@pytest.mark.parametrize(
+    ("truncation", "kept"),
+    [
+        (pb.TRUNCATION_UNSPECIFIED, slice(0, MAX_TOKENS - 2)),
+        (pb.TRUNCATION_END, slice(0, MAX_TOKENS - 2)),
+        (pb.TRUNCATION_START, slice(-(MAX_TOKENS - 2), None)),
+    ],
+)
+async def test_a_long_text_is_cut_where_the_caller_says(
+    running: Running, store: ObjectStore, truncation: pb.Truncation.ValueType, kept: slice
+) -> None:
+    publish_tiny_base(store)
+    request = pb.EmbedRequest(model="baseModels/tiny", texts=[LONG], truncation=truncation)
+
+    (result,) = (await running.stub.Embed(request)).results
+
+    first, *content, last = token_ids(LONG)
+    np.testing.assert_allclose(
+        unpacked(result), expected_vector([first, *content[kept], last]), atol=1e-5
+    )
+    assert result.usage == pb.TextUsage(token_count=MAX_TOKENS, truncated=True)
+
+
+async def test_a_vector_does_not_depend_on_its_neighbours(
+    running: Running, store: ObjectStore
+) -> None:
+    publish_tiny_base(store, max_tokens=200)
+    texts = [" ".join(["late", "order", "great"][: 1 + n % 3] * (1 + n % 31)) for n in range(200)]
+
+    together = await running.stub.Embed(pb.EmbedRequest(model="baseModels/tiny", texts=texts))
+
+    for text, result in list(zip(texts, together.results, strict=True))[::7]:
+        request = pb.EmbedRequest(model="baseModels/tiny", texts=[text])
+        (alone,) = (await running.stub.Embed(request)).results
+        assert float(unpacked(result) @ unpacked(alone)) >= 0.99999
+
+
+async def test_a_deleted_model_is_noticed(running: Running, store: ObjectStore) -> None:
+    publish_tiny_model(store, "default", "tone")
+    request = pb.EmbedRequest(model="models/tone", texts=["great"])
+    await running.stub.Embed(request)
+
+    store.delete(layout.model_manifest("default", "tone"))
+
+    async def gone() -> None:
+        while True:
+            try:
+                await running.stub.Embed(request)
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.NOT_FOUND  # noqa: PT017 (any other is wrong)
+                return
+            await asyncio.sleep(0.1)
+
+    await asyncio.wait_for(gone(), TIMEOUT)
