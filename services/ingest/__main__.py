@@ -91,6 +91,10 @@ async def _validate(worker: Worker, bell: asyncio.Condition, poll_seconds: float
                 _log.warning("validator waits", error=str(error))
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
+            except Exception:  # noqa: BLE001  # logged; one validation must not end all others
+                _log.exception("validator failed")
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
             if not worked:
                 async with bell:
                     try:

@@ -15,6 +15,9 @@ MAX_LABELS_NAMED = 100
 
 _LABELS_IN_A_MESSAGE = 10
 
+_MANY_LABELS = 20
+"""Different labels from which it is asked whether they are the texts."""
+
 _IMBALANCE = 10.0
 """Ratio of the most frequent to the rarest label from which it is warned about."""
 
@@ -41,7 +44,10 @@ class _Counts:
 
     removed: Sequence[tuple[str, int]]
     distinct_texts: int
-    """Different values of the text column in the training file."""
+    """Different values of the text column in the training file, about."""
+
+    distinct_labels: int
+    """Different values of the label column in the training file, about."""
 
     @property
     def imbalance(self) -> float:
@@ -98,6 +104,10 @@ def _count(bench: Workbench, profile: Profile) -> _Counts:
         "LIMIT 100000",
         [profile.min_per_label],
     )
+    ((distinct_texts, distinct_labels),) = bench.rows(
+        "SELECT approx_count_distinct(text), approx_count_distinct(label) FROM valid "
+        "WHERE split = 0"
+    )
     return _Counts(
         examples={
             splits[number]: count
@@ -107,7 +117,8 @@ def _count(bench: Workbench, profile: Profile) -> _Counts:
         },
         kept=[(label, count) for label, count in labels],
         removed=[(label, count) for label, count in removed],
-        distinct_texts=bench.value("SELECT approx_count_distinct(text) FROM valid WHERE split = 0"),
+        distinct_texts=distinct_texts,
+        distinct_labels=distinct_labels,
     )
 
 
@@ -121,13 +132,13 @@ def _errors(
     left = counts.examples.get(Split.TRAIN, 0)
     read = checked[Split.TRAIN].rows_read
     too_few = left < profile.min_examples or len(counts.kept) < 2  # noqa: PLR2004  # two labels
-    if too_few and len(counts.removed) > max(2 * counts.distinct_texts, 20):
+    if too_few and counts.distinct_labels > max(2 * counts.distinct_texts, _MANY_LABELS):
         dialect = checked[Split.TRAIN].dialect
         yield Finding(
             code=Code.COLUMN_ORDER,
             message=f"The columns seem to be the other way round: the text column "
             f"({dialect.text_column}) holds about {counts.distinct_texts} different values, the "
-            f"label column ({dialect.label_column}) {len(counts.removed)} or more.",
+            f"label column ({dialect.label_column}) about {counts.distinct_labels}.",
             fix="Write the text first and the label second, or add the header line `label,text`.",
         )
         return

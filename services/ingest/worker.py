@@ -140,22 +140,36 @@ class Worker:
         log.info("validation started")
         started = time.monotonic()
         try:
+            self._attempt(claim, record, log)
+        except LeaseLost:
+            self._withdraw(record, claim.lease.token)
+            log.info("validation overtaken")
+        else:
+            log.info("validation ended", seconds=round(time.monotonic() - started, 1))
+
+    def _attempt(
+        self, claim: Claim[DatasetRow], record: DatasetRecord, log: structlog.stdlib.BoundLogger
+    ) -> None:
+        """Validate, and leave the row in a state that somebody can go on from.
+
+        Raises:
+            LeaseLost: Where the dataset is somebody else's by now, or gone.
+        """
+        try:
             self._validate(claim, record)
-        except (Cancelled, LeaseLost):
-            self._give_up(claim, record)
-            log.info("validation given up")
+        except LeaseLost:
+            raise
         except Unavailable:
             # No fault of the files: it does not count as an attempt.
             self._release(claim, {"attempt": claim.lease.attempt - 1})
             raise
-        except Exception:
-            if self._cancellation.is_cancelled:
-                self._give_up(claim, record)
+        except Exception as error:
+            if self._cancellation.is_cancelled or isinstance(error, Cancelled):
+                # Told to stop, or the lease is lost, which this finds out.
+                self._release(claim, {"attempt": claim.lease.attempt - 1})
                 return
             log.exception("validation broke down")
             self._break_down(claim)
-        else:
-            log.info("validation ended", seconds=round(time.monotonic() - started, 1))
 
     def _validate(self, claim: Claim[DatasetRow], record: DatasetRecord) -> None:
         found = published(self._store, record)
@@ -255,13 +269,6 @@ class Worker:
 
     def _release(self, claim: Claim[DatasetRow], values: Mapping[str, Any]) -> None:
         self._queue.update(claim.lease, values, release=True)
-
-    def _give_up(self, claim: Claim[DatasetRow], record: DatasetRecord) -> None:
-        """Leave the dataset to others: told to stop, or overtaken."""
-        try:
-            self._release(claim, {"attempt": claim.lease.attempt - 1})
-        except LeaseLost:
-            self._withdraw(record, claim.lease.token)
 
     def _withdraw(self, record: DatasetRecord, attempt: int) -> None:
         """Remove what this attempt wrote, unless the dataset lives on it."""

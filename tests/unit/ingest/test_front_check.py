@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.ingest.dataset import DatasetOptions, Limits
+from services.ingest.finding import Code, Finding, Refused
+from tests.unit.ingest.check import front_check
+
+REGULAR = b"one,a\ntwo,b\nthree,a\n" * 10
+
+
+def refusal(content: bytes, **settings: object) -> tuple[str, int, str]:
+    with pytest.raises(Refused) as raised:
+        front_check(content, **settings)  # type: ignore[arg-type]  # a test's settings
+    finding = raised.value.findings[0]
+    return finding.code, finding.line, f"{finding.message} {finding.fix}"
+
+
+def test_regular_records_pass_unchanged() -> None:
+    content = b'plain,a\n"quoted, with comma",b\n"says ""hi""","c"\n' * 3
+
+    result = front_check(content)
+
+    assert result.records == content
+    assert (result.checked.rows_read, result.checked.rows_kept) == (9, 9)
+    assert result.findings == []
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1 << 20])
+def test_line_ends_inside_and_outside_quotes_become_lf(end: bytes, chunk: int) -> None:
+    lines = [b'"first', b'second",a', b"third,b", b"fourth,a"]
+
+    result = front_check(end.join(lines), chunk=chunk)
+
+    assert result.records == b'"first\nsecond",a\nthird,b\nfourth,a\n'
+    assert result.findings == []
+
+
+def test_mixed_line_ends_are_read_and_told() -> None:
+    result = front_check(b"one,a\r\ntwo,b\nthree,a\rfour,b\n")
+
+    assert result.checked.rows_kept == 4
+    assert [code for code, *_ in result.findings] == ["mixed_line_ends"]
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"PK\x03\x04\x14\x00[Content_Types].xml", "Excel workbook"),
+        (b"PK\x03\x04\x14\x00data.csv", "zip archive"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Excel workbook"),
+        (b"\x1f\x8b\x08\x00", "gunzip"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"\n<!DOCTYPE html>\n<html>", "HTML"),
+        (b'{"text": "a", "label": "b"}\n{"text": "c", "label": "d"}\n', "JSON lines"),
+        (b'[\n{"text": "a"}\n]', "JSON"),
+        (b"PAR1\x15\x04", "Parquet"),
+    ],
+)
+def test_other_formats_are_named(head: bytes, words: str) -> None:
+    code, _, text = refusal(head)
+
+    assert code == Code.UNSUPPORTED_FORMAT
+    assert words in text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_other_encodings_are_named_with_a_way_out(encoding: str) -> None:
+    code, _, text = refusal("My order was late, 0\n".encode(encoding))
+
+    assert code == Code.UNSUPPORTED_ENCODING
+    assert "CSV UTF-8" in text
+
+
+def test_a_byte_that_is_no_utf8_is_named_with_its_line() -> None:
+    content = "fine,a\nprêt,b\n".encode() + "café,a\n".encode("cp1252")
+
+    code, line, text = refusal(content)
+
+    assert (code, line) == (Code.INVALID_UTF8, 3)
+    assert "'é'" in text
+
+
+def test_a_character_cut_by_a_chunk_is_whole_again() -> None:
+    content = "prêt à porter,a\n".encode() * 5
+
+    assert front_check(content, chunk=1).records == content
+
+
+def test_a_file_that_ends_within_a_character_is_refused() -> None:
+    code, line, _ = refusal(REGULAR + b"caf\xc3")
+
+    assert (code, line) == (Code.INVALID_UTF8, 31)
+
+
+def test_a_nul_byte_is_named_with_its_line() -> None:
+    code, line, _ = refusal(b"one,a\nt\x00wo,b\n")
+
+    assert (code, line) == (Code.NUL_BYTE, 2)
+
+
+@pytest.mark.parametrize("chunk", [5, 64, 1 << 20])
+def test_a_forgotten_quote_is_named_where_it_opens(chunk: int) -> None:
+    content = REGULAR + b'"opened and never closed,a\n' + b'x,a\n"quoted, later",b\n' * 20
+
+    code, line, text = refusal(content, chunk=chunk)
+
+    assert (code, line) == (Code.UNTERMINATED_QUOTE, 31)
+    assert "line 31" in text
+
+
+def test_a_forgotten_quote_is_found_before_the_file_fills_the_memory() -> None:
+    content = REGULAR + b'"opened,a\n' + b"x" * 5000 + b",a\n"
+
+    code, line, _ = refusal(content, limits=Limits(max_record_bytes=1000), chunk=64)
+
+    assert (code, line) == (Code.UNTERMINATED_QUOTE, 31)
+
+
+def test_an_endless_line_is_refused_by_its_number() -> None:
+    content = REGULAR + b"x" * (3 << 20)
+
+    code, line, _ = refusal(content, limits=Limits(max_record_bytes=1000), chunk=64 << 10)
+
+    assert (code, line) == (Code.LINE_TOO_LONG, 31)
+
+
+def test_irregular_rows_become_findings_and_the_others_keep_their_lines() -> None:
+    content = (
+        REGULAR
+        + b'"two\nlines",a\n'  # 31
+        + b"\n"  # 33
+        + b"no label\n"  # 34
+        + b"a,b,c\n"  # 35
+        + b' "blank before",b\n'  # 36
+        + b'5" nails,a\n'  # 37
+        + b'"He said "hi" to me",a\n'  # 38
+        + b"last,b\n"  # 39
+    )
+
+    result = front_check(content)
+
+    assert result.findings == [
+        ("wrong_column_count", 34, 32),
+        ("wrong_column_count", 35, 33),
+        ("stray_quote", 37, 35),
+        ("malformed_quotes", 38, 36),
+        ("blank_lines", 0, 0),
+    ]
+    tail = list(csv.reader(io.StringIO(result.records.decode())))[30:]
+    assert tail == [["two\nlines", "a"], ["blank before", "b"], ['5" nails', "a"], ["last", "b"]]
+    assert result.checked.rows_read == 37
+    assert result.checked.positions.name == "train.positions.csv"
+
+
+def test_a_file_of_malformed_rows_is_refused_with_the_first() -> None:
+    code, line, text = refusal(b"a,b\n" * 80 + b"a,b,c\n" * 20)
+
+    assert (code, line) == (Code.TOO_MANY_MALFORMED_ROWS, 81)
+    assert "20 of 100 rows" in text
+
+
+def test_more_rows_than_allowed_are_refused() -> None:
+    code, *_ = refusal(REGULAR, limits=Limits(max_rows=29))
+
+    assert code == Code.TOO_MANY_ROWS
+
+
+def test_a_quote_that_swallows_rows_until_another_closes_it_is_suspected() -> None:
+    content = REGULAR + b'"opened,a\n' + b"x,b\n" * 20 + b'and five inches",a\n'
+
+    assert ("suspicious_quote", 31, 31) in front_check(content).findings
+
+
+cells = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.lists(st.tuples(cells, cells), min_size=1),
+    delimiter=st.sampled_from(",;\t|"),
+    chunk=st.integers(1, 50),
+)
+def test_what_a_csv_writer_quotes_comes_back_as_it_was(
+    rows: list[tuple[str, str]], delimiter: str, chunk: int
+) -> None:
+    rows = [("text", "label"), *rows]
+    buffer = io.StringIO()
+    csv.writer(buffer, delimiter=delimiter, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(
+        rows
+    )
+
+    result = front_check(
+        buffer.getvalue().encode(),
+        options=DatasetOptions(delimiter=delimiter, has_header=True),
+        chunk=chunk,
+    )
+
+    assert result.checked.rows_kept == len(rows) - 1
+    back = csv.reader(io.StringIO(result.records.decode(), newline=""), delimiter=delimiter)
+    assert [tuple(row) for row in back] == rows[1:]
+
+
+@settings(max_examples=300, deadline=None)
+@given(content=st.binary(max_size=200), chunk=st.integers(1, 40))
+def test_any_bytes_are_read_or_refused_in_words(content: bytes, chunk: int) -> None:
+    refusals: tuple[Finding, ...] = ()
+    try:
+        front_check(content, chunk=chunk)
+    except Refused as refused:
+        refusals = refused.findings
+    assert all(finding.message and finding.fix for finding in refusals)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    lines=st.lists(
+        st.sampled_from(
+            [
+                "a,b",
+                '"a,b",c',
+                '"a\nb",c',
+                "",
+                "a",
+                "a,b,c",
+                '"a"b,c',
+                '"a "b" c",d',
+                ' "a" ,b',
+                ",",
+            ]
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+    chunk=st.integers(1, 40),
+)
+def test_every_row_is_kept_or_dropped_with_a_finding(lines: list[str], chunk: int) -> None:
+    content = ("text,label\n" + "\n".join(lines)).encode()
+    try:
+        result = front_check(content, limits=Limits(max_malformed_share=1.0), chunk=chunk)
+    except Refused:
+        return
+    dropped = sum(
+        code in {"wrong_column_count", "malformed_quotes"} for code, *_ in result.findings
+    )
+    assert result.checked.rows_read == result.checked.rows_kept + dropped
+    assert len(list(csv.reader(io.StringIO(result.records.decode())))) == result.checked.rows_kept
