@@ -71,11 +71,16 @@ def environment(tmp_path: Path, marks: Path) -> dict[str, str]:
 
 @pytest.fixture
 def ports() -> list[int]:
+    return list(free_ports().values())
+
+
+def free_ports() -> dict[str, int]:
+    """Find a port for each service that nobody listens on."""
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in SERVICES]
-        for found in sockets:
+        sockets = {name: stack.enter_context(socket.socket()) for name in SERVICES}
+        for found in sockets.values():
             found.bind(("127.0.0.1", 0))
-        return [int(found.getsockname()[1]) for found in sockets]
+        return {name: int(found.getsockname()[1]) for name, found in sockets.items()}
 
 
 @pytest.fixture
