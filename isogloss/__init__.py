@@ -14,6 +14,12 @@
 
 from __future__ import annotations
 
+import os
+
+# gRPC reads this when it is first imported. Its notes (a handshake that failed, a server that
+# went away) are raised as errors here.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
 from isogloss.client import AsyncClient, Client
 from isogloss.connection import ConnectionOptions
 from isogloss.datasets import (

@@ -31,7 +31,15 @@ def error_from_rpc(call: grpc.RpcError) -> errors.IsoglossError:
 def _readable(text: str) -> str:
     """Say in words what gRPC says of an address that it cannot reach."""
     found = re.search(r"\b(?:ipv4|ipv6|unix):(\S+): (?:[Ff]ailed to connect.*?: )?([^;]+)$", text)
-    return f"Nobody answers at {unquote(found[1])}: {found[2].rstrip('. ')}." if found else text
+    if found is None:
+        return text
+    where, why = unquote(found[1]), found[2].rstrip(". ")
+    if "handshake failed" in why.lower():
+        if "WRONG_VERSION_NUMBER" in why:
+            return f"No secure connection to {where}: the server there does not speak TLS."
+        cause = re.search(r"CERTIFICATE\w*: ([a-z ]+)", why)
+        return f"No secure connection to {where}: {cause[1] if cause else why}."
+    return f"Nobody answers at {where}: {why}."
 
 
 def error_from_status(status: status_pb2.Status, *, request_id: str = "") -> errors.IsoglossError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import typer
 
 from isogloss.cli import datasets, doctor, inference, models, suite, version
@@ -47,6 +45,4 @@ version.register(app)
 
 def main() -> None:
     """Run the command."""
-    # gRPC's own notes (a server that went away) are no news beside our errors.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     app()

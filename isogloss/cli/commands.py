@@ -168,9 +168,16 @@ def report(session: Session, error: IsoglossError) -> None:
     if isinstance(error, DatasetRefused):
         name = error.metadata["name"]
         session.err.print(f"  With line numbers: isogloss datasets findings {name}")
-    elif hint := _HINTS.get(error.reason) or _HINTS.get(error.code.name):
+    elif error.message.startswith("No secure connection"):
+        session.err.print(Text(f"  {TLS_HINT}", "dim"), soft_wrap=True)
+    elif hint := _HINTS.get(error.reason) or _HINTS.get("" if error.reason else error.code.name):
         session.err.print(Text.assemble(("  ", ""), (hint, "dim")), soft_wrap=True)
 
+
+TLS_HINT = (
+    "Is the authority right (--tls-ca), does the certificate name this address, and does the "
+    "server speak TLS at all?"
+)
 
 _HINTS = {
     "CREDENTIALS_MISSING": "Set ISOGLOSS_API_KEY to the key that the operator gave you.",

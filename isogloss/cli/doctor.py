@@ -19,7 +19,7 @@ from isogloss import (
     Unauthenticated,
     Unavailable,
 )
-from isogloss.cli.commands import Stop, command
+from isogloss.cli.commands import TLS_HINT, Stop, command
 from isogloss.cli.exits import ExitCode
 from isogloss.cli.health import serves
 from isogloss.cli.session import Session
@@ -151,11 +151,10 @@ def _access(service: Service, session: Session) -> Check:
 
 def _tip(service: Service, error: IsoglossError, *, tls: bool, loopback: bool) -> str:
     text = error.message.lower()
-    if "certificate" in text or "handshake" in text or "ssl" in text:
-        return (
-            "Is the authority right (--tls-ca), does the name in the address stand in the "
-            "certificate, and does the server speak TLS at all?"
-        )
+    if not tls and "socket closed" in text:
+        return "Somebody listens there who may want TLS: write the address as https://HOST:PORT."
+    if "no secure connection" in text:
+        return TLS_HINT
     if isinstance(error, Unavailable) and loopback and not tls:
         return (
             "Nothing listens there. Start all services with `isogloss up`, or name the address "

@@ -102,6 +102,14 @@ def test_nobody_at_the_address_is_unavailable() -> None:
     assert caught.value.reason == ""
 
 
+def test_a_server_without_tls_is_named_as_such(suite: Suite) -> None:
+    with (
+        Client(trainer=f"https://{suite.address}") as client,
+        pytest.raises(errors.Unavailable, match="does not speak TLS"),
+    ):
+        client.models.get(MODEL)
+
+
 def test_the_key_is_sent_on_loopback(suite: Suite, script: Scripted) -> None:
     with Client(trainer=suite.address, api_key="secret") as client:
         client.models.get(MODEL)
@@ -144,6 +152,11 @@ async def test_tls_with_a_private_authority(tmp_path: Path, kind: str) -> None:
             assert client.models.get(MODEL).name == MODEL
         async with AsyncClient(**options) as async_client:
             assert (await async_client.models.get(MODEL)).name == MODEL
+        with (
+            Client(trainer=f"https://{suite.address}") as stranger,
+            pytest.raises(errors.Unavailable, match=r"No secure connection to .*issuer"),
+        ):
+            stranger.models.get(MODEL)
         assert {m["authorization"] for m in suite.script.metadata} == {"Bearer secret"}
     finally:
         suite.stop()
