@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from examples.picture import draw
-from isogloss import Client, Evaluation, IsoglossError, ModelUpdate
+from isogloss import Client, Evaluation, IsoglossError, ModelUpdate, StepMetrics
 
 TONE = Path(__file__).parent / "tone"
 OUT = Path("out/demo")
@@ -38,7 +38,7 @@ NEW_MESSAGES = (
     "The new app is lovely to look at. Shame it logs me out every ten minutes.",
 )
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +168,8 @@ def test_messages() -> tuple[list[str], list[str], list[str]]:
 
 def print_step(update: ModelUpdate) -> None:
     """Print one line a measurement."""
-    metrics = update.event.step_metrics if update.event else None
-    if metrics is not None:
+    metrics = update.event.detail if update.event else None
+    if isinstance(metrics, StepMetrics):
         note = "  untrained" if metrics.step == 0 else ""
         console.print(
             f"{metrics.step:>6} {metrics.loss:>8.3f} {metrics.accuracy:>9.1%} "
