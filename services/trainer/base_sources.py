@@ -87,6 +87,15 @@ def describe(source: str) -> Origin:
     return Origin(display_name=name, description="", license="", source=source)
 
 
+def local_directory(source: str) -> Path | None:
+    """Return where a base lies on this machine, unverified; None where it has to be fetched."""
+    if source.startswith(_PACKAGE):
+        return _package_directory(_packaged(source))
+    if source.startswith("hub:"):
+        return None
+    return Path(source).expanduser()
+
+
 def obtain(source: str, scratch: Path) -> Path:
     """Return a directory that holds the base, downloaded into `scratch` where need be.
 
@@ -113,14 +122,18 @@ def _packaged(source: str) -> PackagedBase:
     return PACKAGED[base]
 
 
-def _locate(base: PackagedBase) -> Path:
+def _package_directory(base: PackagedBase) -> Path:
     found = importlib.util.find_spec(base.package)
     if found is None or not found.submodule_search_locations:
         raise SourceError(
             f"The package of {base.origin.display_name} is not installed: "
             "install the extra `trainer`."
         )
-    directory = Path(next(iter(found.submodule_search_locations))) / base.directory
+    return Path(next(iter(found.submodule_search_locations))) / base.directory
+
+
+def _locate(base: PackagedBase) -> Path:
+    directory = _package_directory(base)
     weights = directory / "model.safetensors"
     if not weights.is_file():
         raise SourceError(f"{weights} is missing: install the package {base.package} again.")

@@ -5,6 +5,7 @@ The API process only reads; publishing needs torch and has a process of its own.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,13 +25,17 @@ from services.common import layout, manifests
 from services.common.errors import NotFound
 from services.common.names import Collection, parse
 from services.common.storage import ObjectStore
-from services.trainer.base_import import BaseEncoder, read_base
-from services.trainer.base_sources import describe, obtain
+from services.trainer.base_import import BaseEncoder, UnsupportedBase, read_base
+from services.trainer.base_sources import SourceError, describe, local_directory, obtain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseModel:
-    """What is told of a base; numbers are 0 and the digest empty until it is published."""
+    """What is told of a base.
+
+    Before it is published the digest is empty, and the numbers are 0 unless its files are on
+    this machine.
+    """
 
     id: str
     display_name: str
@@ -82,13 +87,7 @@ class Catalogue:
             return _from_manifest(base, manifest)
         if base not in self.sources:
             raise NotFound(f"baseModels/{base}", hint="ListBaseModels shows what there is.")
-        origin = describe(self.sources[base])
-        return BaseModel(
-            id=base,
-            display_name=origin.display_name,
-            description=origin.description,
-            license=origin.license,
-        )
+        return _from_source(base, self.sources[base])
 
     def missing(self) -> dict[str, str]:
         """Return the configured bases that are not published yet, with their sources."""
@@ -203,6 +202,24 @@ def _upload(
             source=origin.source,
         ),
         create_time=now,
+    )
+
+
+def _from_source(base: str, source: str) -> BaseModel:
+    origin = describe(source)
+    encoder = None
+    # Whoever publishes it says what is wrong with it.
+    with contextlib.suppress(SourceError, UnsupportedBase):
+        directory = local_directory(source)
+        encoder = None if directory is None else read_base(directory)
+    return BaseModel(
+        id=base,
+        display_name=origin.display_name,
+        description=origin.description,
+        license=origin.license,
+        dimension=encoder.dimensions if encoder else 0,
+        max_tokens=encoder.max_tokens if encoder else 0,
+        parameter_count=encoder.parameters if encoder else 0,
     )
 
 

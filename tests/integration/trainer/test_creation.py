@@ -164,6 +164,8 @@ async def test_bases_that_are_configured_are_listed_before_they_are_published(su
     assert [base.name for base in first.base_models] == ["baseModels/small"]
     assert first.base_models[0].display_name == "all-MiniLM-L6-v2"
     assert first.base_models[0].license == "Apache-2.0"
+    assert first.base_models[0].parameter_count // 100_000 == 227
+    assert first.base_models[0].digest == ""
     assert [base.name for base in second.base_models] == [BASE]
     assert second.next_page_token == ""
 

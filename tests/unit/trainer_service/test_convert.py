@@ -39,7 +39,7 @@ def test_a_fresh_model_has_no_outputs() -> None:
     assert message.state == Model.State.STATE_QUEUED
     assert message.create_time.ToDatetime(UTC) == MOMENT
     for field in ("error", "progress", "latest_metrics", "start_time", "end_time"):
-        assert not message.HasField(field)  # type: ignore[arg-type] # names of fields
+        assert not message.HasField(field)
 
 
 def test_a_failed_model_carries_a_status() -> None:
