@@ -201,11 +201,11 @@ class Hyperparameters(_message.Message):
     epochs: _builtins.int
     """Passes over the training rows, 1 to 100. Unset: chosen from the number of rows."""
     learning_rate: _builtins.float
-    """Peak learning rate of the encoder, 1e-6 to 1e-3. Unset: chosen for the base model."""
+    """Peak learning rate of the encoder, 1e-6 to 1e-2. Unset: chosen by the recipe."""
     batch_size: _builtins.int
-    """Texts of one step, 2 to 256. Unset: 32."""
+    """Texts of one step, 2 to 256. Unset: 32, and more from 10,000 training rows on."""
     seed: _builtins.int
-    """Seed of everything random, 0 or more. On a CPU the same seed gives the same model.
+    """Seed of everything random, 0 to 2147483647. On a CPU the same seed gives the same model.
     Unset: 0.
     """
     def __init__(
