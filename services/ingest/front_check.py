@@ -93,6 +93,7 @@ def check_file(
     limits: Limits,
     directory: Path,
     findings: FindingWriter,
+    head_bytes: int = HEAD_BYTES,
 ) -> Checked:
     """Read one uploaded file and write what DuckDB shall read.
 
@@ -103,6 +104,7 @@ def check_file(
         limits: What is too much.
         directory: Scratch; two files named after the split are written there.
         findings: Receives what is wrong with single rows.
+        head_bytes: How much is looked at before the first row is read.
 
     Raises:
         Refused: Where the file cannot be read as a table of two columns.
@@ -122,7 +124,7 @@ def check_file(
             size += len(chunk)
             if scanner is None:
                 head += chunk
-                if len(head) < HEAD_BYTES and not final:
+                if len(head) < head_bytes and not final:
                     continue
                 check_head(head)
                 chunk = head.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901  # the stream so far
@@ -170,12 +172,11 @@ def _with_end(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
 
 def _whole_lines(data: bytes, *, final: bool) -> bytes:
     """Return the beginning that the dialect is judged by, cut after a line end."""
-    sample = data[:HEAD_BYTES]
-    if final and len(data) <= HEAD_BYTES:
-        return sample
-    end = sample.rfind(b"\n") + 1
+    if final:
+        return data
+    end = data.rfind(b"\n") + 1
     # A first line that is longer than the sample has no end yet: it is judged as it is.
-    return sample[:end] if end else sample + b"\n"
+    return data[:end] if end else data + b"\n"
 
 
 def _notes(split: Split, newlines: _Newlines, scanner: RecordScanner) -> Iterator[Finding]:

@@ -354,10 +354,10 @@ def _size_in_a_list(record: DatasetRecord) -> int:
     """Return a bound on the bytes of a dataset in a response.
 
     Strings of the report dominate; UTF-8 has at most four bytes a character, the rest is below
-    2 kB.
+    4 kB.
     """
     report = record.report
     words = [problem.message for problem in record.problems]
     if report is not None:
         words += [*report.removed_labels, *report.warnings]
-    return 2048 + sum(4 * len(word) + 16 for word in words)
+    return 4096 + sum(4 * len(word) + 16 for word in words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import duckdb
 from services.ingest.dataset import DatasetOptions, Limits, Profile, Split
 from services.ingest.finding import FindingWriter
 from services.ingest.front_check import Checked, check_file
+from services.ingest.head_check import HEAD_BYTES
 from services.ingest.validation import Rulebook, Verdict, validate
 from services.ingest.workbench import EngineOptions
 
@@ -57,10 +59,17 @@ def front_check(
                 limits=limits or Limits(),
                 directory=directory,
                 findings=findings,
+                head_bytes=_head_bytes(content) if chunk < len(content) else HEAD_BYTES,
             )
         with (directory / "findings.csv").open(newline="") as file:
             found = [(row[4], int(row[1]), int(row[2])) for row in csv.reader(file)]
         return FrontCheck(checked=checked, records=checked.records.read_bytes(), findings=found)
+
+
+def _head_bytes(content: bytes) -> int:
+    """Return so little that all but the first line is read as a stream."""
+    first = re.match(rb"[^\r\n]*[\r\n]*", content)
+    return first.end() + 2 if first else len(content)
 
 
 def pieces(content: bytes, size: int = 1 << 20) -> Iterator[bytes]:

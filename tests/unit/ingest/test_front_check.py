@@ -34,7 +34,7 @@ def test_regular_records_pass_unchanged() -> None:
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1 << 20])
 def test_line_ends_inside_and_outside_quotes_become_lf(end: bytes, chunk: int) -> None:
-    lines = [b'"first', b'second",a', b"third,b", b"fourth,a"]
+    lines = [b"text,label", b'"first', b'second",a', b"third,b", b"fourth,a"]
 
     result = front_check(end.join(lines), chunk=chunk)
 
@@ -78,10 +78,11 @@ def test_other_encodings_are_named_with_a_way_out(encoding: str) -> None:
     assert "CSV UTF-8" in text
 
 
-def test_a_byte_that_is_no_utf8_is_named_with_its_line() -> None:
+@pytest.mark.parametrize("chunk", [1, 10, 1 << 20])
+def test_a_byte_that_is_no_utf8_is_named_with_its_line(chunk: int) -> None:
     content = "fine,a\nprêt,b\n".encode() + "café,a\n".encode("cp1252")
 
-    code, line, text = refusal(content)
+    code, line, text = refusal(content, chunk=chunk)
 
     assert (code, line) == (Code.INVALID_UTF8, 3)
     assert "'é'" in text
@@ -99,8 +100,9 @@ def test_a_file_that_ends_within_a_character_is_refused() -> None:
     assert (code, line) == (Code.INVALID_UTF8, 31)
 
 
-def test_a_nul_byte_is_named_with_its_line() -> None:
-    code, line, _ = refusal(b"one,a\nt\x00wo,b\n")
+@pytest.mark.parametrize("chunk", [1, 10, 1 << 20])
+def test_a_nul_byte_is_named_with_its_line(chunk: int) -> None:
+    code, line, _ = refusal(b"one,a\nt\x00wo,b\n", chunk=chunk)
 
     assert (code, line) == (Code.NUL_BYTE, 2)
 
