@@ -88,7 +88,11 @@ class Draw:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what the command line asks for and print it."""
-    parser = argparse.ArgumentParser(prog="python -m bench.training", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.training",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     names = sorted(path.stem for path in _DRAWS.glob("*.json"))
     parser.add_argument("--data", type=Path, required=True, help="folder of NAME/{train,test}.csv")
     parser.add_argument("--sets", nargs="+", choices=names, default=names)

@@ -5,6 +5,7 @@ Knows embeddings, not the encoder that made them.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,9 @@ _ITERATIONS = 2000
 
 _TUNING_ROWS = 4000
 # C is chosen on at most 4,000 rows: 45 fits then stay within half a minute on a core.
+
+_NEVER = 1e4
+# A bias of -10,000 cannot be made up for by any embedding of length 1.
 
 PROTOTYPE_SCALE = 16.0
 # Cosines of sentence encoders differ by some 0.1 to 0.5 between the right label and the others:
@@ -92,9 +96,6 @@ def tuned_regression(embeddings: Floats, label_ids: Ints, labels: int, *, seed: 
     return Head(weight=weight, bias=bias)
 
 
-_NEVER = 1e4
-
-
 def _sample(embeddings: Floats, label_ids: Ints, seed: int) -> tuple[Floats, Ints]:
     if len(label_ids) <= _TUNING_ROWS:
         return embeddings, label_ids
@@ -104,14 +105,19 @@ def _sample(embeddings: Floats, label_ids: Ints, seed: int) -> tuple[Floats, Int
 
 def _choose(embeddings: Floats, label_ids: Ints, seed: int) -> float:
     """Return the C with the best accuracy over the folds, the smallest of equals."""
-    counts = np.unique(label_ids, return_counts=True)[1]
-    # Labels rarer than the folds are dealt to some folds only, which warns: fewer folds instead.
-    folds = min(_FOLDS, int(counts.min()))
-    if folds < 2:  # noqa: PLR2004 (one fold has nothing to be tested on)
+    # A label with one row is either learnt or asked for, never both.
+    counts = np.bincount(label_ids)
+    several = counts[label_ids] > 1
+    embeddings, label_ids = embeddings[several], label_ids[several]
+    if len(np.unique(label_ids)) < 2:  # noqa: PLR2004 (nothing to tell apart)
         return 1.0
     right = np.zeros(len(INVERSE_REGULARISATION))
-    split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for fit, test in split.split(embeddings, label_ids):
+    split = StratifiedKFold(min(_FOLDS, int(counts.max())), shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # Some labels may have fewer rows than there are folds: they are in some of them.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        folds = list(split.split(embeddings, label_ids))
+    for fit, test in folds:
         model = LogisticRegression(warm_start=True, max_iter=_ITERATIONS)
         for index, strength in enumerate(INVERSE_REGULARISATION):
             # From weak to strong, each from the solution before: a tenth of the time.

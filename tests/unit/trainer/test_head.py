@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from services.trainer import head as head_module
 from services.trainer.calibration import fit_temperature, keep_back
 from services.trainer.head import Head, prototypes, tuned_regression
 
@@ -59,6 +60,18 @@ def test_labels_with_one_row_each_need_no_folds() -> None:
     head = tuned_regression(embeddings, label_ids, 4, seed=0)
 
     assert (head.probabilities(embeddings).argmax(axis=1) == label_ids).all()
+
+
+@pytest.mark.parametrize("rare", [[2], [2, 3], [2, 3, 3]])
+def test_rare_labels_do_not_keep_the_others_from_being_tuned(rare: list[int]) -> None:
+    embeddings, label_ids = _clusters(2, 80, 0.05)
+    rows = np.concatenate([embeddings, np.eye(8, dtype=np.float32)[rare]])
+    label_ids = np.concatenate([label_ids, rare])
+
+    chosen = head_module._choose(rows, label_ids, 0)
+
+    # Untuned, it would be 1.
+    assert chosen in set(head_module.INVERSE_REGULARISATION) - {1.0}
 
 
 def test_the_smallest_of_equally_good_strengths_is_chosen() -> None:
