@@ -86,13 +86,11 @@ async def send(
         except IsoglossError as error:
             if pieces.failure is not None:
                 raise pieces.failure from error
-            offset = error.metadata.get("committed_size", "")
-            elsewhere = isinstance(error, OutOfRange) and offset.isdigit()
             wait = next(waits, None)
-            if wait is None or not (elsewhere or broken(error)):
+            if wait is None or not (isinstance(error, OutOfRange) or broken(error)):
                 raise
             await transport.sleep(wait)
-            at = int(offset) if elsewhere else None
+            at = None
 
 
 async def _committed(

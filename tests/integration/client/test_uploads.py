@@ -115,6 +115,18 @@ def test_a_server_that_knows_better_where_to_go_on_is_believed(
     assert [request.offset for request in script.asked("WriteDataset")] == [0, MIB]
 
 
+def test_creating_is_safe_to_repeat(client: Client, script: Scripted) -> None:
+    script.refusals["CreateDataset"] = [refusal(grpc.StatusCode.UNAVAILABLE, "down")]
+
+    client.datasets.create("tone")
+    client.datasets.create("tone")
+
+    first, again, second = [request.request_id for request in script.asked("CreateDataset")]
+    assert len(first) == 36
+    assert first == again
+    assert first != second
+
+
 def test_an_upload_gives_up_on_a_refusal(client: Client, script: Scripted, train: Path) -> None:
     script.refusals["WriteDataset"] = [
         refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "too large", reason="LIMIT_EXCEEDED")
