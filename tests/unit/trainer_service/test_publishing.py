@@ -149,6 +149,25 @@ def test_an_overtaken_publisher_leaves_the_winner_alone(
     assert desk.models.get(TENANT, MODEL).phase is State.READY
 
 
+def test_a_zombie_that_published_first_keeps_its_files(
+    desk: Desk, store: ObjectStore, tmp_path: Path
+) -> None:
+    row = desk.add()
+    slow = desk.trainer(lease_seconds=0.01)
+    zombie = claimed(slow)
+    prefix = leave_files(store, zombie)
+    time.sleep(0.03)
+    quick = desk.trainer()
+    heir = claimed(quick)
+    publishing.publish(store, row, manifest_of(zombie))
+
+    attempt(zombie, slow, store, tmp_path).carry_out()
+    attempt(heir, quick, store, tmp_path).carry_out()
+
+    assert store.stat(f"{prefix}model.onnx") is not None
+    assert desk.models.get(TENANT, MODEL).phase is State.READY
+
+
 def test_a_manifest_of_another_attempt_is_refused(desk: Desk) -> None:
     row = desk.add()
 
