@@ -54,7 +54,7 @@ class Hyperparameters:
     """Passes over the training rows, 1 to 100."""
 
     learning_rate: float | None = None
-    """Peak learning rate of the encoder, 1e-6 to 1e-3."""
+    """Peak learning rate of the encoder, 1e-6 to 1e-2."""
 
     batch_size: int | None = None
     """Texts of one step, 2 to 256."""

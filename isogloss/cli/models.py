@@ -75,7 +75,7 @@ def create(
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help="Peak of the encoder's, 1e-6 to 1e-3. Otherwise the base's."),
+        typer.Option(help="Peak of the encoder's, 1e-6 to 1e-2. Otherwise the base's."),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Texts of one step, 2 to 256. Otherwise 32.")
