@@ -148,21 +148,23 @@ def _bar(model: Model) -> Table:
 def metrics_table(metrics: list[StepMetrics], *, most: int) -> Table:
     """Draw measurements: the untrained baseline first, the best accuracy marked.
 
+    Fits 80 columns; `train` is the training loss.
+
     Args:
         metrics: By step; of more than `most` the ones after the baseline are left out.
         most: Rows that fit.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("step", "epoch", "loss", "accuracy", "precision", "recall", "F1", "train loss"):
+    for column in ("step", "epoch", "loss", "accuracy", "precision", "recall", "F1", "train"):
         table.add_column(column, justify="right", header_style="bold", no_wrap=True)
     table.add_column("", style="dim", no_wrap=True)
     best = max(measured.accuracy for measured in metrics)
     shown = metrics if len(metrics) <= most else [metrics[0], *metrics[len(metrics) - most + 1 :]]
     left_out = len(metrics) - len(shown)
     for number, measured in enumerate(shown):
-        note = "untrained baseline" if measured.step == 0 else ""
+        note = "untrained" if measured.step == 0 else ""
         if number == 1 and left_out:
-            note = f"{left_out} before this not shown"
+            note = f"{left_out} left out"
         table.add_row(
             str(measured.step),
             f"{measured.epoch:.2f}",
