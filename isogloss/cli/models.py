@@ -171,13 +171,12 @@ def list_(session: Session) -> None:
         session.note("No models yet. Train one: isogloss models create NAME --dataset DATASET")
         return
     session.table(
-        ["!name", "display name", "!state", "base", "!dataset", ">accuracy", ">created"],
+        ["!name", "display name", "!state", "!dataset", ">accuracy", ">created"],
         (
             [
                 model.name,
                 model.display_name,
                 Text(model.state, MODEL_STYLE.get(model.state, "")),
-                model.base_model.removeprefix("baseModels/"),
                 model.dataset,
                 f"{model.latest_metrics.accuracy:.4f}" if model.latest_metrics else "",
                 ago(model.create_time),

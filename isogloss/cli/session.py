@@ -84,6 +84,8 @@ class Session:
                 name,
                 justify="right" if given.startswith(">") else "left",
                 no_wrap=given.startswith((">", "!")),
+                # A narrow terminal squeezes columns, but none away.
+                min_width=min(len(name), 6),
                 overflow="ellipsis" if given.startswith("!") else "fold",
                 header_style="bold",
             )

@@ -32,12 +32,14 @@ def duration(seconds: float) -> str:
 
 
 def ago(time: datetime | None) -> str:
-    """Say how long something is past."""
+    """Say how long something is past, roughly."""
     if time is None:
         return ""
-    seconds = max((datetime.now(UTC) - time).total_seconds(), 0)
-    days = int(seconds // 86400)
-    return f"{count(days, 'day')} ago" if days else f"{duration(seconds)} ago"
+    seconds = int(max((datetime.now(UTC) - time).total_seconds(), 0))
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds // length} {unit} ago"
+    return f"{seconds} s ago"
 
 
 def short(text: str, most: int) -> str:

@@ -189,7 +189,7 @@ def test_words() -> None:
         "1 min 01 s",
         "1 h 01 min",
     ]
-    assert words.ago(now - timedelta(days=2, hours=1)) == "2 days ago"
+    assert words.ago(now - timedelta(days=2, hours=1)) == "2 d ago"
     assert words.ago(now + timedelta(minutes=1)) == "0 s ago"
     assert words.ago(None) == ""
     assert words.short("a\n  b", 9) == "a b"
