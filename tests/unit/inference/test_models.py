@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from services.common.manifests import create_manifest
 
 from services.common import layout
 from services.common.errors import (
@@ -16,6 +15,7 @@ from services.common.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from services.common.manifests import create_manifest
 from services.common.names import Collection, ResourceName
 from services.common.storage import ObjectInfo, ObjectStore, open_store
 from services.inference.devices import Device
