@@ -62,8 +62,8 @@ def main() -> int:
     try:
         with suite(OUT / "data") as servers, servers.client() as client:
             summary = story(client)
-    except IsoglossError as error:
-        console.print(f"[red]The demo stopped:[/] {error}")
+    except (IsoglossError, RuntimeError) as error:
+        console.print("[red]The demo stopped:[/]", error)
         return 1
     summary["total_seconds"] = round(time.monotonic() - began, 1)
     # Not through rich, which would wrap it.
@@ -188,11 +188,14 @@ def suite(data: Path) -> Iterator[Suite]:
     names = ("ingest", "trainer", "inference")
     flags = [f"--{name}-port={port}" for name, port in zip(names, ports, strict=True)]
     command = [sys.executable, "-m", "isogloss", "up", f"--data={data}", *flags]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own words
+    data.mkdir(parents=True, exist_ok=True)
+    said = data / "up.log"
+    with said.open("wb") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)  # noqa: S603 - our own words
     try:
         # It says where the servers are once all of them answer, or ends.
         if not (process.stdout and process.stdout.readline()):
-            message = f"the servers did not start: see {data}/isogloss.log"
+            message = f"the servers did not start:\n{said.read_text(errors='replace')}"
             raise RuntimeError(message)
         yield Suite(**{n: f"127.0.0.1:{p}" for n, p in zip(names, ports, strict=True)})
     finally:

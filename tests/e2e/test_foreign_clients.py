@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +19,7 @@ import pytest
 from isogloss import Client
 from isogloss.connection import Service
 from tests.engines import free_ports, unavailable
+from tests.processes import ServiceProcess
 from tests.tiny_base import write_tiny_base
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -101,10 +100,12 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
         key=(secrets / "api_key").read_text().strip(),
     )
     with contextlib.ExitStack() as running:
-        for name in SERVICES:
-            running.enter_context(_service(name, addresses[name], folder, secrets))
-        for name in SERVICES:
-            _wait_until_healthy(name, suite, folder)
+        services = [_service(name, addresses[name], folder, secrets) for name in SERVICES]
+        for service in services:
+            running.callback(service.stop)
+            service.start()
+        for service in services:
+            service.wait_until_healthy()
         yield suite
 
 
@@ -225,10 +226,8 @@ def _build(command: list[str], folder: Path) -> None:
     assert ran.returncode == 0, f"{' '.join(command)}:\n{ran.stdout}{ran.stderr}"
 
 
-@contextlib.contextmanager
-def _service(name: Service, address: str, folder: Path, secrets: Path) -> Iterator[None]:
-    settings = {
-        "ADDRESS": address,
+def _service(name: Service, address: str, folder: Path, secrets: Path) -> ServiceProcess:
+    settings: dict[str, object] = {
         "DATA_DIRECTORY": str(folder / "data"),
         "TLS_CERTIFICATE": str(secrets / f"{name}.pem"),
         "TLS_KEY": str(secrets / f"{name}_key.pem"),
@@ -237,38 +236,11 @@ def _service(name: Service, address: str, folder: Path, secrets: Path) -> Iterat
     if name == "trainer":
         # The tiny base is random: the clients are what is tested here, not the models.
         base = write_tiny_base(folder / "tiny")
-        settings["BASES"] = json.dumps({"tiny": str(base), "small": ""})
-        settings["RUN_THREADS"] = "1"
-    environment = {f"ISOGLOSS_{name.upper()}_{key}": value for key, value in settings.items()}
-    with (
-        (folder / f"{name}.log").open("wb") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", f"services.{name}"],
-            cwd=ROOT,
-            env=os.environ | environment,
-            stdout=log,
-            stderr=log,
-        ) as process,
-    ):
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=40)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _wait_until_healthy(name: Service, suite: Suite, folder: Path) -> None:
-    probe = [sys.executable, "-m", "services.common.probe", name]
-    end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end:
-        asked = subprocess.run(
-            probe, cwd=ROOT, env=os.environ | suite.environment, capture_output=True, check=False
-        )
-        if asked.returncode == 0:
-            return
-        time.sleep(0.5)
-    log = (folder / f"{name}.log").read_text(errors="replace")
-    pytest.fail(f"{name} does not serve:\n{log[-3000:]}")
+        settings |= {"BASES": {"tiny": str(base), "small": ""}, "RUN_THREADS": 1}
+    return ServiceProcess(
+        name=name,
+        address=address,
+        log=folder / f"{name}.log",
+        settings=settings,
+        probe={"ISOGLOSS_TLS_CA": str(secrets / "ca.pem")},
+    )
