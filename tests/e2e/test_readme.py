@@ -37,7 +37,8 @@ def shell(command: str, directory: Path) -> str:
 
 def environment() -> dict[str, str]:
     """A newcomer's: nothing of this test's own environment is active."""
-    bare = {k: v for k, v in os.environ.items() if not k.startswith(("ISOGLOSS_", "VIRTUAL_ENV"))}
+    ours = ("ISOGLOSS_", "VIRTUAL_ENV", "MAKE", "MFLAGS", "UV")
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     bare["PATH"] = os.pathsep.join(
         part for part in bare["PATH"].split(os.pathsep) if not part.startswith(str(ROOT))
     )
