@@ -38,6 +38,7 @@ def main() -> int:
     if check:
         run([*buf, "format", "--diff", "--exit-code", "protos"])
         run([*buf, "lint", "protos"])
+        look_for_breaking(buf, include)
     else:
         run([*buf, "format", "--write", "protos"])
     with tempfile.TemporaryDirectory() as scratch:
@@ -48,6 +49,27 @@ def main() -> int:
             shutil.rmtree(ROOT / package, ignore_errors=True)
             shutil.copytree(generated / package, ROOT / package)
     return 0
+
+
+def look_for_breaking(buf: list[str], include: Path) -> None:
+    """Compare the protos with the last release; before there is one, warn against the last commit.
+
+    From the first release on a breaking change ends the check.
+    """
+    tags = capture(["git", "tag", "--list", "v*", "--sort=-version:refname"]).split()
+    before = ROOT / "build" / "before"
+    shutil.rmtree(before, ignore_errors=True)
+    before.mkdir(parents=True)
+    archive = before / "protos.tar"
+    reference = tags[0] if tags else "HEAD"
+    run(["git", "archive", f"--output={archive}", reference, "protos", "buf.yaml"])
+    shutil.unpack_archive(archive, before, filter="data")
+    shutil.copytree(include, before / include.relative_to(ROOT))
+    command = [*buf, "breaking", "protos", "--against", str(before / "protos")]
+    if tags:
+        run(command)
+    elif found := capture(command, accept=(0, 100)):
+        sys.stderr.write(f"warning: breaks what was committed, allowed before v0.1.0:\n{found}")
 
 
 def export_google_protos(target: Path) -> Path:
@@ -137,6 +159,15 @@ def run(command: list[str]) -> None:
     status = subprocess.run(command, check=False, cwd=ROOT).returncode
     if status:
         raise SystemExit(status)
+
+
+def capture(command: list[str], *, accept: tuple[int, ...] = (0,)) -> str:
+    """Run a command from the root of the repository; return what it prints."""
+    ran = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+    if ran.returncode not in accept:
+        sys.stderr.write(ran.stderr)
+        raise SystemExit(ran.returncode)
+    return ran.stdout
 
 
 if __name__ == "__main__":
