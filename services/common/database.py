@@ -17,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
@@ -204,7 +204,9 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 def _as_unavailable() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+    # PostgreSQL calls it an internal error when a connection outlives a failover: what was the
+    # primary takes no more writes.
+    except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
         raise Unavailable(
             "The service's database does not answer: retry, or see that it runs.",
             metadata={"dependency": "database"},

@@ -21,7 +21,7 @@ from services.trainer.attempt import Attempt
 from services.trainer.bell import Bell
 from services.trainer.catalogue import Catalogue
 from services.trainer.process import Child
-from services.trainer.queue import RunQueue
+from services.trainer.queue import Run, RunQueue
 from services.trainer.scratch import sweep
 from services.trainer.settings import TrainerSettings
 
@@ -92,27 +92,33 @@ class Supervisor:
         while not self._stop.is_set():
             try:
                 run = self._queue.claim()
+                if run is None:
+                    self._bell.wait_here(self._settings.queue_poll_seconds)
+                else:
+                    self._carry_out(run)
             except IsoglossError as error:
                 _log.warning("the queue does not answer", error=error.message)
                 self._stop.wait(self._settings.queue_poll_seconds)
-                continue
-            if run is None:
-                self._bell.wait_here(self._settings.queue_poll_seconds)
-                continue
-            attempt = Attempt(
-                run,
-                queue=self._queue,
-                store=self._store,
-                settings=self._settings,
-                sources=self._catalogue.sources,
-                is_coming=self._coming.__contains__,
-                stop=self._stop,
-            )
-            try:
-                attempt.carry_out()
-            except IsoglossError as error:
-                # The lease runs out and somebody tries again.
-                _log.warning("run left to its lease", model=run.row.name, error=error.message)
+            except Exception:  # noqa: BLE001 (logged in full, and the thread goes on)
+                # Nobody would notice that this thread is gone, and its runs would wait for ever.
+                _log.exception("the queue could not be worked on")
+                self._stop.wait(self._settings.queue_poll_seconds)
+
+    def _carry_out(self, run: Run) -> None:
+        attempt = Attempt(
+            run,
+            queue=self._queue,
+            store=self._store,
+            settings=self._settings,
+            sources=self._catalogue.sources,
+            is_coming=self._coming.__contains__,
+            stop=self._stop,
+        )
+        try:
+            attempt.carry_out()
+        except IsoglossError as error:
+            # The lease runs out and somebody tries again.
+            _log.warning("run left to its lease", model=run.row.name, error=error.message)
 
     def _publish_bases(self) -> None:
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic.util import CommandError
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import InternalError, StatementError
 
 from services.common.database import Database, schema_differences
 from services.common.errors import Unavailable
@@ -179,6 +179,14 @@ def test_database_that_is_gone_is_unavailable() -> None:
 
     assert caught.value.retry_after
     assert "hush" not in str(caught.value)
+
+
+def test_database_that_takes_no_writes_any_more_is_unavailable(database: Database) -> None:
+    # What the driver raises on a connection to a primary that became a standby.
+    failed_over = InternalError("UPDATE jobs", {}, Exception("read-only transaction"))
+
+    with pytest.raises(Unavailable), database.write():
+        raise failed_over
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
