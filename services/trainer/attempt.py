@@ -97,9 +97,8 @@ class Attempt:
         try:
             manifest = self._published()
             if manifest is None and self._run.lease.attempt > self._settings.max_attempts:
-                self._queue.close_failed(self._run, self._given_up())
+                self._end(self._given_up(), retry=False)
             elif manifest is None:
-                publishing.announce(self._store, self._row)
                 self._train()
             else:
                 # Whoever published it did not come to close the run.
@@ -118,6 +117,9 @@ class Attempt:
     def _train(self) -> None:
         attempt = f"Attempt {self._run.lease.attempt} of {self._settings.max_attempts}"
         self._queue.begin(self._run, f"{attempt} begins.")
+        # After a write that needs the lease: should the model be deleted between the two, the
+        # next look at the lease takes this back.
+        publishing.announce(self._store, self._row)
         self._log.info("run began")
         while self._is_coming(self._row.base_model):
             if self._stop.wait(_TICK_SECONDS):
@@ -195,7 +197,7 @@ class Attempt:
         except LeaseLost:
             self._retreat()
         else:
-            self._clean()
+            publishing.withdraw(self._store, self._row)
 
     def _publish(self, end: Finished) -> None:
         lease = self._run.lease
@@ -231,12 +233,11 @@ class Attempt:
 
     def _retreat(self) -> None:
         """Undo what a run that is no longer ours may have left."""
-        lease = self._run.lease
         now = self._queue.row(self._run)
         if now is None:
             publishing.remove(self._store, self._row)
         elif now.phase in (State.CANCELLED, State.FAILED):
-            publishing.withdraw(self._store, self._row, attempt=lease.attempt, token=lease.token)
+            publishing.withdraw(self._store, self._row)
         else:
             self._clean()
 

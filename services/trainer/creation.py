@@ -80,6 +80,21 @@ class Creation:
             # After the row: a mark without a model would keep its dataset from deletion for
             # good. A trainer leaves them again when it takes the run, should this stop here.
             publishing.announce(self._store, row)
+            if not self._models.exists(row.tenant, row.id):
+                # Deleted meanwhile, possibly before these marks were there to be removed.
+                publishing.remove(self._store, row)
+        return row
+
+    def cancel(self, tenant: str, model: str, actor: str) -> ModelRow:
+        """Cancel a model; see `Models.cancel`.
+
+        Raises:
+            NotFound: Where the tenant has none of that id.
+            FailedPrecondition: Where it is READY or FAILED.
+        """
+        row = self._models.cancel(tenant, model, actor)
+        # A trainer that died between publishing and saying so does not take it back itself.
+        publishing.withdraw(self._store, row)
         return row
 
     def delete(self, tenant: str, model: str, actor: str) -> None:
@@ -93,6 +108,9 @@ class Creation:
         row = self._models.stop(tenant, model, actor)
         publishing.remove(self._store, row)
         self._models.forget(tenant, model)
+        # Again: a trainer or a creation that saw the row until now may have left its marks, and
+        # nobody who looks from now on finds the row and leaves any.
+        publishing.remove(self._store, row)
 
     def _resolve(self, wish: Wish, *, model: str) -> NewModel:
         violations = names.check_display_name(wish.display_name, field="model.display_name")

@@ -110,6 +110,11 @@ class Models:
         with self._database.read() as session:
             return _get(session, tenant, model)
 
+    def exists(self, tenant: str, model: str) -> bool:
+        """Return whether the tenant has a model of that id."""
+        with self._database.read() as session:
+            return session.get(ModelRow, (tenant, model)) is not None
+
     def list(
         self, tenant: str, request: PageRequest, size_of: Callable[[ModelRow], int]
     ) -> Page[ModelRow]:

@@ -87,12 +87,14 @@ def tidy(store: ObjectStore, row: ModelRow, manifest: ModelManifest) -> None:
             store.delete(item.key)
 
 
-def withdraw(store: ObjectStore, row: ModelRow, *, attempt: int, token: int) -> None:
-    """Remove an attempt that its model has no use for, and its manifest if it made one."""
-    manifest = find(store, row.tenant, row.id)
-    if manifest is not None and manifest.token == token:
-        store.delete(layout.model_manifest(row.tenant, row.id))
-    remove_attempt(store, row, attempt=attempt, token=token)
+def withdraw(store: ObjectStore, row: ModelRow) -> None:
+    """Remove what any attempt left of a CANCELLED or FAILED model, the manifest first.
+
+    Whichever attempt published it: what has ended without success must not be served.
+    """
+    store.delete(layout.model_manifest(row.tenant, row.id))
+    for item in list(store.list(layout.runs_prefix(row.tenant, row.id))):
+        store.delete(item.key)
 
 
 def remove_attempt(store: ObjectStore, row: ModelRow, *, attempt: int, token: int) -> None:

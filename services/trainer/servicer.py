@@ -170,7 +170,7 @@ class ModelServicer(ModelServiceServicer):
         principal = current_principal()
         return convert.model(
             await asyncio.to_thread(
-                self._models.cancel, principal.tenant, _model_id(request.name), principal.name
+                self._creation.cancel, principal.tenant, _model_id(request.name), principal.name
             )
         )
 

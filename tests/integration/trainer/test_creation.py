@@ -9,6 +9,12 @@ from google.rpc import error_details_pb2, status_pb2
 from isogloss.v1 import model_service_pb2 as pb
 from isogloss.v1.model_pb2 import Hyperparameters, Model
 from services.common import layout
+from services.common.database import Database
+from services.trainer.bell import Bell
+from services.trainer.catalogue import Catalogue
+from services.trainer.creation import Creation, Wish
+from services.trainer.models import Models, NewModel, Request
+from services.trainer.tables import MIGRATIONS, ModelRow
 from tests.integration.trainer.calls import BASE, DATASET, State, Suite, request, running_trainer
 from tests.integration.trainer.published import publish_dataset
 
@@ -139,6 +145,37 @@ async def test_a_queued_model_leaves_its_marks_and_a_deletion_takes_them(suite: 
     assert gone.value.code() == grpc.StatusCode.NOT_FOUND
     assert list(suite.store.list("default/models/")) == []
     assert suite.store.stat(layout.dataset_use("default", "tone-aaaaaa", id_)) is None
+
+
+class DeletedAtOnce(Models):
+    """Rows that somebody deletes as soon as they are there."""
+
+    def add(self, new: NewModel, request: Request) -> ModelRow:
+        """Add the row, and delete it."""
+        row = super().add(new, request)
+        self.forget(row.tenant, row.id)
+        return row
+
+
+def test_a_creation_that_a_deletion_overtook_leaves_no_marks(suite: Suite) -> None:
+    database = Database(suite.settings().database_url)
+    database.upgrade(MIGRATIONS)
+    catalogue = Catalogue(suite.store, {"tiny": str(suite.base)})
+    creation = Creation(DeletedAtOnce(database, Bell()), catalogue, suite.store)
+    wish = Wish(
+        tenant="default",
+        display_name="Tone",
+        base_model=BASE,
+        dataset=DATASET,
+        hyperparameters={},
+        positive_label="",
+    )
+
+    creation.create(wish, Request(actor="anna", request_id="", fingerprint=b""))
+
+    assert list(suite.store.list("default/models/")) == []
+    assert list(suite.store.list("default/datasets/tone-aaaaaa/uses/")) == []
+    database.close()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from services.common import layout, manifests
 from services.common.storage import ObjectStore, open_store
 from services.trainer import publishing
 from services.trainer.attempt import Attempt
+from services.trainer.bell import Bell
+from services.trainer.catalogue import Catalogue
+from services.trainer.creation import Creation
+from services.trainer.models import Models
 from services.trainer.queue import Run, RunQueue
 from services.trainer.settings import TrainerSettings
 from services.trainer.state import State
@@ -30,6 +35,17 @@ def claimed(queue: RunQueue) -> Run:
     run = queue.claim()
     assert run is not None
     return run
+
+
+class MarkingModels(Models):
+    """Rows beside which somebody leaves marks, just before they are removed."""
+
+    mark: Callable[[], None]
+
+    def forget(self, tenant: str, model: str) -> None:
+        """Let the marks be left first."""
+        self.mark()
+        super().forget(tenant, model)
 
 
 def manifest_of(run: Run) -> ModelManifest:
@@ -128,6 +144,69 @@ def test_a_frozen_publisher_takes_back_what_was_cancelled_meanwhile(
     attempt(run, queue, store, tmp_path).carry_out()
 
     assert keys(store) == []
+
+
+def creation(desk: Desk, store: ObjectStore) -> Creation:
+    return Creation(desk.models, Catalogue(store, {}), store)
+
+
+def use(store: ObjectStore) -> object:
+    return store.stat(layout.dataset_use(TENANT, "tone-zzzzzz", MODEL))
+
+
+def test_a_cancelled_model_is_not_served_whoever_published_it(
+    desk: Desk, store: ObjectStore, tmp_path: Path
+) -> None:
+    # A trainer that was overtaken publishes after all while its heir learns.
+    row = desk.add()
+    zombie = claimed(desk.trainer(lease_seconds=0.01))
+    leave_files(store, zombie)
+    time.sleep(0.03)
+    queue = desk.trainer()
+    heir = claimed(queue)
+    desk.models.cancel(TENANT, MODEL, "anna")
+    publishing.publish(store, row, manifest_of(zombie))
+
+    attempt(heir, queue, store, tmp_path).carry_out()
+
+    assert keys(store) == []
+
+
+def test_a_cancel_takes_back_what_a_dead_trainer_published(desk: Desk, store: ObjectStore) -> None:
+    row = desk.add()
+    run = claimed(desk.trainer())
+    leave_files(store, run)
+    publishing.publish(store, row, manifest_of(run))
+
+    creation(desk, store).cancel(TENANT, MODEL, "anna")
+
+    assert keys(store) == []
+
+
+def test_who_lost_the_run_leaves_no_marks(desk: Desk, store: ObjectStore, tmp_path: Path) -> None:
+    # Deleted between the claim and the first write: the row is still there, its marks are not.
+    desk.add()
+    queue = desk.trainer()
+    run = claimed(queue)
+    publishing.remove(store, desk.models.stop(TENANT, MODEL, "anna"))
+
+    attempt(run, queue, store, tmp_path).carry_out()
+
+    assert keys(store) == []
+    assert use(store) is None
+
+
+def test_a_deletion_takes_marks_that_were_left_while_it_went_on(
+    desk: Desk, store: ObjectStore
+) -> None:
+    row = desk.add()
+    models = MarkingModels(desk.database, Bell())
+    models.mark = lambda: publishing.announce(store, row)
+
+    Creation(models, Catalogue(store, {}), store).delete(TENANT, MODEL, "anna")
+
+    assert keys(store) == []
+    assert use(store) is None
 
 
 def test_an_overtaken_publisher_leaves_the_winner_alone(
