@@ -41,13 +41,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CHECKSUM_MISMATCH: _ErrorReason.ValueType  # 8
     """FAILED_PRECONDITION. The stored bytes have another size or sha256 than the caller said."""
     ERROR_REASON_DATASET_NOT_READY: _ErrorReason.ValueType  # 9
-    """FAILED_PRECONDITION. The dataset is still uploading or validating."""
+    """FAILED_PRECONDITION. The dataset is uploading, validating or was refused; GetDataset tells
+    which. A refused one must be uploaded anew.
+    """
     ERROR_REASON_DATASET_IN_USE: _ErrorReason.ValueType  # 10
     """FAILED_PRECONDITION. Models were trained or are training on the dataset;
     `google.rpc.PreconditionFailure` names them.
     """
     ERROR_REASON_DATASET_REFUSED: _ErrorReason.ValueType  # 11
-    """FAILED_PRECONDITION, or in `Dataset.error`. Validation refused the dataset."""
+    """FAILED_PRECONDITION of the dataset service, or in `Dataset.error`. Validation refused the
+    dataset.
+    """
     ERROR_REASON_MODEL_NOT_READY: _ErrorReason.ValueType  # 12
     """FAILED_PRECONDITION. The model is not READY: it is queued, training, failed or cancelled."""
     ERROR_REASON_MODEL_HAS_NO_HEAD: _ErrorReason.ValueType  # 13
@@ -102,13 +106,17 @@ ERROR_REASON_UPLOAD_OFFSET_MISMATCH: ErrorReason.ValueType  # 7
 ERROR_REASON_CHECKSUM_MISMATCH: ErrorReason.ValueType  # 8
 """FAILED_PRECONDITION. The stored bytes have another size or sha256 than the caller said."""
 ERROR_REASON_DATASET_NOT_READY: ErrorReason.ValueType  # 9
-"""FAILED_PRECONDITION. The dataset is still uploading or validating."""
+"""FAILED_PRECONDITION. The dataset is uploading, validating or was refused; GetDataset tells
+which. A refused one must be uploaded anew.
+"""
 ERROR_REASON_DATASET_IN_USE: ErrorReason.ValueType  # 10
 """FAILED_PRECONDITION. Models were trained or are training on the dataset;
 `google.rpc.PreconditionFailure` names them.
 """
 ERROR_REASON_DATASET_REFUSED: ErrorReason.ValueType  # 11
-"""FAILED_PRECONDITION, or in `Dataset.error`. Validation refused the dataset."""
+"""FAILED_PRECONDITION of the dataset service, or in `Dataset.error`. Validation refused the
+dataset.
+"""
 ERROR_REASON_MODEL_NOT_READY: ErrorReason.ValueType  # 12
 """FAILED_PRECONDITION. The model is not READY: it is queued, training, failed or cancelled."""
 ERROR_REASON_MODEL_HAS_NO_HEAD: ErrorReason.ValueType  # 13

@@ -106,8 +106,9 @@ class ModelServiceServicer:
         """Creates a model and queues its training.
         See https://google.aip.dev/133.
 
-        Errors: NOT_FOUND where the dataset or the base model does not exist;
-        FAILED_PRECONDITION with DATASET_NOT_READY or DATASET_REFUSED.
+        Errors: NOT_FOUND where the base model does not exist, or the dataset does not or nothing
+        was uploaded to it yet; FAILED_PRECONDITION with DATASET_NOT_READY where it is uploading,
+        validating or was refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

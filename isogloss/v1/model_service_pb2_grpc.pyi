@@ -50,8 +50,9 @@ class ModelServiceStub:
     """Creates a model and queues its training.
     See https://google.aip.dev/133.
 
-    Errors: NOT_FOUND where the dataset or the base model does not exist;
-    FAILED_PRECONDITION with DATASET_NOT_READY or DATASET_REFUSED.
+    Errors: NOT_FOUND where the base model does not exist, or the dataset does not or nothing
+    was uploaded to it yet; FAILED_PRECONDITION with DATASET_NOT_READY where it is uploading,
+    validating or was refused.
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_pb2.Model]
     """Reads one model.
@@ -101,8 +102,9 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Creates a model and queues its training.
     See https://google.aip.dev/133.
 
-    Errors: NOT_FOUND where the dataset or the base model does not exist;
-    FAILED_PRECONDITION with DATASET_NOT_READY or DATASET_REFUSED.
+    Errors: NOT_FOUND where the base model does not exist, or the dataset does not or nothing
+    was uploaded to it yet; FAILED_PRECONDITION with DATASET_NOT_READY where it is uploading,
+    validating or was refused.
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_pb2.Model]  # type: ignore[assignment]
     """Reads one model.
@@ -161,8 +163,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates a model and queues its training.
         See https://google.aip.dev/133.
 
-        Errors: NOT_FOUND where the dataset or the base model does not exist;
-        FAILED_PRECONDITION with DATASET_NOT_READY or DATASET_REFUSED.
+        Errors: NOT_FOUND where the base model does not exist, or the dataset does not or nothing
+        was uploaded to it yet; FAILED_PRECONDITION with DATASET_NOT_READY where it is uploading,
+        validating or was refused.
         """
 
     @_abc_1.abstractmethod

@@ -86,7 +86,9 @@ class Catalogue:
         if manifest is not None:
             return _from_manifest(base, manifest)
         if base not in self.sources:
-            raise NotFound(f"baseModels/{base}", hint="ListBaseModels shows what there is.")
+            raise NotFound(
+                f"baseModels/{base}", hint="`isogloss models bases` shows what there is."
+            )
         return _from_source(base, self.sources[base])
 
     def missing(self) -> dict[str, str]:

@@ -52,7 +52,7 @@ def find(store: ObjectStore, *, tenant: str, dataset: str) -> Dataset:
     """Look a validated dataset up.
 
     Raises:
-        NotFound: Where the store knows nothing of it.
+        NotFound: Where the store knows nothing of it: it does not exist or has no byte yet.
         FailedPrecondition: Where it is not READY.
     """
     return _facts(dataset, _manifest(store, tenant, dataset))
@@ -101,12 +101,17 @@ def _manifest(store: ObjectStore, tenant: str, dataset: str) -> DatasetManifest:
     name = f"datasets/{dataset}"
     if any(True for _ in store.list(layout.dataset_prefix(tenant, dataset))):
         raise FailedPrecondition(
-            f"{name} is not READY: it is still uploading or validating, or was refused. "
-            "WatchDataset tells when it is.",
+            f"{name} is not READY: it is uploading, validating or was refused; "
+            f"`isogloss datasets show {name}` tells which. A refused one must be uploaded anew.",
             reason=Reason.DATASET_NOT_READY,
             metadata={"name": name},
         )
-    raise NotFound(name, hint="ListDatasets shows what there is.")
+    # Ingest leaves nothing here before the first byte.
+    raise NotFound(
+        name,
+        hint="It does not exist, or nothing was uploaded to it yet: `isogloss datasets list` "
+        "shows what there is.",
+    )
 
 
 def _facts(dataset: str, manifest: DatasetManifest) -> Dataset:

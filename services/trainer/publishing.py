@@ -122,7 +122,7 @@ def evaluation(store: ObjectStore, row: ModelRow) -> Evaluation:
     if row.phase is not State.READY or manifest is None:
         raise FailedPrecondition(
             f"{row.name} is {row.state}, and only a READY model has an evaluation. "
-            "WatchModel tells when it is.",
+            f"`isogloss models watch {row.name}` tells when it is.",
             reason=Reason.MODEL_NOT_READY,
             metadata={"name": row.name, "state": row.state},
         )
