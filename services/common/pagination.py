@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from services.common.errors import FieldViolation, InvalidArgument
@@ -22,6 +23,12 @@ MAX_PAGE_BYTES = 3 * 1024 * 1024
 3 MiB, and no item comes near 1 MiB."""
 
 _CHECKSUM_BYTES = 8
+
+_WRONG_TOKEN = FieldViolation(
+    field="page_token",
+    description="is not the next_page_token of a page with the same other fields: "
+    "leave it empty to start from the beginning.",
+)
 
 Cursor = tuple[str | int, ...]
 T = TypeVar("T")
@@ -75,16 +82,30 @@ def page_request(
     if page_token:
         cursor = _cursor(page_token, checksum)
         if cursor is None:
-            violations.append(
-                FieldViolation(
-                    field="page_token",
-                    description="is not the next_page_token of a page with the same other fields: "
-                    "leave it empty to start from the beginning.",
-                )
-            )
+            violations.append(_WRONG_TOKEN)
     if violations:
         raise InvalidArgument(violations)
     return PageRequest(size=min(page_size or default, maximum), cursor=cursor, checksum=checksum)
+
+
+def time_and_id(cursor: Cursor) -> tuple[datetime, str]:
+    """Read the cursor of a collection that is sorted by time, in ISO format, and id.
+
+    Returns:
+        The time in UTC, and the id.
+
+    Raises:
+        InvalidArgument: Where it is another cursor: anybody can write a token.
+    """
+    match cursor:
+        case (str(time), str(id_)) if id_.isprintable():
+            try:
+                moment = datetime.fromisoformat(time)
+                if moment.tzinfo is not None:
+                    return moment.astimezone(UTC), id_
+            except (ValueError, OverflowError):
+                pass
+    raise InvalidArgument(_WRONG_TOKEN)
 
 
 def cut_page(

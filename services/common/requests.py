@@ -29,6 +29,56 @@ class RequestColumns:
     create_time: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+def check_request_id(request_id: str) -> list[FieldViolation]:
+    """Return what is wrong with the form of a request id; an empty one is right."""
+    if len(request_id) <= MAX_REQUEST_ID and request_id.isprintable():
+        return []
+    return [
+        FieldViolation(
+            field="request_id",
+            description=f"takes at most {MAX_REQUEST_ID} printable characters: send a UUID.",
+        )
+    ]
+
+
+def find_request(
+    session: Session,
+    table: type[RequestColumns],
+    *,
+    tenant: str,
+    method: str,
+    request_id: str,
+    fingerprint: bytes,
+) -> str | None:
+    """Return what the same request created before; None where it is new or has no id.
+
+    Looked up before the request is checked against what exists, a call that is repeated gets
+    the same answer although something changed since. The arguments are those of
+    `claim_request`.
+
+    Raises:
+        AlreadyExists, InvalidArgument: As `claim_request`.
+    """
+    if violations := check_request_id(request_id):
+        raise InvalidArgument(violations)
+    if not request_id:
+        return None
+    before = session.execute(
+        sa.select(table.fingerprint, table.resource).where(
+            table.tenant == tenant, table.method == method, table.request_id == request_id
+        )
+    ).one_or_none()
+    if before is None:
+        return None
+    if before.fingerprint != hashlib.sha256(fingerprint).hexdigest():
+        raise AlreadyExists(
+            f"request_id {request_id} was used before with another request: send a new one.",
+            reason=Reason.REQUEST_ID_REUSED,
+            metadata={"request_id": request_id},
+        )
+    return str(before.resource)
+
+
 def claim_request(
     session: Session,
     table: type[RequestColumns],
@@ -64,13 +114,8 @@ def claim_request(
     """
     if not request_id:
         return None
-    if len(request_id) > MAX_REQUEST_ID or not request_id.isprintable():
-        raise InvalidArgument(
-            FieldViolation(
-                field="request_id",
-                description=f"takes at most {MAX_REQUEST_ID} printable characters: send a UUID.",
-            )
-        )
+    if violations := check_request_id(request_id):
+        raise InvalidArgument(violations)
     digest = hashlib.sha256(fingerprint).hexdigest()
     sqlite_session = session.get_bind().dialect.name == "sqlite"
     values = {
@@ -87,15 +132,11 @@ def claim_request(
     ).scalar()
     if fresh is not None:
         return None
-    before = session.execute(
-        sa.select(table.fingerprint, table.resource).where(
-            table.tenant == tenant, table.method == method, table.request_id == request_id
-        )
-    ).one()
-    if before.fingerprint != digest:
-        raise AlreadyExists(
-            f"request_id {request_id} was used before with another request: send a new one.",
-            reason=Reason.REQUEST_ID_REUSED,
-            metadata={"request_id": request_id},
-        )
-    return str(before.resource)
+    return find_request(
+        session,
+        table,
+        tenant=tenant,
+        method=method,
+        request_id=request_id,
+        fingerprint=fingerprint,
+    )

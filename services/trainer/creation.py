@@ -18,6 +18,7 @@ from services.common.errors import (
     Reason,
 )
 from services.common.names import Collection
+from services.common.requests import check_request_id
 from services.common.storage import ObjectStore
 from services.trainer import datasets, publishing
 from services.trainer.catalogue import Catalogue
@@ -58,7 +59,7 @@ class Creation:
         self._catalogue = catalogue
         self._store = store
 
-    def check(self, wish: Wish) -> ModelRow:
+    def check(self, wish: Wish, request: Request) -> ModelRow:
         """Return the model as it would be created; create nothing.
 
         Raises:
@@ -66,16 +67,21 @@ class Creation:
             NotFound: Where the base or the dataset does not exist.
             FailedPrecondition: Where the dataset is not READY.
         """
-        return draft(self._resolve(wish, model=""), datetime.now(UTC))
+        found = self._resolve(wish, request, model="")
+        return draft(found, datetime.now(UTC))
 
     def create(self, wish: Wish, request: Request) -> ModelRow:
         """Queue a model; the same request again returns the same model.
 
         Raises:
             InvalidArgument, NotFound, FailedPrecondition: As `check`.
+            AlreadyExists: Where another request had this one's id.
         """
-        name = names.new_name(Collection.MODELS, wish.display_name)
-        row = self._models.add(self._resolve(wish, model=name.id), request)
+        # First, as what the request needs may have changed since it was granted.
+        row = self._models.repeated(wish.tenant, request)
+        if row is None:
+            name = names.new_name(Collection.MODELS, wish.display_name)
+            row = self._models.add(self._resolve(wish, request, model=name.id), request)
         if not row.phase.ended:
             # After the row: a mark without a model would keep its dataset from deletion for
             # good. A trainer leaves them again when it takes the run, should this stop here.
@@ -112,8 +118,9 @@ class Creation:
         # nobody who looks from now on finds the row and leaves any.
         publishing.remove(self._store, row)
 
-    def _resolve(self, wish: Wish, *, model: str) -> NewModel:
-        violations = names.check_display_name(wish.display_name, field="model.display_name")
+    def _resolve(self, wish: Wish, request: Request, *, model: str) -> NewModel:
+        violations = check_request_id(request.request_id)
+        violations += names.check_display_name(wish.display_name, field="model.display_name")
         base = _id(wish.base_model, Collection.BASE_MODELS, "model.base_model", violations)
         dataset = _id(wish.dataset, Collection.DATASETS, "model.dataset", violations)
         violations += _out_of_range(wish.hyperparameters)

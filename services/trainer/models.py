@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from services.common.database import Database
 from services.common.errors import FailedPrecondition, NotFound, Reason
-from services.common.pagination import Page, PageRequest, cut_page
-from services.common.requests import claim_request
+from services.common.pagination import Page, PageRequest, cut_page, time_and_id
+from services.common.requests import claim_request, find_request
 from services.trainer import events
 from services.trainer.bell import Bell
 from services.trainer.messages import Entered
@@ -101,6 +101,24 @@ class Models:
         self._bell.ring()
         return row
 
+    def repeated(self, tenant: str, request: Request) -> ModelRow | None:
+        """Return the model that the same request queued before; None where there is none.
+
+        Raises:
+            AlreadyExists, InvalidArgument: As `find_request`.
+            NotFound: Where that model was deleted.
+        """
+        with self._database.read() as session:
+            before = find_request(
+                session,
+                RequestRow,
+                tenant=tenant,
+                method="CreateModel",
+                request_id=request.request_id,
+                fingerprint=request.fingerprint,
+            )
+            return None if before is None else _get(session, tenant, before)
+
     def get(self, tenant: str, model: str) -> ModelRow:
         """Return one model.
 
@@ -118,10 +136,14 @@ class Models:
     def list(
         self, tenant: str, request: PageRequest, size_of: Callable[[ModelRow], int]
     ) -> Page[ModelRow]:
-        """Return a page of models, newest first."""
+        """Return a page of models, newest first.
+
+        Raises:
+            InvalidArgument: Where the page begins at no model's place.
+        """
         query = select(ModelRow).where(ModelRow.tenant == tenant)
         if request.cursor is not None:
-            time, last = datetime.fromisoformat(str(request.cursor[0])), str(request.cursor[1])
+            time, last = time_and_id(request.cursor)
             older = ModelRow.create_time < time
             query = query.where(or_(older, and_(ModelRow.create_time == time, ModelRow.id < last)))
         query = query.order_by(ModelRow.create_time.desc(), ModelRow.id.desc())
@@ -156,7 +178,7 @@ class Models:
             if row.phase in (State.READY, State.FAILED):
                 raise FailedPrecondition(
                     f"{row.name} is {row.state}: there is nothing left to cancel. "
-                    "DeleteModel removes it.",
+                    f"`isogloss models delete {row.name}` removes it.",
                     reason=Reason.STATE_CONFLICT,
                     metadata={"name": row.name, "state": row.state},
                 )
@@ -220,5 +242,5 @@ def draft(new: NewModel, now: datetime) -> ModelRow:
 def _get(session: Session, tenant: str, model: str, *, lock: bool = False) -> ModelRow:
     row = session.get(ModelRow, (tenant, model), with_for_update=lock or None)
     if row is None:
-        raise NotFound(f"models/{model}", hint="ListModels shows what there is.")
+        raise NotFound(f"models/{model}", hint="`isogloss models list` shows what there is.")
     return row

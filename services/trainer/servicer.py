@@ -98,14 +98,13 @@ class ModelServicer(ModelServiceServicer):
         """Create a model and queue its training."""
         principal = current_principal()
         wish = convert.wish(request.model, tenant=principal.tenant)
-        if request.validate_only:
-            return convert.model(await asyncio.to_thread(self._creation.check, wish))
         asked = Request(
             actor=principal.name,
             request_id=request.request_id,
             fingerprint=request.SerializeToString(deterministic=True),
         )
-        return convert.model(await asyncio.to_thread(self._creation.create, wish, asked))
+        step = self._creation.check if request.validate_only else self._creation.create
+        return convert.model(await asyncio.to_thread(step, wish, asked))
 
     async def GetModel(
         self,

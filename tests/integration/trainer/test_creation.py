@@ -127,6 +127,47 @@ async def test_a_request_id_makes_one_model(suite: Suite) -> None:
     assert reason(other) == "REQUEST_ID_REUSED"
 
 
+async def test_a_request_is_answered_again_although_its_dataset_is_gone(suite: Suite) -> None:
+    request_id = str(uuid.uuid4())
+    async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
+        first = await trainer.CreateModel(request(request_id=request_id))
+        suite.store.delete(layout.dataset_manifest("default", "tone-aaaaaa"))
+        again = await trainer.CreateModel(request(request_id=request_id))
+
+    assert again == first
+
+
+@pytest.mark.parametrize("validate_only", [False, True])
+async def test_a_bad_request_id_is_refused_even_where_nothing_is_created(
+    suite: Suite, *, validate_only: bool
+) -> None:
+    asked = request(request_id="x" * 65)
+    asked.validate_only = validate_only
+    async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await trainer.CreateModel(asked)
+
+    assert set(violations(refused)) == {"request_id"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "says"),
+    [
+        ("datasets/none-aaaaaa", "nothing was uploaded to it yet: `isogloss datasets list`"),
+        ("datasets/raw-aaaaaa", "`isogloss datasets show datasets/raw-aaaaaa` tells which"),
+    ],
+)
+async def test_a_dataset_that_does_not_do_says_what_to_do(
+    suite: Suite, dataset: str, says: str
+) -> None:
+    suite.store.put(layout.raw_chunk("default", "raw-aaaaaa", "train", 0), b"text,label\n")
+    async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await trainer.CreateModel(request(dataset=dataset))
+
+    assert says in str(refused.value.details())
+
+
 async def test_a_queued_model_leaves_its_marks_and_a_deletion_takes_them(suite: Suite) -> None:
     async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
         model = await trainer.CreateModel(request())

@@ -2,13 +2,21 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import InvalidArgument
-from services.common.pagination import MAX_PAGE_BYTES, Page, cut_page, page_request
+from services.common.pagination import (
+    MAX_PAGE_BYTES,
+    Cursor,
+    Page,
+    cut_page,
+    page_request,
+    time_and_id,
+)
 
 SCOPE = ("ListDatasets", "default", "")
 
@@ -105,3 +113,21 @@ def test_cursor_of_text_and_number() -> None:
     following = page_request(page_size=1, page_token=page.next_page_token, scope=SCOPE)
 
     assert following.cursor == ("é", 7)
+
+
+def test_cursor_of_time_and_id() -> None:
+    cursor = ("2026-01-02T05:04:05.678901+02:00", "tone-abcdef")
+
+    assert time_and_id(cursor) == (datetime(2026, 1, 2, 3, 4, 5, 678901, UTC), "tone-abcdef")
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [("soon", "a"), ("2026-01-02T03:04:05", "a"), (7, "a"), ("2026-01-02T03:04:05+00:00",),
+     ("2026-01-02T03:04:05+00:00", 7), ("2026-01-02T03:04:05+00:00", "a", "b"),
+     ("2026-01-02T03:04:05+00:00", "\0"), ("2026-01-02T03:04:05+00:00", "\ud800"),
+     ("0001-01-01T00:00:00+01:00", "a")],
+)  # fmt: skip
+def test_cursor_that_anybody_made_up_is_refused(cursor: Cursor) -> None:
+    with pytest.raises(InvalidArgument, match="page_token"):
+        time_and_id(cursor)

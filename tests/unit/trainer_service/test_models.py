@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.common.errors import AlreadyExists, FailedPrecondition, NotFound
-from services.common.pagination import page_request
+from services.common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from services.common.pagination import PageRequest, page_request
 from services.trainer.messages import Logged, Report
 from services.trainer.queue import Published
 from services.trainer.state import State
@@ -54,6 +54,13 @@ def test_pages_go_from_the_newest_to_the_oldest(desk: Desk) -> None:
             break
 
     assert found == [f"model-{number}" for number in (4, 3, 2, 1, 0)]
+
+
+def test_a_page_that_begins_nowhere_is_refused(desk: Desk) -> None:
+    request = PageRequest(size=2, cursor=("soon", "tone-abcdef"), checksum="")
+
+    with pytest.raises(InvalidArgument, match="page_token"):
+        desk.models.list(TENANT, request, lambda _: 100)
 
 
 def test_cancelling_twice_is_no_error(desk: Desk) -> None:
