@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -66,7 +66,13 @@ def build(settings: IngestSettings) -> Application:
         wakers.add(task)
         task.add_done_callback(wakers.discard)
 
-    servicer = DatasetServicer(registry=registry, uploads=uploads, cache=cache, wake=wake)
+    servicer = DatasetServicer(
+        registry=registry,
+        uploads=uploads,
+        cache=cache,
+        wake=wake,
+        concurrent_uploads=settings.concurrent_uploads,
+    )
     return Application(
         settings=settings,
         services=[
@@ -75,7 +81,7 @@ def build(settings: IngestSettings) -> Application:
         roles=ROLES,
         background=[
             *(partial(_validate, worker, bell, settings.poll_seconds) for worker in workers),
-            partial(_finish_deletions, registry),
+            partial(_finish_deletions, registry.finish_deletions, _DELETION_SECONDS),
         ],
         close=[*(worker.close for worker in workers), scratch.close, database.close],
     )
@@ -110,13 +116,15 @@ async def _ring(bell: asyncio.Condition) -> None:
         bell.notify_all()
 
 
-async def _finish_deletions(registry: Registry) -> None:
+async def _finish_deletions(finish: Callable[[], None], pause_seconds: float) -> None:
     while True:
         try:
-            await asyncio.to_thread(registry.finish_deletions)
+            await asyncio.to_thread(finish)
         except Unavailable as error:
             _log.warning("deletions wait", error=str(error))
-        await asyncio.sleep(_DELETION_SECONDS)
+        except Exception:  # noqa: BLE001  # logged; a deletion that fails must not end the server
+            _log.exception("deletions failed")
+        await asyncio.sleep(pause_seconds)
 
 
 def _fetch(store: ObjectStore, file: StoredFile, path: Path) -> None:

@@ -106,7 +106,8 @@ def declared_from_proto(
     """Return what the caller believes to have uploaded.
 
     Raises:
-        InvalidArgument: Where a split is missing, named twice, or a sum is malformed.
+        InvalidArgument: Where a split is missing, named twice, a size is negative, or a sum is
+            malformed.
     """
     declared: dict[Split, DeclaredFile] = {}
     for position, checksum in enumerate(checksums):
@@ -116,6 +117,14 @@ def declared_from_proto(
         if split in declared:
             raise InvalidArgument(
                 FieldViolation(field=f"{path}.split", description=f"names {split} twice.")
+            )
+        if checksum.size_bytes < 0:
+            raise InvalidArgument(
+                FieldViolation(
+                    field=f"{path}.size_bytes",
+                    description=f"{checksum.size_bytes} is no size: send the file's bytes, 0 or "
+                    "more.",
+                )
             )
         if sha256 and (len(sha256) != 64 or set(sha256) - set("0123456789abcdef")):  # noqa: PLR2004
             raise InvalidArgument(

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 
 from services.common.pagination import Page, PageRequest, cut_page
+from services.ingest.cursors import found_after
 from services.ingest.dataset import Split
 from services.ingest.finding import Code, Finding
 
@@ -31,11 +32,13 @@ def list_findings(
         request: Which page.
         codes: Only these; empty for all.
         min_severity: Only at least this severe; 0 for all.
+
+    Raises:
+        InvalidArgument: Where the page token was made up.
     """
-    after = -1 if request.cursor is None else int(request.cursor[0])
     parameters = {
         "path": str(path),
-        "after": after,
+        "after": found_after(request.cursor),
         "severity": min_severity,
         "codes": list(codes),
         "limit": request.size + 1,

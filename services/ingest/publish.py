@@ -6,7 +6,7 @@ dataset's. What other attempts left is swept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -34,7 +34,12 @@ class Published:
 
 
 def publish(
-    store: ObjectStore, record: DatasetRecord, verdict: Verdict, *, attempt: int
+    store: ObjectStore,
+    record: DatasetRecord,
+    verdict: Verdict,
+    *,
+    attempt: int,
+    hold: Callable[[], None],
 ) -> Published:
     """Publish an accepted dataset.
 
@@ -43,6 +48,8 @@ def publish(
         record: The dataset.
         verdict: What validation made of it.
         attempt: A number that no other attempt has.
+        hold: Called when all files are there, right before the manifest: raises where the
+            dataset is no longer this attempt's.
 
     Returns:
         What the manifest says, which may be that of another attempt that was faster.
@@ -73,6 +80,7 @@ def publish(
     manifest.findings.CopyFrom(
         upload(store, _key(record, verdict, attempt, "findings.parquet"), verdict.findings)
     )
+    hold()
     if not create_manifest(store, key, manifest):
         manifest = read_manifest(store, key, DatasetManifest)
     return _published(manifest)
@@ -114,6 +122,11 @@ def sweep(store: ObjectStore, record: DatasetRecord, keep: Iterable[StoredFile])
 def files_of(found: Published) -> list[StoredFile]:
     """Return every file that a manifest names."""
     return [found.findings, *(stored.file for stored in found.splits)]
+
+
+def wrote(attempt: int, found: Published) -> bool:
+    """Tell whether this attempt published what was found."""
+    return found.findings.key.split("/")[-2] == str(attempt)
 
 
 def _key(record: DatasetRecord, verdict: Verdict, attempt: int, name: str) -> str:

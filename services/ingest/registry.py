@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session
 from services.common import layout
 from services.common.database import Database
 from services.common.errors import (
+    Aborted,
     FailedPrecondition,
     FieldViolation,
     InvalidArgument,
@@ -23,13 +25,14 @@ from services.common.errors import (
 )
 from services.common.names import Collection, ResourceName, check_display_name, new_name
 from services.common.pagination import Page, PageRequest, cut_page
-from services.common.requests import claim_request
+from services.common.requests import check_request_id, claim_request
 from services.common.storage import ObjectStore
+from services.ingest.cursors import listed_after
 from services.ingest.dataset import DatasetOptions, Profile, Split, State
 from services.ingest.dialect import DELIMITERS
 from services.ingest.record import DatasetRecord, DeclaredFile, to_json
 from services.ingest.tables import DatasetRow, RequestRow
-from services.ingest.uploads import Uploads
+from services.ingest.uploads import Uploads, UploadWriter
 
 _MAX_SHARE = 0.5
 _INT64 = 1 << 63
@@ -84,6 +87,7 @@ class Registry:
         violations = [
             *check_display_name(display_name, field="dataset.display_name"),
             *_check_options(options, self._profiles),
+            *check_request_id(request_id),
         ]
         if violations:
             raise InvalidArgument(violations)
@@ -138,12 +142,11 @@ class Registry:
             DatasetRow.tenant == tenant, DatasetRow.deleting.is_(False)
         )
         if request.cursor is not None:
-            created, last = request.cursor
-            after = datetime.fromisoformat(str(created))
+            after, last = listed_after(request.cursor)
             query = query.where(
                 sa.or_(
                     DatasetRow.create_time < after,
-                    sa.and_(DatasetRow.create_time == after, DatasetRow.id < str(last)),
+                    sa.and_(DatasetRow.create_time == after, DatasetRow.id < last),
                 )
             )
         query = query.order_by(DatasetRow.create_time.desc(), DatasetRow.id.desc())
@@ -156,19 +159,16 @@ class Registry:
             size_of=_size_in_a_list,
         )
 
-    def check_writable(self, tenant: str, dataset: str) -> None:
-        """Make sure that bytes may still be written.
+    def write(self, tenant: str, dataset: str, split: Split) -> UploadWriter:
+        """Return a writer that stores bytes as long as the dataset takes them.
 
         Raises:
             FailedPrecondition: Where the upload was finalised.
+            NotFound: Where there is no such dataset.
         """
-        record = self.get(tenant, dataset)
-        if record.state is not State.UPLOADING:
-            raise FailedPrecondition(
-                f"{record.name} is {record.state}: its files cannot be changed any more. Create "
-                "another dataset.",
-                metadata={"name": record.name, "state": record.state},
-            )
+        gate = _Gate(self._database, tenant, dataset, split)
+        gate.check_open()
+        return self._uploads.open(tenant, dataset, split, gate=gate)
 
     def finalize(
         self, tenant: str, dataset: str, declared: Mapping[Split, DeclaredFile]
@@ -184,6 +184,7 @@ class Registry:
         Raises:
             InvalidArgument: Where no training file was uploaded.
             FailedPrecondition: Where stored bytes differ from what is declared.
+            Aborted: Where bytes arrived meanwhile.
         """
         record = self.get(tenant, dataset)
         if record.state is not State.UPLOADING:
@@ -211,7 +212,7 @@ class Registry:
                 )
             )
         with self._database.write() as session:
-            session.execute(
+            changed = session.execute(
                 sa.update(DatasetRow)
                 .where(
                     DatasetRow.tenant == tenant,
@@ -226,6 +227,18 @@ class Registry:
                     update_time=datetime.now(UTC),
                 )
             )
+            # Under the row's lock, which `_Gate.check_kept` waits for: a part that was
+            # acknowledged is counted here, one that comes later is refused there.
+            sizes = {split: file.size_bytes for split, file in stored.items()}
+            if (
+                cast("sa.CursorResult[Any]", changed).rowcount
+                and self._uploads.sizes(tenant, dataset) != sizes
+            ):
+                raise Aborted(
+                    f"Bytes of {record.name} were still arriving: end every WriteDataset stream, "
+                    "then finalise again.",
+                    metadata={"name": record.name},
+                )
             return _find(session, tenant, dataset).record()
 
     def delete(self, tenant: str, dataset: str) -> None:
@@ -267,10 +280,7 @@ class Registry:
             self._purge(row.tenant, row.id)
 
     def _purge(self, tenant: str, dataset: str) -> None:
-        # The manifest first: without it, nothing else is part of a dataset.
-        self._store.delete(layout.dataset_manifest(tenant, dataset))
-        for info in list(self._store.list(layout.dataset_prefix(tenant, dataset))):
-            self._store.delete(info.key)
+        self._remove_objects(tenant, dataset)
         with self._database.write() as session:
             session.execute(
                 sa.delete(DatasetRow).where(
@@ -279,10 +289,52 @@ class Registry:
                     DatasetRow.deleting.is_(True),
                 )
             )
+        # What a validator or an upload put there meanwhile, without having looked at the row yet.
+        self._remove_objects(tenant, dataset)
+
+    def _remove_objects(self, tenant: str, dataset: str) -> None:
+        # The manifest first: without it, nothing else is part of a dataset.
+        self._store.delete(layout.dataset_manifest(tenant, dataset))
+        for info in list(self._store.list(layout.dataset_prefix(tenant, dataset))):
+            self._store.delete(info.key)
 
 
-def _find(session: Session, tenant: str, dataset: str) -> DatasetRow:
-    row = session.get(DatasetRow, (tenant, dataset))
+class _Gate:
+    """Whether one file of one dataset still takes bytes."""
+
+    def __init__(self, database: Database, tenant: str, dataset: str, split: Split) -> None:
+        self._database = database
+        self._key = (tenant, dataset)
+        self._split = split
+
+    def check_open(self) -> None:
+        with self._database.read() as session:
+            record = _find(session, *self._key).record()
+        if record.state is not State.UPLOADING:
+            raise _closed(record)
+
+    def check_kept(self, end: int) -> None:
+        # A write takes its turn with finalisation and deletion: whichever comes second sees what
+        # the other did.
+        with self._database.write() as session:
+            record = _find(session, *self._key, lock=True).record()
+        if record.state is State.UPLOADING:
+            return
+        counted = record.declared.get(self._split, DeclaredFile(size_bytes=0)).size_bytes
+        if record.state is not State.VALIDATING or end > counted:
+            raise _closed(record)
+
+
+def _closed(record: DatasetRecord) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"{record.name} is {record.state}: its files cannot be changed any more. Create another "
+        "dataset.",
+        metadata={"name": record.name, "state": record.state},
+    )
+
+
+def _find(session: Session, tenant: str, dataset: str, *, lock: bool = False) -> DatasetRow:
+    row = session.get(DatasetRow, (tenant, dataset), with_for_update=lock)
     if row is None or row.deleting:
         raise NotFound(
             str(ResourceName(collection=Collection.DATASETS, id=dataset)),

@@ -11,7 +11,13 @@ from grpc.aio import ServicerContext
 
 from isogloss.v1 import dataset_pb2, dataset_service_pb2_grpc
 from isogloss.v1 import dataset_service_pb2 as messages
-from services.common.errors import FailedPrecondition, FieldViolation, InvalidArgument, Reason
+from services.common.errors import (
+    FailedPrecondition,
+    FieldViolation,
+    InvalidArgument,
+    Reason,
+    ResourceExhausted,
+)
 from services.common.identity import Role, current_principal
 from services.common.names import Collection, parse
 from services.common.pagination import page_request
@@ -42,6 +48,7 @@ WATCH_SECONDS = 0.3
 
 _MAX_DATA_BYTES = 1 << 20
 _DEFAULT_PREVIEW_ROWS = 10
+_RETRY_UPLOAD_SECONDS = 1.0
 
 Context = ServicerContext[Any, Any]
 
@@ -56,6 +63,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         uploads: Uploads,
         cache: ArtefactCache,
         wake: Callable[[], None],
+        concurrent_uploads: int,
     ) -> None:
         """Keep the parts.
 
@@ -64,11 +72,14 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
             uploads: Their bytes.
             cache: Their published files.
             wake: Tells the validators that there is work.
+            concurrent_uploads: Streams of WriteDataset at the same time: each holds memory.
         """
         self._registry = registry
         self._uploads = uploads
         self._cache = cache
         self._wake = wake
+        self._concurrent_uploads = concurrent_uploads
+        self._uploading = 0
 
     async def CreateDataset(  # noqa: N802  # the contract's
         self, request: messages.CreateDatasetRequest, context: Context
@@ -90,13 +101,25 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> messages.WriteDatasetResponse:
         """Store bytes; whatever arrived is kept, however the stream ends."""
         del context
-        stream = _WriteStream(self._registry, self._uploads, current_principal().tenant)
+        if self._uploading >= self._concurrent_uploads:
+            raise ResourceExhausted(
+                f"{self._concurrent_uploads} uploads are in progress here, as many as are taken "
+                "at once: try again in a second.",
+                metadata={"limit": str(self._concurrent_uploads)},
+                retry_after=_RETRY_UPLOAD_SECONDS,
+            )
+        stream = _WriteStream(self._registry, current_principal().tenant)
+        self._uploading += 1
         try:
             async for request in request_iterator:
                 await stream.take(request)
+            stream.check_begun()
         finally:
-            # A stream that breaks cancels this call; what it brought is stored nonetheless.
-            committed = await asyncio.shield(stream.flush())
+            try:
+                # A stream that breaks cancels this call; what it brought is stored nonetheless.
+                committed = await asyncio.shield(stream.flush())
+            finally:
+                self._uploading -= 1
         return messages.WriteDatasetResponse(committed_size=committed)
 
     async def FinalizeDataset(  # noqa: N802
@@ -234,9 +257,8 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
 class _WriteStream:
     """One call of WriteDataset."""
 
-    def __init__(self, registry: Registry, uploads: Uploads, tenant: str) -> None:
+    def __init__(self, registry: Registry, tenant: str) -> None:
         self._registry = registry
-        self._uploads = uploads
         self._tenant = tenant
         self._writer: UploadWriter | None = None
         self._file: tuple[str, Split] | None = None
@@ -262,6 +284,18 @@ class _WriteStream:
         if writer.is_full:
             await asyncio.to_thread(writer.flush)
 
+    def check_begun(self) -> None:
+        """Make sure that a first message came."""
+        if self._writer is None:
+            raise InvalidArgument(
+                [
+                    FieldViolation(
+                        field=field, description="is required in the first message: none came."
+                    )
+                    for field in ("name", "split")
+                ]
+            )
+
     async def flush(self) -> int:
         """Store what is left; return the committed size."""
         if self._writer is None:
@@ -271,8 +305,7 @@ class _WriteStream:
     async def _open(self, request: messages.WriteDatasetRequest) -> UploadWriter:
         dataset = _dataset_id(request.name)
         split = convert.split_from_proto(request.split)
-        await asyncio.to_thread(self._registry.check_writable, self._tenant, dataset)
-        self._writer = await asyncio.to_thread(self._uploads.open, self._tenant, dataset, split)
+        self._writer = await asyncio.to_thread(self._registry.write, self._tenant, dataset, split)
         self._file = (request.name, split)
         return self._writer
 

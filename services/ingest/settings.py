@@ -62,6 +62,10 @@ class IngestSettings(DatabaseSettings):
     """Bytes of one stored part of an upload. An upload in progress holds about twice this in
     memory."""
 
+    concurrent_uploads: int = Field(default=16, ge=1, le=1024)
+    """Uploads that one process takes at the same time; more are told to try again in a second.
+    Each holds about twice `upload_part_bytes`: 16 x 2 x 8 MiB are 256 MiB at most."""
+
     max_rows: int = Field(default=20_000_000, ge=1)
     """Most data rows of one file."""
 

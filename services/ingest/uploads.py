@@ -9,9 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Lock
+from typing import Protocol
 
 from services.common import layout
-from services.common.errors import DataLoss, OutOfRange, Reason, ResourceExhausted
+from services.common.errors import (
+    DataLoss,
+    FailedPrecondition,
+    NotFound,
+    OutOfRange,
+    Reason,
+    ResourceExhausted,
+)
 from services.common.storage import ObjectStore
 from services.ingest.dataset import Split
 
@@ -26,6 +35,31 @@ class UploadLimits:
 
     part_bytes: int = 8 << 20
     """Bytes of one stored part; one upload holds about twice this in memory."""
+
+
+class Gate(Protocol):
+    """Says whether a file still takes bytes: others finalise and delete it meanwhile."""
+
+    def check_open(self) -> None:
+        """Look before a part is stored.
+
+        Raises:
+            FailedPrecondition: Where the dataset was finalised.
+            NotFound: Where it is gone.
+        """
+        ...
+
+    def check_kept(self, end: int) -> None:
+        """Make sure that a part which was just stored belongs to the dataset.
+
+        Args:
+            end: Where the part ends in its file.
+
+        Raises:
+            FailedPrecondition: Where the dataset was finalised without it.
+            NotFound: Where it is gone.
+        """
+        ...
 
 
 class Uploads:
@@ -45,8 +79,17 @@ class Uploads:
         sizes = {split: self.committed(tenant, dataset, split) for split in Split}
         return {split: size for split, size in sizes.items() if size}
 
-    def open(self, tenant: str, dataset: str, split: Split) -> UploadWriter:
-        """Return a writer that goes on where the stored bytes end."""
+    def open(
+        self, tenant: str, dataset: str, split: Split, *, gate: Gate | None = None
+    ) -> UploadWriter:
+        """Return a writer that goes on where the stored bytes end.
+
+        Args:
+            tenant: Whose dataset.
+            dataset: Its id.
+            split: Which of its files.
+            gate: Asked around every part; None where nobody else knows the dataset.
+        """
         sizes = self.sizes(tenant, dataset)
         others = sum(sizes.values()) - sizes.get(split, 0)
         return UploadWriter(
@@ -55,6 +98,7 @@ class Uploads:
             committed=sizes.get(split, 0),
             others=others,
             limits=self._limits,
+            gate=gate,
         )
 
     def read(self, tenant: str, dataset: str, split: Split, size: int) -> Iterator[bytes]:
@@ -100,7 +144,11 @@ class Uploads:
 
 
 class UploadWriter:
-    """One stream of bytes into one file. Not thread safe."""
+    """One stream of bytes into one file.
+
+    Only `flush` may be called while it runs in another thread: a call that is cancelled leaves
+    its thread behind and stores the rest from the next one.
+    """
 
     def __init__(
         self,
@@ -110,6 +158,7 @@ class UploadWriter:
         committed: int,
         others: int,
         limits: UploadLimits,
+        gate: Gate | None,
     ) -> None:
         """Begin at the committed size.
 
@@ -119,13 +168,16 @@ class UploadWriter:
             committed: Bytes of the file that are stored.
             others: Bytes of the dataset's other files.
             limits: What is too much.
+            gate: Asked around every part.
         """
         self._store = store
         self._prefix = prefix
         self._committed = committed
         self._others = others
         self._limits = limits
+        self._gate = gate
         self._buffer = bytearray()
+        self._flushing = Lock()
 
     @property
     def received(self) -> int:
@@ -172,21 +224,41 @@ class UploadWriter:
 
         Raises:
             OutOfRange: Where another stream stored a part at this place meanwhile.
+            FailedPrecondition: Where the dataset was finalised without these bytes.
+            NotFound: Where the dataset was deleted.
         """
-        if self._buffer:
-            tenant, dataset, split = self._prefix
-            key = layout.raw_chunk(tenant, dataset, split, self._committed)
-            if not self._store.create(key, bytes(self._buffer)):
+        with self._flushing:
+            if self._buffer:
+                try:
+                    self._store_part()
+                except (FailedPrecondition, NotFound, OutOfRange):
+                    # There is no place for these bytes; what failed otherwise may be tried again.
+                    self._buffer.clear()
+                    raise
                 self._buffer.clear()
-                stored = Uploads(self._store, self._limits).committed(tenant, dataset, split)
-                raise self._wrong_offset(
-                    f"Another stream has stored bytes of the {split} file meanwhile: it goes on at "
-                    f"byte {stored}.",
-                    stored,
-                )
-            self._committed += len(self._buffer)
-            self._buffer.clear()
-        return self._committed
+            return self._committed
+
+    def _store_part(self) -> None:
+        tenant, dataset, split = self._prefix
+        key = layout.raw_chunk(tenant, dataset, split, self._committed)
+        end = self._committed + len(self._buffer)
+        if self._gate is not None:
+            self._gate.check_open()
+        if not self._store.create(key, bytes(self._buffer)):
+            stored = Uploads(self._store, self._limits).committed(tenant, dataset, split)
+            raise self._wrong_offset(
+                f"Another stream has stored bytes of the {split} file meanwhile: it goes on at "
+                f"byte {stored}.",
+                stored,
+            )
+        if self._gate is not None:
+            try:
+                self._gate.check_kept(end)
+            except (FailedPrecondition, NotFound):
+                # Finalised or deleted between the look and the store: nobody would find it.
+                self._store.delete(key)
+                raise
+        self._committed = end
 
     def _wrong_offset(self, message: str, committed: int) -> OutOfRange:
         return OutOfRange(

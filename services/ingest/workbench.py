@@ -18,6 +18,9 @@ import duckdb
 Interrupted = duckdb.InterruptException
 """Raised by a statement that `Workbench.interrupt` has stopped."""
 
+DiskFailed = duckdb.IOException
+"""Raised by a statement whose files in the scratch directory cannot be read or written."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:

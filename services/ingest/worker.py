@@ -32,12 +32,13 @@ from services.ingest.publish import (
     publish_findings,
     published,
     sweep,
+    wrote,
 )
 from services.ingest.record import DatasetRecord, Problem, to_json
 from services.ingest.tables import DatasetRow
 from services.ingest.uploads import Uploads
 from services.ingest.validation import Rulebook, Verdict, validate
-from services.ingest.workbench import EngineOptions
+from services.ingest.workbench import DiskFailed, EngineOptions
 
 _log = structlog.get_logger()
 
@@ -133,6 +134,8 @@ class Worker:
                 cancellation.cancel()
             except Unavailable:
                 _log.warning("lease not renewed", dataset=claim.row.id)
+            except Exception:  # noqa: BLE001  # logged; the work goes on as long as the lease does
+                _log.exception("lease not renewed", dataset=claim.row.id)
 
     def _process(self, claim: Claim[DatasetRow]) -> None:
         record = claim.row.record()
@@ -163,6 +166,21 @@ class Worker:
             # No fault of the files: it does not count as an attempt.
             self._release(claim, {"attempt": claim.lease.attempt - 1})
             raise
+        except (OSError, DiskFailed) as error:
+            # The scratch directory's fault: what others wait for may be smaller, so they go first.
+            self._release(
+                claim,
+                {
+                    "attempt": claim.lease.attempt - 1,
+                    "phase": "waiting for scratch space",
+                    "update_time": datetime.now(UTC),
+                },
+            )
+            raise Unavailable(
+                f"The scratch directory {self._options.scratch} does not work ({error}): see that "
+                "it can be written to and has five times an upload's size free.",
+                metadata={"dependency": "scratch"},
+            ) from error
         except Exception as error:
             if self._cancellation.is_cancelled or isinstance(error, Cancelled):
                 # Told to stop, or the lease is lost, which this finds out.
@@ -180,6 +198,7 @@ class Worker:
         if claim.lease.attempt > self._options.max_attempts:
             self._break_down(claim)
             return
+        self._options.scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
             dir=self._options.scratch, prefix=f"{record.id}-", ignore_cleanup_errors=True
         ) as directory:
@@ -207,7 +226,13 @@ class Worker:
             if verdict.refusals:
                 self._refuse(claim, record, verdict)
             else:
-                accepted = publish(self._store, record, verdict, attempt=claim.lease.token)
+                accepted = publish(
+                    self._store,
+                    record,
+                    verdict,
+                    attempt=claim.lease.token,
+                    hold=lambda: self._queue.renew(claim.lease),
+                )
                 self._finish(claim, record, accepted)
 
     def _finish(self, claim: Claim[DatasetRow], record: DatasetRecord, found: Published) -> None:
@@ -228,6 +253,8 @@ class Worker:
             },
         )
         sweep(self._store, record, files_of(found))
+        # Nor what an upload stored meanwhile that had not seen the finalisation yet.
+        self._uploads.remove(record.tenant, record.id)
 
     def _refuse(self, claim: Claim[DatasetRow], record: DatasetRecord, verdict: Verdict) -> None:
         findings = publish_findings(self._store, record, verdict, attempt=claim.lease.token)
@@ -236,6 +263,7 @@ class Worker:
             [_problem(finding) for finding in verdict.refusals],
             {"report": to_json(verdict.report), "findings": to_json(findings)},
         )
+        # After the row is FAILED no part is kept any more, so nothing comes behind this.
         self._uploads.remove(record.tenant, record.id)
         sweep(self._store, record, [findings])
 
@@ -266,6 +294,8 @@ class Worker:
                 "fraction": 1.0,
             },
         )
+        # An attempt that was overtaken may have published since this one looked.
+        self._store.delete(layout.dataset_manifest(claim.row.tenant, claim.row.id))
 
     def _release(self, claim: Claim[DatasetRow], values: Mapping[str, Any]) -> None:
         self._queue.update(claim.lease, values, release=True)
@@ -274,13 +304,20 @@ class Worker:
         """Remove what this attempt wrote, unless the dataset lives on it."""
         with self._database.read() as session:
             row = session.get(DatasetRow, (record.tenant, record.id))
-        if row is None:
-            # Deleted meanwhile, perhaps just before this attempt's manifest came.
-            self._store.delete(layout.dataset_manifest(record.tenant, record.id))
+        manifest = layout.dataset_manifest(record.tenant, record.id)
+        if row is None or row.deleting:
+            # Perhaps just before this attempt's manifest came.
+            self._store.delete(manifest)
             sweep(self._store, record, ())
             return
         found = published(self._store, record)
+        if found is not None and row.state == State.FAILED and wrote(attempt, found):
+            # Given up meanwhile: callers were told so.
+            self._store.delete(manifest)
+            found = None
         named = {file.key for file in files_of(found)} if found else set()
+        if row.findings:
+            named.add(row.findings["key"])
         prefix = layout.dataset_prefix(record.tenant, record.id)
         for info in list(self._store.list(prefix)):
             # An attempt's number stands behind the content hash, as `publish` puts it.

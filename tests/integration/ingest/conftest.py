@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,13 @@ import grpc
 import pytest
 
 from isogloss.v1.dataset_service_pb2_grpc import DatasetServiceStub
+from services.common.database import Database
 from services.common.server import running_server
-from services.ingest.__main__ import build
+from services.common.storage import ObjectStore, open_store
+from services.ingest.__main__ import MIGRATIONS, build
 from services.ingest.settings import IngestSettings
+from tests.engines import PostgresServer
+from tests.integration.ingest.places import Place
 
 if TYPE_CHECKING:
     # Only the type stubs know it.
@@ -37,3 +41,25 @@ async def stub(settings: IngestSettings) -> AsyncIterator[DatasetServiceAsyncStu
         grpc.aio.insecure_channel(server.address) as channel,
     ):
         yield DatasetServiceStub(channel)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    url = f"sqlite:///{tmp_path}/ingest.sqlite"
+    if request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        url = server.create_database()
+    database = Database(url)
+    database.upgrade(MIGRATIONS)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return open_store(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def place(database: Database, store: ObjectStore, tmp_path: Path) -> Place:
+    return Place(database, store, tmp_path / "scratch")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,124 +12,13 @@ from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest
 from services.common.database import Database, schema_differences
 from services.common.errors import Unavailable
 from services.common.manifests import read_manifest
-from services.common.storage import ObjectInfo, ObjectStore, open_store
-from services.ingest.__main__ import MIGRATIONS
-from services.ingest.dataset import DatasetOptions, Limits, Profile, Split, State
-from services.ingest.record import DatasetRecord
-from services.ingest.registry import Registry
+from services.common.storage import ObjectStore
+from services.ingest.dataset import Split, State
 from services.ingest.tables import Base, DatasetRow
-from services.ingest.uploads import UploadLimits, Uploads
-from services.ingest.workbench import EngineOptions
-from services.ingest.worker import Worker, WorkerOptions
-from tests.engines import PostgresServer
+from tests.integration.ingest.places import CrowdedStore, Place, StallingStore
 from tests.messages import as_csv
 
-PROFILES = {"standard": Profile(min_examples=250, advised_examples=500, min_per_label=5)}
 FIRST_PART = f"/raw/train/{0:020d}"
-
-
-class StallingStore:
-    """A store that stalls or fails where a test wants it to."""
-
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
-        self.stall_at = ""
-        self.fail_at = ""
-        self.stalled = threading.Event()
-        self.go_on = threading.Event()
-
-    def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
-        info = self._store.put(key, data)
-        self._meet(key)
-        return info
-
-    def create(self, key: str, data: bytes) -> bool:
-        if "/raw/" not in key:
-            self._meet(key)
-        return self._store.create(key, data)
-
-    def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        if "/raw/" in key:
-            self._meet(key)
-        return self._store.get(key, offset=offset, length=length)
-
-    def stat(self, key: str) -> ObjectInfo | None:
-        return self._store.stat(key)
-
-    def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
-        return self._store.list(prefix, start_after=start_after)
-
-    def delete(self, key: str) -> None:
-        self._store.delete(key)
-
-    def _meet(self, key: str) -> None:
-        if self.fail_at and key.endswith(self.fail_at):
-            raise Unavailable("The store is down.")
-        if self.stall_at and key.endswith(self.stall_at):
-            self.stalled.set()
-            assert self.go_on.wait(60)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path}/ingest.sqlite"
-    if request.param == "postgres":
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = server.create_database()
-    database = Database(url)
-    database.upgrade(MIGRATIONS)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return open_store(str(tmp_path / "store"))
-
-
-class Place:
-    """One process's parts, on a database and a store that others share."""
-
-    def __init__(self, database: Database, store: ObjectStore, scratch: Path) -> None:
-        self.database = database
-        self.store = store
-        uploads = Uploads(store, UploadLimits())
-        self.registry = Registry(database=database, store=store, uploads=uploads, profiles=PROFILES)
-        self.uploads = uploads
-        self.worker = Worker(
-            database=database,
-            store=store,
-            uploads=uploads,
-            options=WorkerOptions(
-                scratch=scratch,
-                profiles=PROFILES,
-                limits=Limits(),
-                engine=EngineOptions(threads=1),
-                max_attempts=3,
-            ),
-        )
-
-    def finalised(self, content: bytes) -> DatasetRecord:
-        record = self.registry.create(
-            "default",
-            display_name="Tone",
-            options=DatasetOptions(),
-            request_id="",
-            validate_only=False,
-        )
-        writer = self.uploads.open("default", record.id, Split.TRAIN)
-        writer.add(0, content)
-        writer.flush()
-        return self.registry.finalize("default", record.id, {})
-
-    def lease_runs_out(self) -> None:
-        with self.database.write() as session:
-            session.execute(sa.update(DatasetRow).values(lease_until=self.database.now(-1)))
-
-
-@pytest.fixture
-def place(database: Database, store: ObjectStore, tmp_path: Path) -> Place:
-    return Place(database, store, tmp_path / "scratch")
 
 
 def test_the_migrations_make_what_the_tables_declare(database: Database) -> None:
@@ -288,3 +176,106 @@ def test_a_deletion_that_was_cut_short_is_taken_up(
     assert list(store.list("default/")) == []
     with database.read() as session:
         assert session.get(DatasetRow, ("default", record.id)) is None
+
+
+def test_an_overtaken_validator_publishes_nothing_of_a_dataset_that_failed(
+    database: Database, store: ObjectStore, tmp_path: Path
+) -> None:
+    slow_store = StallingStore(store)
+    slow_store.stall_at = "dataset.json"
+    slow = Place(database, slow_store, tmp_path / "slow")
+    other = Place(database, store, tmp_path / "other")
+    record = slow.finalised(as_csv())
+    with database.write() as session:
+        # The last attempt: whoever claims it next gives up.
+        session.execute(sa.update(DatasetRow).values(attempt=2))
+    overtaken = threading.Thread(target=slow.worker.run_one)
+    overtaken.start()
+    assert slow_store.stalled.wait(20)
+
+    slow.lease_runs_out()
+    assert other.worker.run_one()
+    slow_store.go_on.set()
+    overtaken.join()
+
+    assert other.registry.get("default", record.id).state is State.FAILED
+    assert [info.key for info in store.list("default/") if "/raw/" not in info.key] == []
+
+
+def test_an_overtaken_validator_publishes_nothing_of_a_dataset_that_is_being_deleted(
+    database: Database, store: ObjectStore, tmp_path: Path
+) -> None:
+    slow_store = StallingStore(store)
+    slow_store.stall_at = "dataset.json"
+    slow = Place(database, slow_store, tmp_path / "slow")
+    slow.finalised(as_csv())
+    overtaken = threading.Thread(target=slow.worker.run_one)
+    overtaken.start()
+    assert slow_store.stalled.wait(20)
+
+    with database.write() as session:
+        session.execute(
+            sa.update(DatasetRow).values(
+                deleting=True, token=DatasetRow.token + 1, lease_until=None
+            )
+        )
+    for info in list(store.list("default/")):
+        store.delete(info.key)
+    slow_store.go_on.set()
+    overtaken.join()
+
+    assert list(store.list("default/")) == []
+
+
+def test_the_lease_is_looked_at_right_before_the_manifest(
+    database: Database, store: ObjectStore, tmp_path: Path
+) -> None:
+    slow_store = StallingStore(store)
+    # The last of the files that the manifest names.
+    slow_store.stall_at = "findings.parquet"
+    slow = Place(database, slow_store, tmp_path / "slow")
+    slow.finalised(as_csv())
+    overtaken = threading.Thread(target=slow.worker.run_one)
+    overtaken.start()
+    assert slow_store.stalled.wait(20)
+
+    with database.write() as session:
+        session.execute(sa.update(DatasetRow).values(token=DatasetRow.token + 1))
+    slow_store.go_on.set()
+    overtaken.join()
+
+    assert [key for key in slow_store.created if key.endswith("dataset.json")] == []
+
+
+def test_parts_that_come_while_the_upload_is_removed_are_removed_too(
+    database: Database, store: ObjectStore, tmp_path: Path
+) -> None:
+    crowded = CrowdedStore(store)
+    place = Place(database, crowded, tmp_path / "scratch")
+    record = place.finalised(as_csv())
+    late = f"default/{record.name}/raw/train/{len(as_csv()):020d}"
+    crowded.at("after delete", lambda: store.create(late, b"late"))
+
+    assert place.worker.run_one()
+
+    assert place.registry.get("default", record.id).state is State.READY
+    assert list(store.list(f"default/{record.name}/raw/")) == []
+
+
+def test_a_scratch_directory_that_breaks_costs_no_attempt(
+    database: Database, store: ObjectStore, tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    place = Place(database, store, scratch)
+    record = place.finalised(as_csv())
+    scratch.rmdir()
+    scratch.write_text("a file where the directory should be")
+    for _ in range(5):
+        with pytest.raises(Unavailable, match="scratch directory"):
+            place.worker.run_one()
+    assert place.registry.get("default", record.id).phase == "waiting for scratch space"
+    scratch.unlink()
+
+    assert place.worker.run_one()
+
+    assert place.registry.get("default", record.id).state is State.READY

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.common.errors import DataLoss, OutOfRange, ResourceExhausted
-from services.common.storage import ObjectStore, open_store
+from services.common.storage import ObjectInfo, ObjectStore, open_store
 from services.ingest.dataset import Split
 from services.ingest.uploads import UploadLimits, Uploads
 
@@ -122,3 +125,48 @@ def test_any_breaks_give_the_same_bytes(
 
     content = b"".join(pieces)
     assert read(uploads, len(content)) == content
+
+
+class SlowStore:
+    """A store whose first creation waits."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.waits = threading.Event()
+        self.go_on = threading.Event()
+
+    def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
+        return self._store.put(key, data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        if not self.waits.is_set():
+            self.waits.set()
+            assert self.go_on.wait(20)
+        return self._store.create(key, data)
+
+    def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        return self._store.get(key, offset=offset, length=length)
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        return self._store.stat(key)
+
+    def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
+        return self._store.list(prefix, start_after=start_after)
+
+    def delete(self, key: str) -> None:
+        self._store.delete(key)
+
+
+def test_a_part_is_stored_once_however_many_threads_store_it(store: ObjectStore) -> None:
+    slow = SlowStore(store)
+    writer = Uploads(slow, LIMITS).open("t", "d", Split.TRAIN)
+    writer.add(0, b"x" * 10)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(writer.flush)
+        assert slow.waits.wait(20)
+        second = threads.submit(writer.flush)
+        # One that did not wait for the first would be done by now, and have stored the part.
+        wait([second], timeout=0.3)
+        slow.go_on.set()
+
+        assert [first.result(), second.result()] == [10, 10]
