@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from isogloss.cli import datasets, doctor, inference, models, suite, version
@@ -30,8 +32,22 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:  # noqa: FBT001 (typer calls it so)
+    if asked:
+        typer.echo(f"isogloss {version.client_version()}")
+        raise typer.Exit
+
+
 @app.callback(help=_HELP)
-def root() -> None:
+def root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
     """Carry the help of the command as a whole."""
 
 

@@ -108,6 +108,9 @@ def create(
             validate_only=validate_only,
         )
         if watch and not validate_only:
+            if not session.rich and not session.json:
+                # For who copies it from a log; a live view has it in its first line.
+                session.line(model.name)
             follow(session, client, model.name)
             return
     if session.json:
@@ -138,6 +141,8 @@ def follow(session: Session, client: Client, name: str) -> None:
         session.note(f"  Stop it:         isogloss models cancel {name}")
         raise Stop(ExitCode.INTERRUPTED) from None
     outcome(last.model if last else client.models.get(name))
+    if not session.rich and not session.json:
+        session.line(f"{name} is ready.")
     session.next_step(
         f"isogloss models evaluation {name}",
         f'isogloss classify --model {name} "a text of your own"',

@@ -20,6 +20,7 @@ from isogloss.cli.app import app
 from isogloss.v1 import dataset_pb2, finding_pb2, split_pb2
 from tests.integration.client.scripted import (
     DATASET,
+    MODEL,
     Dataset,
     Model,
     Scripted,
@@ -332,12 +333,33 @@ def test_watching_prints_a_line_for_each_event(run: Run, script: Scripted) -> No
 
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
-    assert lines[0] == "training"
-    assert lines[1].startswith("step 0 ")
-    assert lines[1].endswith("(untrained baseline)")
-    assert "accuracy 0.5000" in lines[2]
-    assert lines[3] == "info: checkpoint [written]"
-    assert lines[4] == "ready"
+    assert lines[0] == MODEL
+    assert lines[1] == "training"
+    assert lines[2].startswith("step 0 ")
+    assert lines[2].endswith("(untrained baseline)")
+    assert "accuracy 0.5000" in lines[3]
+    assert lines[4] == "info: checkpoint [written]"
+    assert lines[5] == "ready"
+    assert lines[6:] == [f"{MODEL} is ready."]
+
+
+@pytest.mark.parametrize("watch", [[], ["--watch"]], ids=["", "watched"])
+def test_create_on_a_terminal_names_the_model_first_and_last(
+    run: Run, script: Scripted, watch: list[str]
+) -> None:
+    script.events = HISTORY
+
+    result = run("models", "create", "tone", "--dataset", "d", *watch, terminal=True)
+
+    assert "models/" in "".join(result.stdout.splitlines()[:2])
+    assert MODEL in result.stderr.splitlines()[-1]
+
+
+def test_the_version_is_told_the_way_people_ask(run: Run) -> None:
+    result = run("--version")
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith("isogloss ")
 
 
 def test_watching_on_a_terminal_draws_the_table_once(run: Run, script: Scripted) -> None:
