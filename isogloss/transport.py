@@ -28,6 +28,10 @@ T = TypeVar("T")
 class Transport(Protocol):
     """What the methods of a client need of the world. `call`s are methods of generated stubs."""
 
+    @property
+    def timeout(self) -> float:
+        """The connection's default for one call, in seconds."""
+
     def channel(self, service: Service) -> grpc.Channel:
         """Give the channel to a service, opened on first use. Stubs take either kind."""
 
@@ -61,6 +65,11 @@ class BlockingTransport:
         """Keep where to connect; nothing is opened yet."""
         self._connection = connection
         self._channels: dict[Service, grpc.Channel] = {}
+
+    @property
+    def timeout(self) -> float:
+        """See `Transport`."""
+        return self._connection.timeout
 
     def channel(self, service: Service) -> grpc.Channel:
         """See `Transport`."""
@@ -130,6 +139,11 @@ class AsyncTransport:
         """Keep where to connect; nothing is opened before the loop runs."""
         self._connection = connection
         self._channels: dict[Service, aio.Channel] = {}
+
+    @property
+    def timeout(self) -> float:
+        """See `Transport`."""
+        return self._connection.timeout
 
     def channel(self, service: Service) -> grpc.Channel:
         """See `Transport`."""

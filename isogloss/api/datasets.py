@@ -31,6 +31,10 @@ from isogloss.v1.dataset_service_pb2_grpc import DatasetServiceStub
 PAGE_SIZE = 200
 """Resources that one call lists; the iterators ask for the next page by themselves."""
 
+CHECKED_BYTES_PER_SECOND = 10_000_000
+"""What a server reads back and hashes at the least when an upload is finalised. A CPU hashes some
+500 MB/s; the rest is room for a slow object store that several callers share."""
+
 Path = str | os.PathLike[str]
 
 
@@ -165,8 +169,10 @@ class AsyncDatasets:
                 for source in sources
             ],
         )
+        # The answer comes when all bytes were read once more.
+        timeout = finalize_timeout(self._transport.timeout, sources)
         return convert.dataset(
-            await self._transport.unary(self._stub.FinalizeDataset, request, None)
+            await self._transport.unary(self._stub.FinalizeDataset, request, timeout)
         )
 
     async def get(self, dataset: str | Dataset, *, timeout: float | None = None) -> Dataset:
@@ -281,6 +287,11 @@ class Datasets(Facade[AsyncDatasets]):
     preview = blocking(AsyncDatasets.preview)
     findings = blocking_stream(AsyncDatasets.findings)
     delete = blocking(AsyncDatasets.delete)
+
+
+def finalize_timeout(default: float, sources: Sequence[Source]) -> float:
+    """Return the seconds that finalising may take: a call's default, and more by the size."""
+    return default + sum(source.size for source in sources) / CHECKED_BYTES_PER_SECOND
 
 
 def _final(dataset: Dataset) -> bool:
