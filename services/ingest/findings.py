@@ -7,10 +7,12 @@ from pathlib import Path
 
 import duckdb
 
-from services.common.pagination import Page, PageRequest, cut_page
-from services.ingest.cursors import found_after
+from services.common.errors import FieldViolation, InvalidArgument
+from services.common.pagination import Cursor, Page, PageRequest, cut_page
 from services.ingest.dataset import Split
 from services.ingest.finding import Code, Finding
+
+_INT64 = 1 << 63
 
 _PAGE = """
 SELECT file_row_number, split, line, row, "column", code, message, excerpt, fix, count
@@ -38,7 +40,7 @@ def list_findings(
     """
     parameters = {
         "path": str(path),
-        "after": found_after(request.cursor),
+        "after": _found_after(request.cursor),
         "severity": min_severity,
         "codes": list(codes),
         "limit": request.size + 1,
@@ -52,6 +54,22 @@ def list_findings(
         size_of=lambda item: _size(item[1]),
     )
     return Page(items=[finding for _, finding in page.items], next_page_token=page.next_page_token)
+
+
+def _found_after(cursor: Cursor | None) -> int:
+    match cursor:
+        case None:
+            return -1
+        case (int(number),) if 0 <= number < _INT64:
+            return number
+    # Anybody can write a token.
+    raise InvalidArgument(
+        FieldViolation(
+            field="page_token",
+            description="is not the next_page_token of a page with the same other fields: leave it "
+            "empty to start from the beginning.",
+        )
+    )
 
 
 def _finding(values: Sequence[object]) -> Finding:

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
 from services.common import layout
 from services.common.database import Database
@@ -20,16 +19,15 @@ from services.common.errors import (
     FailedPrecondition,
     FieldViolation,
     InvalidArgument,
-    NotFound,
     Reason,
 )
 from services.common.names import Collection, ResourceName, check_display_name, new_name
-from services.common.pagination import Page, PageRequest, cut_page
+from services.common.pagination import Page, PageRequest, cut_page, time_and_id
 from services.common.requests import check_request_id, claim_request
 from services.common.storage import ObjectStore
-from services.ingest.cursors import listed_after
 from services.ingest.dataset import DatasetOptions, Profile, Split, State
 from services.ingest.dialect import DELIMITERS
+from services.ingest.gate import RowGate, find_row
 from services.ingest.record import DatasetRecord, DeclaredFile, to_json
 from services.ingest.tables import DatasetRow, RequestRow
 from services.ingest.uploads import Uploads, UploadWriter
@@ -123,7 +121,7 @@ class Registry:
                 now=now,
             )
             if before is not None:
-                return _find(session, tenant, before).record()
+                return find_row(session, tenant, before).record()
             session.add(row)
         return row.record()
 
@@ -134,7 +132,7 @@ class Registry:
             NotFound: Where the tenant has none of that id.
         """
         with self._database.read() as session:
-            return _find(session, tenant, dataset).record()
+            return find_row(session, tenant, dataset).record()
 
     def list(self, tenant: str, request: PageRequest) -> Page[DatasetRecord]:
         """Return one page of the tenant's datasets, newest first."""
@@ -142,7 +140,7 @@ class Registry:
             DatasetRow.tenant == tenant, DatasetRow.deleting.is_(False)
         )
         if request.cursor is not None:
-            after, last = listed_after(request.cursor)
+            after, last = time_and_id(request.cursor)
             query = query.where(
                 sa.or_(
                     DatasetRow.create_time < after,
@@ -166,7 +164,7 @@ class Registry:
             FailedPrecondition: Where the upload was finalised.
             NotFound: Where there is no such dataset.
         """
-        gate = _Gate(self._database, tenant, dataset, split)
+        gate = RowGate(self._database, tenant, dataset, split)
         gate.check_open()
         return self._uploads.open(tenant, dataset, split, gate=gate)
 
@@ -227,7 +225,7 @@ class Registry:
                     update_time=datetime.now(UTC),
                 )
             )
-            # Under the row's lock, which `_Gate.check_kept` waits for: a part that was
+            # Under the row's lock, which `RowGate.check_kept` waits for: a part that was
             # acknowledged is counted here, one that comes later is refused there.
             sizes = {split: file.size_bytes for split, file in stored.items()}
             if (
@@ -239,7 +237,7 @@ class Registry:
                     "then finalise again.",
                     metadata={"name": record.name},
                 )
-            return _find(session, tenant, dataset).record()
+            return find_row(session, tenant, dataset).record()
 
     def delete(self, tenant: str, dataset: str) -> None:
         """Delete a dataset and all that is stored of it.
@@ -297,50 +295,6 @@ class Registry:
         self._store.delete(layout.dataset_manifest(tenant, dataset))
         for info in list(self._store.list(layout.dataset_prefix(tenant, dataset))):
             self._store.delete(info.key)
-
-
-class _Gate:
-    """Whether one file of one dataset still takes bytes."""
-
-    def __init__(self, database: Database, tenant: str, dataset: str, split: Split) -> None:
-        self._database = database
-        self._key = (tenant, dataset)
-        self._split = split
-
-    def check_open(self) -> None:
-        with self._database.read() as session:
-            record = _find(session, *self._key).record()
-        if record.state is not State.UPLOADING:
-            raise _closed(record)
-
-    def check_kept(self, end: int) -> None:
-        # A write takes its turn with finalisation and deletion: whichever comes second sees what
-        # the other did.
-        with self._database.write() as session:
-            record = _find(session, *self._key, lock=True).record()
-        if record.state is State.UPLOADING:
-            return
-        counted = record.declared.get(self._split, DeclaredFile(size_bytes=0)).size_bytes
-        if record.state is not State.VALIDATING or end > counted:
-            raise _closed(record)
-
-
-def _closed(record: DatasetRecord) -> FailedPrecondition:
-    return FailedPrecondition(
-        f"{record.name} is {record.state}: its files cannot be changed any more. Create another "
-        "dataset.",
-        metadata={"name": record.name, "state": record.state},
-    )
-
-
-def _find(session: Session, tenant: str, dataset: str, *, lock: bool = False) -> DatasetRow:
-    row = session.get(DatasetRow, (tenant, dataset), with_for_update=lock)
-    if row is None or row.deleting:
-        raise NotFound(
-            str(ResourceName(collection=Collection.DATASETS, id=dataset)),
-            hint="`isogloss datasets list` shows what there is.",
-        )
-    return row
 
 
 def _check_options(
