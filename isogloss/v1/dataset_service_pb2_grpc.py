@@ -116,7 +116,8 @@ class DatasetServiceServicer:
         when the stream breaks: ask for the committed size (`GetDataset`, or a stream with one
         message without data) and go on there. Bytes that are stored already are not sent
         again: an offset below or above the committed size is OUT_OF_RANGE and
-        `ErrorInfo.metadata["committed_size"]` names the right one.
+        `ErrorInfo.metadata["committed_size"]` names the right one. RESOURCE_EXHAUSTED with
+        OVERLOADED where too many streams are open: try again after a second.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,7 +128,8 @@ class DatasetServiceServicer:
         sizes and sums is no error.
 
         Errors: FAILED_PRECONDITION with CHECKSUM_MISMATCH where stored bytes differ from what
-        is declared; INVALID_ARGUMENT where no training file was uploaded.
+        is declared; INVALID_ARGUMENT where no training file was uploaded; ABORTED where bytes were
+        still arriving: end every stream, then call again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

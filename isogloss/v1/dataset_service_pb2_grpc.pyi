@@ -54,14 +54,16 @@ class DatasetServiceStub:
     when the stream breaks: ask for the committed size (`GetDataset`, or a stream with one
     message without data) and go on there. Bytes that are stored already are not sent
     again: an offset below or above the committed size is OUT_OF_RANGE and
-    `ErrorInfo.metadata["committed_size"]` names the right one.
+    `ErrorInfo.metadata["committed_size"]` names the right one. RESOURCE_EXHAUSTED with
+    OVERLOADED where too many streams are open: try again after a second.
     """
     FinalizeDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.FinalizeDatasetRequest, _dataset_pb2.Dataset]
     """Declares the upload complete and starts validation. Calling it again with the same
     sizes and sums is no error.
 
     Errors: FAILED_PRECONDITION with CHECKSUM_MISMATCH where stored bytes differ from what
-    is declared; INVALID_ARGUMENT where no training file was uploaded.
+    is declared; INVALID_ARGUMENT where no training file was uploaded; ABORTED where bytes were
+    still arriving: end every stream, then call again.
     """
     GetDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetRequest, _dataset_pb2.Dataset]
     """Reads one dataset.
@@ -108,14 +110,16 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     when the stream breaks: ask for the committed size (`GetDataset`, or a stream with one
     message without data) and go on there. Bytes that are stored already are not sent
     again: an offset below or above the committed size is OUT_OF_RANGE and
-    `ErrorInfo.metadata["committed_size"]` names the right one.
+    `ErrorInfo.metadata["committed_size"]` names the right one. RESOURCE_EXHAUSTED with
+    OVERLOADED where too many streams are open: try again after a second.
     """
     FinalizeDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.FinalizeDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
     """Declares the upload complete and starts validation. Calling it again with the same
     sizes and sums is no error.
 
     Errors: FAILED_PRECONDITION with CHECKSUM_MISMATCH where stored bytes differ from what
-    is declared; INVALID_ARGUMENT where no training file was uploaded.
+    is declared; INVALID_ARGUMENT where no training file was uploaded; ABORTED where bytes were
+    still arriving: end every stream, then call again.
     """
     GetDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
     """Reads one dataset.
@@ -171,7 +175,8 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         when the stream breaks: ask for the committed size (`GetDataset`, or a stream with one
         message without data) and go on there. Bytes that are stored already are not sent
         again: an offset below or above the committed size is OUT_OF_RANGE and
-        `ErrorInfo.metadata["committed_size"]` names the right one.
+        `ErrorInfo.metadata["committed_size"]` names the right one. RESOURCE_EXHAUSTED with
+        OVERLOADED where too many streams are open: try again after a second.
         """
 
     @_abc_1.abstractmethod
@@ -184,7 +189,8 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         sizes and sums is no error.
 
         Errors: FAILED_PRECONDITION with CHECKSUM_MISMATCH where stored bytes differ from what
-        is declared; INVALID_ARGUMENT where no training file was uploaded.
+        is declared; INVALID_ARGUMENT where no training file was uploaded; ABORTED where bytes were
+        still arriving: end every stream, then call again.
         """
 
     @_abc_1.abstractmethod
