@@ -5,6 +5,8 @@ A service declares its own `DeclarativeBase` and a folder of Alembic revisions.
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,7 +18,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
@@ -33,6 +35,7 @@ asyncio executor, so that no thread waits for another's connection."""
 _BUSY_SECONDS = 30
 """How long a SQLite writer waits for the one before it; a write takes milliseconds."""
 
+_WAL_PAUSE_SECONDS = 0.01
 _RETRY_AFTER_SECONDS = 1.0
 _MIGRATION_LOCK = 0x150_6105_5
 """Key of the advisory lock around migrations: one fixed number, of this project's choice."""
@@ -187,10 +190,25 @@ def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    _enter_wal(cursor)
     cursor.execute("PRAGMA synchronous = FULL")  # what was acknowledged survives a power cut
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _enter_wal(cursor: DBAPICursor) -> None:
+    # The mode is the file's, and stays. To change it SQLite turns a reader into a writer, where
+    # it fails at once instead of waiting: of several processes that meet here, one gets through.
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_WAL_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
