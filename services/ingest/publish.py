@@ -17,9 +17,9 @@ from services.common.errors import NotFound
 from services.common.manifests import FORMAT_VERSION, create_manifest, read_manifest, upload
 from services.common.storage import ObjectStore
 from services.ingest import convert
+from services.ingest.checks.validation import Verdict
 from services.ingest.dataset import Report
 from services.ingest.record import DatasetRecord, StoredFile, StoredSplit
-from services.ingest.validation import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

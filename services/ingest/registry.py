@@ -26,8 +26,8 @@ from services.common.pagination import Page, PageRequest, cut_page, time_and_id
 from services.common.requests import check_request_id, claim_request
 from services.common.storage import ObjectStore
 from services.ingest.dataset import DatasetOptions, Profile, Split, State
-from services.ingest.dialect import DELIMITERS
 from services.ingest.gate import RowGate, find_row
+from services.ingest.reading.dialect import DELIMITERS
 from services.ingest.record import DatasetRecord, DeclaredFile, to_json
 from services.ingest.tables import DatasetRow, RequestRow
 from services.ingest.uploads import Uploads, UploadWriter

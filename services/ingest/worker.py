@@ -23,6 +23,8 @@ from services.common.errors import DataLoss, Unavailable
 from services.common.leases import Claim, LeaseLost, LeaseQueue
 from services.common.storage import ObjectStore
 from services.ingest.cancellation import Cancellation, Cancelled
+from services.ingest.checks.validation import Rulebook, Verdict, validate
+from services.ingest.checks.workbench import DiskFailed, EngineOptions
 from services.ingest.dataset import Limits, Profile, Split, State
 from services.ingest.finding import Finding
 from services.ingest.publish import (
@@ -37,8 +39,6 @@ from services.ingest.publish import (
 from services.ingest.record import DatasetRecord, Problem, to_json
 from services.ingest.tables import DatasetRow
 from services.ingest.uploads import Uploads
-from services.ingest.validation import Rulebook, Verdict, validate
-from services.ingest.workbench import DiskFailed, EngineOptions
 
 _log = structlog.get_logger()
 

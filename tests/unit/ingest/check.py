@@ -12,12 +12,12 @@ from typing import Any
 
 import duckdb
 
+from services.ingest.checks.validation import Rulebook, Verdict, validate
+from services.ingest.checks.workbench import EngineOptions
 from services.ingest.dataset import DatasetOptions, Limits, Profile, Split
 from services.ingest.finding import FindingWriter
-from services.ingest.front_check import Checked, check_file
-from services.ingest.head_check import HEAD_BYTES
-from services.ingest.validation import Rulebook, Verdict, validate
-from services.ingest.workbench import EngineOptions
+from services.ingest.reading.front_check import Checked, check_file
+from services.ingest.reading.head_check import HEAD_BYTES
 
 _COLUMNS = (
     "split",

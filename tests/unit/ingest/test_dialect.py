@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from services.ingest.dataset import DatasetOptions
-from services.ingest.dialect import detect_dialect
 from services.ingest.finding import Code, Refused
+from services.ingest.reading.dialect import detect_dialect
 
 ROWS = ["My order was late", "Thank you for the refund", "I am still waiting", "All good"]
 

@@ -6,10 +6,10 @@ the business of `rules`.
 
 from __future__ import annotations
 
+from services.ingest.checks.workbench import Workbench
 from services.ingest.dataset import Limits, Split
 from services.ingest.finding import Code, Finding
-from services.ingest.front_check import Checked
-from services.ingest.workbench import Workbench
+from services.ingest.reading.front_check import Checked
 
 SPLIT_NUMBERS = {split: number for number, split in enumerate(Split)}
 """Splits are numbers in SQL: 0 train, 1 validation, 2 test."""

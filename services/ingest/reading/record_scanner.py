@@ -10,7 +10,7 @@ from typing import BinaryIO, TextIO
 
 from services.ingest.dataset import Dialect, Limits, Split
 from services.ingest.finding import Code, Finding, FindingWriter, Refused, excerpt
-from services.ingest.records import QUOTE, Grammar
+from services.ingest.reading.records import QUOTE, Grammar
 
 _MULTI_LINE_SUSPICION = 10
 """Lines of one quoted cell from which it is asked whether they are rows themselves."""

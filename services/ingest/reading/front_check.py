@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.ingest.dataset import DatasetOptions, Dialect, Limits, Split
-from services.ingest.dialect import detect_dialect
 from services.ingest.finding import Code, Finding, FindingWriter
-from services.ingest.head_check import HEAD_BYTES, check_head, invalid_utf8, nul_byte
-from services.ingest.record_scanner import RecordScanner
+from services.ingest.reading.dialect import detect_dialect
+from services.ingest.reading.head_check import HEAD_BYTES, check_head, invalid_utf8, nul_byte
+from services.ingest.reading.record_scanner import RecordScanner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

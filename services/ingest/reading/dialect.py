@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from services.ingest.dataset import DatasetOptions, Dialect
 from services.ingest.finding import Code, Finding, Refused, excerpt
-from services.ingest.records import Grammar
+from services.ingest.reading.records import Grammar
 
 DELIMITERS = (",", ";", "\t", "|")
 """What is looked for, the most usual first."""

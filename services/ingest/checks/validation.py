@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from services.ingest import staging, token_lengths
 from services.ingest.cancellation import Cancellation, Cancelled
+from services.ingest.checks import staging, token_lengths
+from services.ingest.checks.rules import Rules
+from services.ingest.checks.splits import deal_out
+from services.ingest.checks.verdict import judge
+from services.ingest.checks.workbench import EngineOptions, Interrupted, Workbench
 from services.ingest.dataset import (
     DatasetOptions,
     FileReport,
@@ -30,11 +34,7 @@ from services.ingest.finding import (
     Refused,
     Severity,
 )
-from services.ingest.front_check import Checked, check_file
-from services.ingest.rules import Rules
-from services.ingest.splits import deal_out
-from services.ingest.verdict import judge
-from services.ingest.workbench import EngineOptions, Interrupted, Workbench
+from services.ingest.reading.front_check import Checked, check_file
 
 RULES_VERSION = 1
 """Part of every content hash: raise it when the same bytes would give other rows."""

@@ -1,0 +1,1 @@
+"""Canonical records in, a judged and split dataset out: what rows mean to each other."""

@@ -1,0 +1,1 @@
+"""Uploaded bytes in, canonical records out: formats, encodings, dialects, malformed rows."""
