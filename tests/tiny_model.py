@@ -18,7 +18,7 @@ from tokenizers.models import WordPiece
 
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from isogloss.storage.v1.stored_file_pb2 import StoredFile
-from isogloss.v1 import inference_service_pb2, precision_pb2
+from isogloss.v1 import label_mode_pb2, precision_pb2
 from services.common import layout
 from services.common.manifests import FORMAT_VERSION, create_manifest
 from services.common.storage import ObjectStore
@@ -54,7 +54,7 @@ def publish_tiny_model(
     manifest.display_name = model_id
     manifest.attempt = manifest.token = 1
     manifest.labels.extend(labels)
-    manifest.label_mode = inference_service_pb2.LABEL_MODE_SINGLE
+    manifest.label_mode = label_mode_pb2.LABEL_MODE_SINGLE
     create_manifest(store, layout.model_manifest(tenant, model_id), manifest)
     return manifest
 

@@ -24,13 +24,16 @@ _sym_db = _symbol_database.Default()
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from isogloss.v1 import cleaning_pb2 as isogloss_dot_v1_dot_cleaning__pb2
 from isogloss.v1 import finding_pb2 as isogloss_dot_v1_dot_finding__pb2
+from isogloss.v1 import label_mode_pb2 as isogloss_dot_v1_dot_label__mode__pb2
 from isogloss.v1 import split_pb2 as isogloss_dot_v1_dot_split__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19isogloss/v1/dataset.proto\x12\x0bisogloss.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x19isogloss/v1/finding.proto\x1a\x17isogloss/v1/split.proto\"\xdc\x05\n\x07\x44\x61taset\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x32\n\x07options\x18\x03 \x01(\x0b\x32\x1b.isogloss.v1.DatasetOptionsB\x04\xe2\x41\x01\x01\x12/\n\x05state\x18\x04 \x01(\x0e\x32\x1a.isogloss.v1.Dataset.StateB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12*\n\x07uploads\x18\x06 \x03(\x0b\x32\x13.isogloss.v1.UploadB\x04\xe2\x41\x01\x03\x12\x42\n\x13validation_progress\x18\x07 \x01(\x0b\x32\x1f.isogloss.v1.ValidationProgressB\x04\xe2\x41\x01\x03\x12\x30\n\x06report\x18\x08 \x01(\x0b\x32\x1a.isogloss.v1.DatasetReportB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x63ontent_hash\x18\t \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rvalidate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"l\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATE_UPLOADING\x10\x01\x12\x14\n\x10STATE_VALIDATING\x10\x02\x12\x0f\n\x0bSTATE_READY\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04:@\xea\x41=\n\x14isogloss.dev/Dataset\x12\x12\x64\x61tasets/{dataset}*\x08\x64\x61tasets2\x07\x64\x61taset\"\x9e\x01\n\x0e\x44\x61tasetOptions\x12\x1d\n\nhas_header\x18\x01 \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x17\n\tdelimiter\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07profile\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x05split\x18\x04 \x01(\x0b\x32\x19.isogloss.v1.SplitOptionsB\x04\xe2\x41\x01\x01\x42\r\n\x0b_has_header\"\x98\x01\n\x0cSplitOptions\x12#\n\x10validation_share\x18\x01 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1d\n\ntest_share\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x17\n\x04seed\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x42\x13\n\x11_validation_shareB\r\n\x0b_test_shareB\x07\n\x05_seed\"C\n\x06Upload\x12!\n\x05split\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\x16\n\x0e\x63ommitted_size\x18\x02 \x01(\x03\"5\n\x12ValidationProgress\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x10\n\x08\x66raction\x18\x02 \x01(\x01\"\xa1\x02\n\rDatasetReport\x12&\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x17.isogloss.v1.FileReport\x12&\n\x06splits\x18\x02 \x03(\x0b\x32\x16.isogloss.v1.SplitSize\x12\x13\n\x0blabel_count\x18\x03 \x01(\x05\x12\x16\n\x0eremoved_labels\x18\x04 \x03(\t\x12\x11\n\timbalance\x18\x05 \x01(\x01\x12\x17\n\x0fover_long_texts\x18\x06 \x01(\x03\x12+\n\x08\x66indings\x18\x07 \x03(\x0b\x32\x19.isogloss.v1.FindingCount\x12\x10\n\x08warnings\x18\x08 \x03(\t\x12(\n\x05split\x18\t \x01(\x0b\x32\x19.isogloss.v1.SplitOptions\"\xca\x01\n\nFileReport\x12!\n\x05split\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x11\n\tdelimiter\x18\x04 \x01(\t\x12\x12\n\nhas_header\x18\x05 \x01(\x08\x12\x13\n\x0btext_column\x18\x06 \x01(\t\x12\x14\n\x0clabel_column\x18\x07 \x01(\t\x12\x10\n\x08\x65ncoding\x18\x08 \x01(\t\x12\x11\n\trow_count\x18\t \x01(\x03\"A\n\tSplitSize\x12!\n\x05split\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\x11\n\trow_count\x18\x02 \x01(\x03\x42[\n\x0f\x64\x65v.isogloss.v1B\x0c\x44\x61tasetProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19isogloss/v1/dataset.proto\x12\x0bisogloss.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1aisogloss/v1/cleaning.proto\x1a\x19isogloss/v1/finding.proto\x1a\x1cisogloss/v1/label_mode.proto\x1a\x17isogloss/v1/split.proto\"\xde\x06\n\x07\x44\x61taset\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x32\n\x07options\x18\x03 \x01(\x0b\x32\x1b.isogloss.v1.DatasetOptionsB\x04\xe2\x41\x01\x01\x12/\n\x05state\x18\x04 \x01(\x0e\x32\x1a.isogloss.v1.Dataset.StateB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12*\n\x07uploads\x18\x06 \x03(\x0b\x32\x13.isogloss.v1.UploadB\x04\xe2\x41\x01\x03\x12\x42\n\x13validation_progress\x18\x07 \x01(\x0b\x32\x1f.isogloss.v1.ValidationProgressB\x04\xe2\x41\x01\x03\x12\x30\n\x06report\x18\x08 \x01(\x0b\x32\x1a.isogloss.v1.DatasetReportB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x63ontent_hash\x18\t \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rvalidate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x35\n\x0eparent_dataset\x18\x0e \x01(\tB\x1d\xe2\x41\x01\x03\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\x12\n\x04\x65tag\x18\x0f \x01(\tB\x04\xe2\x41\x01\x01\"l\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATE_UPLOADING\x10\x01\x12\x14\n\x10STATE_VALIDATING\x10\x02\x12\x0f\n\x0bSTATE_READY\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04:@\xea\x41=\n\x14isogloss.dev/Dataset\x12\x12\x64\x61tasets/{dataset}*\x08\x64\x61tasets2\x07\x64\x61taset\"\x8a\x06\n\x0e\x44\x61tasetOptions\x12\x1d\n\nhas_header\x18\x01 \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x17\n\tdelimiter\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07profile\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x05split\x18\x04 \x01(\x0b\x32\x19.isogloss.v1.SplitOptionsB\x04\xe2\x41\x01\x01\x12-\n\x06\x66ormat\x18\x05 \x01(\x0e\x32\x17.isogloss.v1.FileFormatB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x65ncoding\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12:\n\x07quoting\x18\x07 \x01(\x0e\x32#.isogloss.v1.DatasetOptions.QuotingB\x04\xe2\x41\x01\x01\x12\x19\n\x0btext_column\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0clabel_column\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0ckeep_columns\x18\n \x03(\tB\x04\xe2\x41\x01\x01\x12\x1d\n\x0flabel_separator\x18\x0b \x01(\tB\x04\xe2\x41\x01\x01\x12-\n\x08\x63leaning\x18\x0c \x01(\x0b\x32\x15.isogloss.v1.CleaningB\x04\xe2\x41\x01\x01\x12I\n\x0fnear_duplicates\x18\r \x01(\x0e\x32*.isogloss.v1.DatasetOptions.NearDuplicatesB\x04\xe2\x41\x01\x01\x12\x16\n\x08keep_raw\x18\x0e \x01(\x08\x42\x04\xe2\x41\x01\x01\"`\n\x07Quoting\x12\x17\n\x13QUOTING_UNSPECIFIED\x10\x00\x12\x13\n\x0fQUOTING_DOUBLED\x10\x01\x12\x15\n\x11QUOTING_BACKSLASH\x10\x02\x12\x10\n\x0cQUOTING_NONE\x10\x03\"\x80\x01\n\x0eNearDuplicates\x12\x1f\n\x1bNEAR_DUPLICATES_UNSPECIFIED\x10\x00\x12\x17\n\x13NEAR_DUPLICATES_OFF\x10\x01\x12\x1a\n\x16NEAR_DUPLICATES_REPORT\x10\x02\x12\x18\n\x14NEAR_DUPLICATES_DROP\x10\x03\x42\r\n\x0b_has_header\"\xae\x01\n\x0cSplitOptions\x12#\n\x10validation_share\x18\x01 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1d\n\ntest_share\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x17\n\x04seed\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x12\x14\n\x06\x63olumn\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x42\x13\n\x11_validation_shareB\r\n\x0b_test_shareB\x07\n\x05_seed\"C\n\x06Upload\x12!\n\x05split\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\x16\n\x0e\x63ommitted_size\x18\x02 \x01(\x03\"5\n\x12ValidationProgress\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x10\n\x08\x66raction\x18\x02 \x01(\x01\"\xd4\x04\n\rDatasetReport\x12&\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x17.isogloss.v1.FileReport\x12&\n\x06splits\x18\x02 \x03(\x0b\x32\x16.isogloss.v1.SplitSize\x12\x13\n\x0blabel_count\x18\x03 \x01(\x05\x12\x16\n\x0eremoved_labels\x18\x04 \x03(\t\x12\x11\n\timbalance\x18\x05 \x01(\x01\x12\x17\n\x0fover_long_texts\x18\x06 \x01(\x03\x12+\n\x08\x66indings\x18\x07 \x03(\x0b\x32\x19.isogloss.v1.FindingCount\x12\x10\n\x08warnings\x18\x08 \x03(\t\x12(\n\x05split\x18\t \x01(\x0b\x32\x19.isogloss.v1.SplitOptions\x12\x10\n\x08readable\x18\n \x01(\x08\x12\x11\n\ttrainable\x18\x0b \x01(\x08\x12*\n\nlabel_mode\x18\x0c \x01(\x0e\x32\x16.isogloss.v1.LabelMode\x12,\n\x06tokens\x18\r \x01(\x0b\x32\x1c.isogloss.v1.TokenStatistics\x12-\n\tlanguages\x18\x0e \x03(\x0b\x32\x1a.isogloss.v1.LanguageShare\x12+\n\x08overlaps\x18\x0f \x03(\x0b\x32\x19.isogloss.v1.SplitOverlap\x12\x30\n\rtraining_time\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x61\x64vice\x18\x11 \x03(\t\x12\x14\n\x0c\x64ropped_rows\x18\x12 \x01(\x03\"\xfe\x02\n\nFileReport\x12!\n\x05split\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x11\n\tdelimiter\x18\x04 \x01(\t\x12\x12\n\nhas_header\x18\x05 \x01(\x08\x12\x13\n\x0btext_column\x18\x06 \x01(\t\x12\x14\n\x0clabel_column\x18\x07 \x01(\t\x12\x10\n\x08\x65ncoding\x18\x08 \x01(\t\x12\x11\n\trow_count\x18\t \x01(\x03\x12\'\n\x06\x66ormat\x18\n \x01(\x0e\x32\x17.isogloss.v1.FileFormat\x12\x13\n\x0b\x63ompression\x18\x0b \x01(\t\x12\x34\n\x07quoting\x18\x0c \x01(\x0e\x32#.isogloss.v1.DatasetOptions.Quoting\x12\x14\n\x0ckept_columns\x18\r \x03(\t\x12\x17\n\x0fignored_columns\x18\x0e \x03(\t\x12\x0f\n\x07\x61ssumed\x18\x0f \x03(\t\"A\n\tSplitSize\x12!\n\x05split\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\x11\n\trow_count\x18\x02 \x01(\x03\"\xba\x01\n\x0fTokenStatistics\x12\x0b\n\x03p50\x18\x01 \x01(\x05\x12\x0b\n\x03p95\x18\x02 \x01(\x05\x12\x0b\n\x03max\x18\x03 \x01(\x05\x12(\n\thistogram\x18\x04 \x03(\x0b\x32\x15.isogloss.v1.TokenBin\x12\x15\n\rcounted_texts\x18\x05 \x01(\x03\x12\x0f\n\x07sampled\x18\x06 \x01(\x08\x12\x17\n\x0ftruncated_share\x18\x07 \x01(\x01\x12\x15\n\runknown_share\x18\x08 \x01(\x01\"2\n\x08TokenBin\x12\x12\n\nmax_tokens\x18\x01 \x01(\x05\x12\x12\n\ntext_count\x18\x02 \x01(\x03\"0\n\rLanguageShare\x12\x10\n\x08language\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\"r\n\x0cSplitOverlap\x12!\n\x05\x66irst\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\"\n\x06second\x18\x02 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\r\n\x05\x65xact\x18\x03 \x01(\x03\x12\x0c\n\x04near\x18\x04 \x01(\x03*n\n\nFileFormat\x12\x1b\n\x17\x46ILE_FORMAT_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46ILE_FORMAT_CSV\x10\x01\x12\x15\n\x11\x46ILE_FORMAT_JSONL\x10\x02\x12\x17\n\x13\x46ILE_FORMAT_PARQUET\x10\x03\x42[\n\x0f\x64\x65v.isogloss.v1B\x0c\x44\x61tasetProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,6 +65,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATASET'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_DATASET'].fields_by_name['validate_time']._loaded_options = None
   _globals['_DATASET'].fields_by_name['validate_time']._serialized_options = b'\342A\001\003'
+  _globals['_DATASET'].fields_by_name['expire_time']._loaded_options = None
+  _globals['_DATASET'].fields_by_name['expire_time']._serialized_options = b'\342A\001\001'
+  _globals['_DATASET'].fields_by_name['parent_dataset']._loaded_options = None
+  _globals['_DATASET'].fields_by_name['parent_dataset']._serialized_options = b'\342A\001\003\372A\026\n\024isogloss.dev/Dataset'
+  _globals['_DATASET'].fields_by_name['etag']._loaded_options = None
+  _globals['_DATASET'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
   _globals['_DATASET']._loaded_options = None
   _globals['_DATASET']._serialized_options = b'\352A=\n\024isogloss.dev/Dataset\022\022datasets/{dataset}*\010datasets2\007dataset'
   _globals['_DATASETOPTIONS'].fields_by_name['has_header']._loaded_options = None
@@ -72,28 +81,64 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATASETOPTIONS'].fields_by_name['profile']._serialized_options = b'\342A\001\001'
   _globals['_DATASETOPTIONS'].fields_by_name['split']._loaded_options = None
   _globals['_DATASETOPTIONS'].fields_by_name['split']._serialized_options = b'\342A\001\001'
+  _globals['_DATASETOPTIONS'].fields_by_name['format']._loaded_options = None
+  _globals['_DATASETOPTIONS'].fields_by_name['format']._serialized_options = b'\342A\001\001'
+  _globals['_DATASETOPTIONS'].fields_by_name['encoding']._loaded_options = None
+  _globals['_DATASETOPTIONS'].fields_by_name['encoding']._serialized_options = b'\342A\001\001'
+  _globals['_DATASETOPTIONS'].fields_by_name['quoting']._loaded_options = None
+  _globals['_DATASETOPTIONS'].fields_by_name['quoting']._serialized_options = b'\342A\001\001'
+  _globals['_DATASETOPTIONS'].fields_by_name['text_column']._loaded_options = None
+  _globals['_DATASETOPTIONS'].fields_by_name['text_column']._serialized_options = b'\342A\001\001'
+  _globals['_DATASETOPTIONS'].fields_by_name['label_column']._loaded_options = None
+  _globals['_DATASETOPTIONS'].fields_by_name['label_column']._serialized_options = b'\342A\001\001'
+  _globals['_DATASETOPTIONS'].fields_by_name['keep_columns']._loaded_options = None
+  _globals['_DATASETOPTIONS'].fields_by_name['keep_columns']._serialized_options = b'\342A\001\001'
+  _globals['_DATASETOPTIONS'].fields_by_name['label_separator']._loaded_options = None
+  _globals['_DATASETOPTIONS'].fields_by_name['label_separator']._serialized_options = b'\342A\001\001'
+  _globals['_DATASETOPTIONS'].fields_by_name['cleaning']._loaded_options = None
+  _globals['_DATASETOPTIONS'].fields_by_name['cleaning']._serialized_options = b'\342A\001\001'
+  _globals['_DATASETOPTIONS'].fields_by_name['near_duplicates']._loaded_options = None
+  _globals['_DATASETOPTIONS'].fields_by_name['near_duplicates']._serialized_options = b'\342A\001\001'
+  _globals['_DATASETOPTIONS'].fields_by_name['keep_raw']._loaded_options = None
+  _globals['_DATASETOPTIONS'].fields_by_name['keep_raw']._serialized_options = b'\342A\001\001'
   _globals['_SPLITOPTIONS'].fields_by_name['validation_share']._loaded_options = None
   _globals['_SPLITOPTIONS'].fields_by_name['validation_share']._serialized_options = b'\342A\001\001'
   _globals['_SPLITOPTIONS'].fields_by_name['test_share']._loaded_options = None
   _globals['_SPLITOPTIONS'].fields_by_name['test_share']._serialized_options = b'\342A\001\001'
   _globals['_SPLITOPTIONS'].fields_by_name['seed']._loaded_options = None
   _globals['_SPLITOPTIONS'].fields_by_name['seed']._serialized_options = b'\342A\001\001'
-  _globals['_DATASET']._serialized_start=213
-  _globals['_DATASET']._serialized_end=945
-  _globals['_DATASET_STATE']._serialized_start=771
-  _globals['_DATASET_STATE']._serialized_end=879
-  _globals['_DATASETOPTIONS']._serialized_start=948
-  _globals['_DATASETOPTIONS']._serialized_end=1106
-  _globals['_SPLITOPTIONS']._serialized_start=1109
-  _globals['_SPLITOPTIONS']._serialized_end=1261
-  _globals['_UPLOAD']._serialized_start=1263
-  _globals['_UPLOAD']._serialized_end=1330
-  _globals['_VALIDATIONPROGRESS']._serialized_start=1332
-  _globals['_VALIDATIONPROGRESS']._serialized_end=1385
-  _globals['_DATASETREPORT']._serialized_start=1388
-  _globals['_DATASETREPORT']._serialized_end=1677
-  _globals['_FILEREPORT']._serialized_start=1680
-  _globals['_FILEREPORT']._serialized_end=1882
-  _globals['_SPLITSIZE']._serialized_start=1884
-  _globals['_SPLITSIZE']._serialized_end=1949
+  _globals['_SPLITOPTIONS'].fields_by_name['column']._loaded_options = None
+  _globals['_SPLITOPTIONS'].fields_by_name['column']._serialized_options = b'\342A\001\001'
+  _globals['_FILEFORMAT']._serialized_start=3707
+  _globals['_FILEFORMAT']._serialized_end=3817
+  _globals['_DATASET']._serialized_start=303
+  _globals['_DATASET']._serialized_end=1165
+  _globals['_DATASET_STATE']._serialized_start=991
+  _globals['_DATASET_STATE']._serialized_end=1099
+  _globals['_DATASETOPTIONS']._serialized_start=1168
+  _globals['_DATASETOPTIONS']._serialized_end=1946
+  _globals['_DATASETOPTIONS_QUOTING']._serialized_start=1704
+  _globals['_DATASETOPTIONS_QUOTING']._serialized_end=1800
+  _globals['_DATASETOPTIONS_NEARDUPLICATES']._serialized_start=1803
+  _globals['_DATASETOPTIONS_NEARDUPLICATES']._serialized_end=1931
+  _globals['_SPLITOPTIONS']._serialized_start=1949
+  _globals['_SPLITOPTIONS']._serialized_end=2123
+  _globals['_UPLOAD']._serialized_start=2125
+  _globals['_UPLOAD']._serialized_end=2192
+  _globals['_VALIDATIONPROGRESS']._serialized_start=2194
+  _globals['_VALIDATIONPROGRESS']._serialized_end=2247
+  _globals['_DATASETREPORT']._serialized_start=2250
+  _globals['_DATASETREPORT']._serialized_end=2846
+  _globals['_FILEREPORT']._serialized_start=2849
+  _globals['_FILEREPORT']._serialized_end=3231
+  _globals['_SPLITSIZE']._serialized_start=3233
+  _globals['_SPLITSIZE']._serialized_end=3298
+  _globals['_TOKENSTATISTICS']._serialized_start=3301
+  _globals['_TOKENSTATISTICS']._serialized_end=3487
+  _globals['_TOKENBIN']._serialized_start=3489
+  _globals['_TOKENBIN']._serialized_end=3539
+  _globals['_LANGUAGESHARE']._serialized_start=3541
+  _globals['_LANGUAGESHARE']._serialized_end=3589
+  _globals['_SPLITOVERLAP']._serialized_start=3591
+  _globals['_SPLITOVERLAP']._serialized_end=3705
 # @@protoc_insertion_point(module_scope)

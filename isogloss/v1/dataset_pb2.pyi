@@ -5,12 +5,15 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
+from isogloss.v1 import cleaning_pb2 as _cleaning_pb2
 from isogloss.v1 import finding_pb2 as _finding_pb2
+from isogloss.v1 import label_mode_pb2 as _label_mode_pb2
 from isogloss.v1 import split_pb2 as _split_pb2
 import builtins as _builtins
 import sys
@@ -22,6 +25,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _FileFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FileFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FileFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FILE_FORMAT_UNSPECIFIED: _FileFormat.ValueType  # 0
+    """Detected."""
+    FILE_FORMAT_CSV: _FileFormat.ValueType  # 1
+    """Rows of cells with a delimiter: CSV, TSV and their like."""
+    FILE_FORMAT_JSONL: _FileFormat.ValueType  # 2
+    """One JSON object a line."""
+    FILE_FORMAT_PARQUET: _FileFormat.ValueType  # 3
+    """Apache Parquet."""
+
+class FileFormat(_FileFormat, metaclass=_FileFormatEnumTypeWrapper):
+    """What a file is."""
+
+FILE_FORMAT_UNSPECIFIED: FileFormat.ValueType  # 0
+"""Detected."""
+FILE_FORMAT_CSV: FileFormat.ValueType  # 1
+"""Rows of cells with a delimiter: CSV, TSV and their like."""
+FILE_FORMAT_JSONL: FileFormat.ValueType  # 2
+"""One JSON object a line."""
+FILE_FORMAT_PARQUET: FileFormat.ValueType  # 3
+"""Apache Parquet."""
+Global___FileFormat: _TypeAlias = FileFormat  # noqa: Y015
 
 @_typing.final
 class Dataset(_message.Message):
@@ -72,6 +103,9 @@ class Dataset(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     VALIDATE_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    PARENT_DATASET_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Full resource name, `datasets/{dataset}`. Chosen by the server."""
     display_name: _builtins.str
@@ -82,6 +116,10 @@ class Dataset(_message.Message):
     """Lower-case hexadecimal sha256 of the files' bytes and the options: the same files with
     the same options give the same hash. Set in READY.
     """
+    parent_dataset: _builtins.str
+    """The dataset that this one adds rows to, `datasets/{dataset}`; set by `AppendDataset`."""
+    etag: _builtins.str
+    """Changes with every change of the dataset. See https://google.aip.dev/154."""
     @_builtins.property
     def options(self) -> Global___DatasetOptions:
         """How the files are to be read, checked and split."""
@@ -118,6 +156,12 @@ class Dataset(_message.Message):
     def validate_time(self) -> _timestamp_pb2.Timestamp:
         """When validation ended; set in READY and FAILED."""
 
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is deleted by itself, with all that is stored of it; models that use it delay this.
+        Unset: the operator's default retention, or never. Changed by `UpdateDataset`.
+        """
+
     def __init__(
         self,
         *,
@@ -133,10 +177,13 @@ class Dataset(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         validate_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        parent_dataset: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "error", b"error", "options", b"options", "report", b"report", "update_time", b"update_time", "validate_time", b"validate_time", "validation_progress", b"validation_progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "error", b"error", "expire_time", b"expire_time", "options", b"options", "report", b"report", "update_time", b"update_time", "validate_time", b"validate_time", "validation_progress", b"validation_progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_hash", b"content_hash", "create_time", b"create_time", "display_name", b"display_name", "error", b"error", "name", b"name", "options", b"options", "report", b"report", "state", b"state", "update_time", b"update_time", "uploads", b"uploads", "validate_time", b"validate_time", "validation_progress", b"validation_progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_hash", b"content_hash", "create_time", b"create_time", "display_name", b"display_name", "error", b"error", "etag", b"etag", "expire_time", b"expire_time", "name", b"name", "options", b"options", "parent_dataset", b"parent_dataset", "report", b"report", "state", b"state", "update_time", b"update_time", "uploads", b"uploads", "validate_time", b"validate_time", "validation_progress", b"validation_progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -150,23 +197,127 @@ class DatasetOptions(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Quoting:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _QuotingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DatasetOptions._Quoting.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        QUOTING_UNSPECIFIED: DatasetOptions._Quoting.ValueType  # 0
+        """Detected."""
+        QUOTING_DOUBLED: DatasetOptions._Quoting.ValueType  # 1
+        """A quote inside a quoted cell is doubled, as RFC 4180 has it."""
+        QUOTING_BACKSLASH: DatasetOptions._Quoting.ValueType  # 2
+        """A quote inside a quoted cell follows a backslash."""
+        QUOTING_NONE: DatasetOptions._Quoting.ValueType  # 3
+        """Quotes are characters like any other; every line is a row."""
+
+    class Quoting(_Quoting, metaclass=_QuotingEnumTypeWrapper):
+        """How the cells of a delimited file are quoted."""
+
+    QUOTING_UNSPECIFIED: DatasetOptions.Quoting.ValueType  # 0
+    """Detected."""
+    QUOTING_DOUBLED: DatasetOptions.Quoting.ValueType  # 1
+    """A quote inside a quoted cell is doubled, as RFC 4180 has it."""
+    QUOTING_BACKSLASH: DatasetOptions.Quoting.ValueType  # 2
+    """A quote inside a quoted cell follows a backslash."""
+    QUOTING_NONE: DatasetOptions.Quoting.ValueType  # 3
+    """Quotes are characters like any other; every line is a row."""
+
+    class _NearDuplicates:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _NearDuplicatesEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DatasetOptions._NearDuplicates.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        NEAR_DUPLICATES_UNSPECIFIED: DatasetOptions._NearDuplicates.ValueType  # 0
+        """As REPORT."""
+        NEAR_DUPLICATES_OFF: DatasetOptions._NearDuplicates.ValueType  # 1
+        """They are not looked for, which is faster; nothing keeps them on one side of a split."""
+        NEAR_DUPLICATES_REPORT: DatasetOptions._NearDuplicates.ValueType  # 2
+        """They are listed and stay on one side of a split."""
+        NEAR_DUPLICATES_DROP: DatasetOptions._NearDuplicates.ValueType  # 3
+        """All but the first of a group are dropped; training rows that come close to a held-out row
+        are dropped.
+        """
+
+    class NearDuplicates(_NearDuplicates, metaclass=_NearDuplicatesEnumTypeWrapper):
+        """What happens to texts that differ in little: case, blanks, punctuation, a word."""
+
+    NEAR_DUPLICATES_UNSPECIFIED: DatasetOptions.NearDuplicates.ValueType  # 0
+    """As REPORT."""
+    NEAR_DUPLICATES_OFF: DatasetOptions.NearDuplicates.ValueType  # 1
+    """They are not looked for, which is faster; nothing keeps them on one side of a split."""
+    NEAR_DUPLICATES_REPORT: DatasetOptions.NearDuplicates.ValueType  # 2
+    """They are listed and stay on one side of a split."""
+    NEAR_DUPLICATES_DROP: DatasetOptions.NearDuplicates.ValueType  # 3
+    """All but the first of a group are dropped; training rows that come close to a held-out row
+    are dropped.
+    """
+
     HAS_HEADER_FIELD_NUMBER: _builtins.int
     DELIMITER_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
     SPLIT_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    ENCODING_FIELD_NUMBER: _builtins.int
+    QUOTING_FIELD_NUMBER: _builtins.int
+    TEXT_COLUMN_FIELD_NUMBER: _builtins.int
+    LABEL_COLUMN_FIELD_NUMBER: _builtins.int
+    KEEP_COLUMNS_FIELD_NUMBER: _builtins.int
+    LABEL_SEPARATOR_FIELD_NUMBER: _builtins.int
+    CLEANING_FIELD_NUMBER: _builtins.int
+    NEAR_DUPLICATES_FIELD_NUMBER: _builtins.int
+    KEEP_RAW_FIELD_NUMBER: _builtins.int
     has_header: _builtins.bool
     """Whether the first row names the columns. Unset: detected by well-known names
     (text, message, label, category and their like).
     """
     delimiter: _builtins.str
-    """One of `,` `;` `|` or a tab. Empty: detected."""
+    """One ASCII character that is neither letter, digit, quote, blank nor line end; or a tab.
+    Empty: `,` `;` `|` or a tab, detected.
+    """
     profile: _builtins.str
     """Name of a set of minimum counts that the operator configured. Empty: `standard`
     (at least 250 examples, a warning under 500, at least 5 unique examples of each label).
     """
+    format: Global___FileFormat.ValueType
+    """What the files are. Unspecified: detected from their first bytes."""
+    encoding: _builtins.str
+    """Encoding of a text file: `utf-8`, `utf-16le`, `utf-16be`, `cp1252`, `latin-1`, `shift-jis`
+    or another that the server's Python knows. Empty: detected.
+    """
+    quoting: Global___DatasetOptions.Quoting.ValueType
+    """How cells are quoted."""
+    text_column: _builtins.str
+    """Column of the texts: its name in the header, or its number from 1. Empty: detected in a
+    header; without one, the first of two columns.
+    """
+    label_column: _builtins.str
+    """Column of the labels: its name in the header, or its number from 1. Empty: as above."""
+    label_separator: _builtins.str
+    """Character or characters between the labels of one cell, such as `|`. Set: a text has any
+    number of labels, none included. In JSON lines a list does this by itself.
+    """
+    near_duplicates: Global___DatasetOptions.NearDuplicates.ValueType
+    """What happens to texts that differ in little."""
+    keep_raw: _builtins.bool
+    """Keep the files as they were uploaded, for `DownloadDataset`. Otherwise they are removed
+    after validation.
+    """
     @_builtins.property
     def split(self) -> Global___SplitOptions:
         """How rows are dealt out where no validation or test file was uploaded."""
+
+    @_builtins.property
+    def keep_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further columns to carry along, by name or number, at most 50. Other columns are refused,
+        unless `text_column` and `label_column` are both set: then they are left out and reported.
+        """
+
+    @_builtins.property
+    def cleaning(self) -> _cleaning_pb2.Cleaning:
+        """What is done to the texts, and again by every model trained on them."""
 
     def __init__(
         self,
@@ -175,10 +326,20 @@ class DatasetOptions(_message.Message):
         delimiter: _builtins.str = ...,
         profile: _builtins.str = ...,
         split: Global___SplitOptions | None = ...,
+        format: Global___FileFormat.ValueType = ...,
+        encoding: _builtins.str = ...,
+        quoting: Global___DatasetOptions.Quoting.ValueType = ...,
+        text_column: _builtins.str = ...,
+        label_column: _builtins.str = ...,
+        keep_columns: _abc.Iterable[_builtins.str] | None = ...,
+        label_separator: _builtins.str = ...,
+        cleaning: _cleaning_pb2.Cleaning | None = ...,
+        near_duplicates: Global___DatasetOptions.NearDuplicates.ValueType = ...,
+        keep_raw: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_has_header", b"_has_header", "has_header", b"has_header", "split", b"split"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_has_header", b"_has_header", "cleaning", b"cleaning", "has_header", b"has_header", "split", b"split"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_has_header", b"_has_header", "delimiter", b"delimiter", "has_header", b"has_header", "profile", b"profile", "split", b"split"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_has_header", b"_has_header", "cleaning", b"cleaning", "delimiter", b"delimiter", "encoding", b"encoding", "format", b"format", "has_header", b"has_header", "keep_columns", b"keep_columns", "keep_raw", b"keep_raw", "label_column", b"label_column", "label_separator", b"label_separator", "near_duplicates", b"near_duplicates", "profile", b"profile", "quoting", b"quoting", "split", b"split", "text_column", b"text_column"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__has_header: _TypeAlias = _typing.Literal["has_header"]  # noqa: Y015
     _WhichOneofArgType__has_header: _TypeAlias = _typing.Literal["_has_header", b"_has_header"]  # noqa: Y015
@@ -190,6 +351,7 @@ Global___DatasetOptions: _TypeAlias = DatasetOptions  # noqa: Y015
 class SplitOptions(_message.Message):
     """How rows are dealt out where no validation or test file was uploaded. The split is
     stratified by label and depends on the seed and the texts only, not on the order of rows.
+    Texts that differ in little stay on one side.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -197,22 +359,28 @@ class SplitOptions(_message.Message):
     VALIDATION_SHARE_FIELD_NUMBER: _builtins.int
     TEST_SHARE_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    COLUMN_FIELD_NUMBER: _builtins.int
     validation_share: _builtins.float
     """Share of the rows for validation, over 0 and up to 0.5. Unset: 0.1."""
     test_share: _builtins.float
     """Share of the rows for the test, over 0 and up to 0.5. Unset: 0.1."""
     seed: _builtins.int
     """Any number. Unset: 0."""
+    column: _builtins.str
+    """Column of the training file that says where each row belongs, by name or number: `train`,
+    `validation` (also `valid`, `val`, `dev`) or `test`. Empty: rows are dealt out.
+    """
     def __init__(
         self,
         *,
         validation_share: _builtins.float | None = ...,
         test_share: _builtins.float | None = ...,
         seed: _builtins.int | None = ...,
+        column: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_test_share", b"_test_share", "_validation_share", b"_validation_share", "seed", b"seed", "test_share", b"test_share", "validation_share", b"validation_share"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_test_share", b"_test_share", "_validation_share", b"_validation_share", "seed", b"seed", "test_share", b"test_share", "validation_share", b"validation_share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_test_share", b"_test_share", "_validation_share", b"_validation_share", "column", b"column", "seed", b"seed", "test_share", b"test_share", "validation_share", b"validation_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
@@ -296,12 +464,29 @@ class DatasetReport(_message.Message):
     FINDINGS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     SPLIT_FIELD_NUMBER: _builtins.int
+    READABLE_FIELD_NUMBER: _builtins.int
+    TRAINABLE_FIELD_NUMBER: _builtins.int
+    LABEL_MODE_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    LANGUAGES_FIELD_NUMBER: _builtins.int
+    OVERLAPS_FIELD_NUMBER: _builtins.int
+    TRAINING_TIME_FIELD_NUMBER: _builtins.int
+    ADVICE_FIELD_NUMBER: _builtins.int
+    DROPPED_ROWS_FIELD_NUMBER: _builtins.int
     label_count: _builtins.int
     """Number of labels that are left."""
     imbalance: _builtins.float
     """Rows of the most frequent label over rows of the rarest, in training."""
     over_long_texts: _builtins.int
     """Texts longer than 512 tokens of the base `small`; training sees their beginning only."""
+    readable: _builtins.bool
+    """Whether the files could be read as labelled texts; what they hold is then known."""
+    trainable: _builtins.bool
+    """Whether a model can be trained on them: enough rows, enough labels. READY means this."""
+    label_mode: _label_mode_pb2.LabelMode.ValueType
+    """Whether a text can have several labels."""
+    dropped_rows: _builtins.int
+    """Rows that were dropped, whatever the reason: read is kept plus dropped."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileReport]:
         """How each uploaded file was read."""
@@ -326,6 +511,26 @@ class DatasetReport(_message.Message):
     def split(self) -> Global___SplitOptions:
         """The seed and the shares that were used, where rows were dealt out."""
 
+    @_builtins.property
+    def tokens(self) -> Global___TokenStatistics:
+        """Lengths of the texts in tokens."""
+
+    @_builtins.property
+    def languages(self) -> _containers.RepeatedCompositeFieldContainer[Global___LanguageShare]:
+        """Guessed languages of the texts, most frequent first, at most 5, from a seeded sample."""
+
+    @_builtins.property
+    def overlaps(self) -> _containers.RepeatedCompositeFieldContainer[Global___SplitOverlap]:
+        """Texts that two splits have in common, before training rows were dropped for it."""
+
+    @_builtins.property
+    def training_time(self) -> _duration_pb2.Duration:
+        """About how long training with the default settings will take on 2 CPU cores with `small`."""
+
+    @_builtins.property
+    def advice(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What would make the dataset better, in words for a person; most useful first."""
+
     def __init__(
         self,
         *,
@@ -338,10 +543,19 @@ class DatasetReport(_message.Message):
         findings: _abc.Iterable[_finding_pb2.FindingCount] | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         split: Global___SplitOptions | None = ...,
+        readable: _builtins.bool = ...,
+        trainable: _builtins.bool = ...,
+        label_mode: _label_mode_pb2.LabelMode.ValueType = ...,
+        tokens: Global___TokenStatistics | None = ...,
+        languages: _abc.Iterable[Global___LanguageShare] | None = ...,
+        overlaps: _abc.Iterable[Global___SplitOverlap] | None = ...,
+        training_time: _duration_pb2.Duration | None = ...,
+        advice: _abc.Iterable[_builtins.str] | None = ...,
+        dropped_rows: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["split", b"split"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["split", b"split", "tokens", b"tokens", "training_time", b"training_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "findings", b"findings", "imbalance", b"imbalance", "label_count", b"label_count", "over_long_texts", b"over_long_texts", "removed_labels", b"removed_labels", "split", b"split", "splits", b"splits", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advice", b"advice", "dropped_rows", b"dropped_rows", "files", b"files", "findings", b"findings", "imbalance", b"imbalance", "label_count", b"label_count", "label_mode", b"label_mode", "languages", b"languages", "over_long_texts", b"over_long_texts", "overlaps", b"overlaps", "readable", b"readable", "removed_labels", b"removed_labels", "split", b"split", "splits", b"splits", "tokens", b"tokens", "trainable", b"trainable", "training_time", b"training_time", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -362,14 +576,20 @@ class FileReport(_message.Message):
     LABEL_COLUMN_FIELD_NUMBER: _builtins.int
     ENCODING_FIELD_NUMBER: _builtins.int
     ROW_COUNT_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    COMPRESSION_FIELD_NUMBER: _builtins.int
+    QUOTING_FIELD_NUMBER: _builtins.int
+    KEPT_COLUMNS_FIELD_NUMBER: _builtins.int
+    IGNORED_COLUMNS_FIELD_NUMBER: _builtins.int
+    ASSUMED_FIELD_NUMBER: _builtins.int
     split: _split_pb2.Split.ValueType
     """Which file."""
     size_bytes: _builtins.int
-    """Size of the file in bytes."""
+    """Size of the file in bytes, as uploaded."""
     sha256: _builtins.str
-    """Lower-case hexadecimal sha256 of the file."""
+    """Lower-case hexadecimal sha256 of the file, as uploaded."""
     delimiter: _builtins.str
-    """The delimiter that was used."""
+    """The delimiter that was used; empty where none applies."""
     has_header: _builtins.bool
     """Whether the first row was read as a header."""
     text_column: _builtins.str
@@ -380,6 +600,24 @@ class FileReport(_message.Message):
     """Encoding the file was read in, such as `utf-8`."""
     row_count: _builtins.int
     """Data rows read, malformed ones included."""
+    format: Global___FileFormat.ValueType
+    """What the file is."""
+    compression: _builtins.str
+    """How it was compressed: `gzip`, `zstd`, or empty."""
+    quoting: Global___DatasetOptions.Quoting.ValueType
+    """How cells were quoted; unspecified where none are."""
+    @_builtins.property
+    def kept_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Columns carried along."""
+
+    @_builtins.property
+    def ignored_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Columns that were left out, at most 100."""
+
+    @_builtins.property
+    def assumed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was detected rather than declared: names of fields of this message."""
+
     def __init__(
         self,
         *,
@@ -392,10 +630,16 @@ class FileReport(_message.Message):
         label_column: _builtins.str = ...,
         encoding: _builtins.str = ...,
         row_count: _builtins.int = ...,
+        format: Global___FileFormat.ValueType = ...,
+        compression: _builtins.str = ...,
+        quoting: Global___DatasetOptions.Quoting.ValueType = ...,
+        kept_columns: _abc.Iterable[_builtins.str] | None = ...,
+        ignored_columns: _abc.Iterable[_builtins.str] | None = ...,
+        assumed: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delimiter", b"delimiter", "encoding", b"encoding", "has_header", b"has_header", "label_column", b"label_column", "row_count", b"row_count", "sha256", b"sha256", "size_bytes", b"size_bytes", "split", b"split", "text_column", b"text_column"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assumed", b"assumed", "compression", b"compression", "delimiter", b"delimiter", "encoding", b"encoding", "format", b"format", "has_header", b"has_header", "ignored_columns", b"ignored_columns", "kept_columns", b"kept_columns", "label_column", b"label_column", "quoting", b"quoting", "row_count", b"row_count", "sha256", b"sha256", "size_bytes", b"size_bytes", "split", b"split", "text_column", b"text_column"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -426,3 +670,143 @@ class SplitSize(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SplitSize: _TypeAlias = SplitSize  # noqa: Y015
+
+@_typing.final
+class TokenStatistics(_message.Message):
+    """Lengths of texts in tokens of the base `small`, special tokens included."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    P50_FIELD_NUMBER: _builtins.int
+    P95_FIELD_NUMBER: _builtins.int
+    MAX_FIELD_NUMBER: _builtins.int
+    HISTOGRAM_FIELD_NUMBER: _builtins.int
+    COUNTED_TEXTS_FIELD_NUMBER: _builtins.int
+    SAMPLED_FIELD_NUMBER: _builtins.int
+    TRUNCATED_SHARE_FIELD_NUMBER: _builtins.int
+    UNKNOWN_SHARE_FIELD_NUMBER: _builtins.int
+    p50: _builtins.int
+    """Half of the texts are no longer."""
+    p95: _builtins.int
+    """95 of 100 texts are no longer."""
+    max: _builtins.int
+    """The longest text that was counted."""
+    counted_texts: _builtins.int
+    """Number of texts that were counted: all of them, or a seeded sample. Texts that could be over
+    the limit are always all counted.
+    """
+    sampled: _builtins.bool
+    """Whether `counted_texts` is a sample."""
+    truncated_share: _builtins.float
+    """Share of all texts that are over 512 tokens, exact; 0 to 1."""
+    unknown_share: _builtins.float
+    """Share of the counted tokens that the base `small` does not know, 0 to 1."""
+    @_builtins.property
+    def histogram(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenBin]:
+        """How many texts have how many tokens, scaled to all texts; shortest first."""
+
+    def __init__(
+        self,
+        *,
+        p50: _builtins.int = ...,
+        p95: _builtins.int = ...,
+        max: _builtins.int = ...,
+        histogram: _abc.Iterable[Global___TokenBin] | None = ...,
+        counted_texts: _builtins.int = ...,
+        sampled: _builtins.bool = ...,
+        truncated_share: _builtins.float = ...,
+        unknown_share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted_texts", b"counted_texts", "histogram", b"histogram", "max", b"max", "p50", b"p50", "p95", b"p95", "sampled", b"sampled", "truncated_share", b"truncated_share", "unknown_share", b"unknown_share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenStatistics: _TypeAlias = TokenStatistics  # noqa: Y015
+
+@_typing.final
+class TokenBin(_message.Message):
+    """Texts whose number of tokens is in one range."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    TEXT_COUNT_FIELD_NUMBER: _builtins.int
+    max_tokens: _builtins.int
+    """Most tokens of the range; the least is one more than in the bin before."""
+    text_count: _builtins.int
+    """Number of texts."""
+    def __init__(
+        self,
+        *,
+        max_tokens: _builtins.int = ...,
+        text_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_tokens", b"max_tokens", "text_count", b"text_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenBin: _TypeAlias = TokenBin  # noqa: Y015
+
+@_typing.final
+class LanguageShare(_message.Message):
+    """How many texts are in one language."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    language: _builtins.str
+    """ISO 639-1 code."""
+    share: _builtins.float
+    """Share of the texts, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        language: _builtins.str = ...,
+        share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LanguageShare: _TypeAlias = LanguageShare  # noqa: Y015
+
+@_typing.final
+class SplitOverlap(_message.Message):
+    """Texts that stand in two splits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    SECOND_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    NEAR_FIELD_NUMBER: _builtins.int
+    first: _split_pb2.Split.ValueType
+    """The earlier split."""
+    second: _split_pb2.Split.ValueType
+    """The later split."""
+    exact: _builtins.int
+    """Texts of the first that stand in the second, character by character."""
+    near: _builtins.int
+    """Texts of the first that differ in little from one of the second; 0 where not looked for."""
+    def __init__(
+        self,
+        *,
+        first: _split_pb2.Split.ValueType = ...,
+        second: _split_pb2.Split.ValueType = ...,
+        exact: _builtins.int = ...,
+        near: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exact", b"exact", "first", b"first", "near", b"near", "second", b"second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SplitOverlap: _TypeAlias = SplitOverlap  # noqa: Y015

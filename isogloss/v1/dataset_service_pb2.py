@@ -26,13 +26,15 @@ from google.api import client_pb2 as google_dot_api_dot_client__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from isogloss.v1 import dataset_pb2 as isogloss_dot_v1_dot_dataset__pb2
 from isogloss.v1 import example_pb2 as isogloss_dot_v1_dot_example__pb2
 from isogloss.v1 import finding_pb2 as isogloss_dot_v1_dot_finding__pb2
 from isogloss.v1 import split_pb2 as isogloss_dot_v1_dot_split__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!isogloss/v1/dataset_service.proto\x12\x0bisogloss.v1\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x19isogloss/v1/dataset.proto\x1a\x19isogloss/v1/example.proto\x1a\x19isogloss/v1/finding.proto\x1a\x17isogloss/v1/split.proto\"z\n\x14\x43reateDatasetRequest\x12+\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.isogloss.v1.DatasetB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\x8f\x01\n\x13WriteDatasetRequest\x12\'\n\x04name\x18\x01 \x01(\tB\x19\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12!\n\x05split\x18\x02 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\x13\n\x06offset\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x42\t\n\x07_offset\".\n\x14WriteDatasetResponse\x12\x16\n\x0e\x63ommitted_size\x18\x01 \x01(\x03\"{\n\x16\x46inalizeDatasetRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\x34\n\tchecksums\x18\x02 \x03(\x0b\x32\x1b.isogloss.v1.UploadChecksumB\x04\xe2\x41\x01\x01\"W\n\x0eUploadChecksum\x12!\n\x05split\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"@\n\x11GetDatasetRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\"H\n\x13ListDatasetsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"W\n\x14ListDatasetsResponse\x12&\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x14.isogloss.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"B\n\x13WatchDatasetRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\"=\n\x14WatchDatasetResponse\x12%\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.isogloss.v1.Dataset\"C\n\x14\x44\x65leteDatasetRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\"]\n\x15PreviewDatasetRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\x17\n\trow_count\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\"C\n\x16PreviewDatasetResponse\x12)\n\x06splits\x18\x01 \x03(\x0b\x32\x19.isogloss.v1.SplitPreview\"\x95\x01\n\x0cSplitPreview\x12!\n\x05split\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12&\n\x08\x65xamples\x18\x02 \x03(\x0b\x32\x14.isogloss.v1.Example\x12\'\n\x06labels\x18\x03 \x03(\x0b\x32\x17.isogloss.v1.LabelCount\x12\x11\n\trow_count\x18\x04 \x01(\x03\"\xc7\x01\n\x13ListFindingsRequest\x12-\n\x06parent\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x63odes\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12\x39\n\x0cmin_severity\x18\x05 \x01(\x0e\x32\x1d.isogloss.v1.Finding.SeverityB\x04\xe2\x41\x01\x01\"\x82\x01\n\x14ListFindingsResponse\x12&\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x14.isogloss.v1.Finding\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12)\n\x06\x63ounts\x18\x03 \x03(\x0b\x32\x19.isogloss.v1.FindingCount2\xbf\x06\n\x0e\x44\x61tasetService\x12T\n\rCreateDataset\x12!.isogloss.v1.CreateDatasetRequest\x1a\x14.isogloss.v1.Dataset\"\n\xda\x41\x07\x64\x61taset\x12U\n\x0cWriteDataset\x12 .isogloss.v1.WriteDatasetRequest\x1a!.isogloss.v1.WriteDatasetResponse(\x01\x12L\n\x0f\x46inalizeDataset\x12#.isogloss.v1.FinalizeDatasetRequest\x1a\x14.isogloss.v1.Dataset\x12K\n\nGetDataset\x12\x1e.isogloss.v1.GetDatasetRequest\x1a\x14.isogloss.v1.Dataset\"\x07\xda\x41\x04name\x12X\n\x0cListDatasets\x12 .isogloss.v1.ListDatasetsRequest\x1a!.isogloss.v1.ListDatasetsResponse\"\x03\xda\x41\x00\x12^\n\x0cWatchDataset\x12 .isogloss.v1.WatchDatasetRequest\x1a!.isogloss.v1.WatchDatasetResponse\"\x07\xda\x41\x04name0\x01\x12S\n\rDeleteDataset\x12!.isogloss.v1.DeleteDatasetRequest\x1a\x16.google.protobuf.Empty\"\x07\xda\x41\x04name\x12\x62\n\x0ePreviewDataset\x12\".isogloss.v1.PreviewDatasetRequest\x1a#.isogloss.v1.PreviewDatasetResponse\"\x07\xda\x41\x04name\x12^\n\x0cListFindings\x12 .isogloss.v1.ListFindingsRequest\x1a!.isogloss.v1.ListFindingsResponse\"\t\xda\x41\x06parent\x1a\x12\xca\x41\x0flocalhost:50051Bb\n\x0f\x64\x65v.isogloss.v1B\x13\x44\x61tasetServiceProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!isogloss/v1/dataset_service.proto\x12\x0bisogloss.v1\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19isogloss/v1/dataset.proto\x1a\x19isogloss/v1/example.proto\x1a\x19isogloss/v1/finding.proto\x1a\x17isogloss/v1/split.proto\"z\n\x14\x43reateDatasetRequest\x12+\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.isogloss.v1.DatasetB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\x8f\x01\n\x13WriteDatasetRequest\x12\'\n\x04name\x18\x01 \x01(\tB\x19\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12!\n\x05split\x18\x02 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\x13\n\x06offset\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x42\t\n\x07_offset\".\n\x14WriteDatasetResponse\x12\x16\n\x0e\x63ommitted_size\x18\x01 \x01(\x03\"{\n\x16\x46inalizeDatasetRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\x34\n\tchecksums\x18\x02 \x03(\x0b\x32\x1b.isogloss.v1.UploadChecksumB\x04\xe2\x41\x01\x01\"W\n\x0eUploadChecksum\x12!\n\x05split\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"@\n\x11GetDatasetRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\"z\n\x13\x43heckDatasetRequest\x12\x32\n\x07options\x18\x01 \x01(\x0b\x32\x1b.isogloss.v1.DatasetOptionsB\x04\xe2\x41\x01\x01\x12!\n\x05split\x18\x02 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\xd1\x01\n\x14\x43heckDatasetResponse\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.isogloss.v1.DatasetReport\x12$\n\x06\x65rrors\x18\x02 \x03(\x0b\x32\x14.isogloss.v1.Finding\x12&\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x14.isogloss.v1.Finding\x12)\n\x06splits\x18\x04 \x03(\x0b\x32\x19.isogloss.v1.SplitPreview\x12\x14\n\x0c\x63ontent_hash\x18\x05 \x01(\t\"\xa0\x01\n\x18GenerateUploadUrlRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\'\n\x05split\x18\x02 \x01(\x0e\x32\x12.isogloss.v1.SplitB\x04\xe2\x41\x01\x02\x12\x14\n\x06offset\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x01\x12\x18\n\nsize_bytes\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x02\"\xcf\x01\n\x19GenerateUploadUrlResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x44\n\x07headers\x18\x02 \x03(\x0b\x32\x33.isogloss.v1.GenerateUploadUrlResponse.HeadersEntry\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8f\x01\n\x14ImportDatasetRequest\x12+\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.isogloss.v1.DatasetB\x04\xe2\x41\x01\x02\x12\x30\n\x07sources\x18\x02 \x03(\x0b\x32\x19.isogloss.v1.ImportSourceB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\">\n\x0cImportSource\x12!\n\x05split\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\x0b\n\x03uri\x18\x02 \x01(\t\"\x94\x01\n\x14\x41ppendDatasetRequest\x12\x35\n\x0eparent_dataset\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12+\n\x07\x64\x61taset\x18\x02 \x01(\x0b\x32\x14.isogloss.v1.DatasetB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"\x89\x01\n\x13\x44iffDatasetsRequest\x12+\n\x04\x62\x61se\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12,\n\x05other\x18\x02 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\x17\n\trow_count\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\"\xca\x02\n\x14\x44iffDatasetsResponse\x12\x13\n\x0b\x61\x64\x64\x65\x64_count\x18\x01 \x01(\x03\x12\x15\n\rremoved_count\x18\x02 \x01(\x03\x12\x18\n\x10relabelled_count\x18\x03 \x01(\x03\x12\x13\n\x0bmoved_count\x18\x04 \x01(\x03\x12\x17\n\x0funchanged_count\x18\x05 \x01(\x03\x12(\n\x06labels\x18\x06 \x03(\x0b\x32\x18.isogloss.v1.LabelChange\x12#\n\x05\x61\x64\x64\x65\x64\x18\x07 \x03(\x0b\x32\x14.isogloss.v1.Example\x12%\n\x07removed\x18\x08 \x03(\x0b\x32\x14.isogloss.v1.Example\x12\x32\n\nrelabelled\x18\t \x03(\x0b\x32\x1e.isogloss.v1.RelabelledExample\x12\x14\n\x0csame_content\x18\n \x01(\x08\"E\n\x0bLabelChange\x12\r\n\x05label\x18\x01 \x01(\t\x12\x12\n\nbase_count\x18\x02 \x01(\x03\x12\x13\n\x0bother_count\x18\x03 \x01(\x03\"O\n\x11RelabelledExample\x12%\n\x07\x65xample\x18\x01 \x01(\x0b\x32\x14.isogloss.v1.Example\x12\x13\n\x0b\x62\x61se_labels\x18\x02 \x03(\t\"z\n\x14UpdateDatasetRequest\x12+\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.isogloss.v1.DatasetB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"\xbe\x02\n\x16\x44ownloadDatasetRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\x42\n\x07\x63ontent\x18\x02 \x01(\x0e\x32+.isogloss.v1.DownloadDatasetRequest.ContentB\x04\xe2\x41\x01\x01\x12\'\n\x05split\x18\x03 \x01(\x0e\x32\x12.isogloss.v1.SplitB\x04\xe2\x41\x01\x01\x12-\n\x06\x66ormat\x18\x04 \x01(\x0e\x32\x17.isogloss.v1.FileFormatB\x04\xe2\x41\x01\x01\"[\n\x07\x43ontent\x12\x17\n\x13\x43ONTENT_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43ONTENT_ROWS\x10\x01\x12\x14\n\x10\x43ONTENT_FINDINGS\x10\x02\x12\x0f\n\x0b\x43ONTENT_RAW\x10\x03\";\n\x17\x44ownloadDatasetResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"\x11\n\x0fGetUsageRequest\"\x91\x01\n\x05Usage\x12\x15\n\rdataset_count\x18\x01 \x01(\x03\x12\x14\n\x0cupload_count\x18\x02 \x01(\x03\x12\x14\n\x0cstored_bytes\x18\x03 \x01(\x03\x12\x11\n\trow_count\x18\x04 \x01(\x03\x12\x18\n\x10max_upload_count\x18\x05 \x01(\x03\x12\x18\n\x10max_stored_bytes\x18\x06 \x01(\x03\"\x8f\x01\n\x13ListDatasetsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x30\n\x06states\x18\x03 \x03(\x0e\x32\x1a.isogloss.v1.Dataset.StateB\x04\xe2\x41\x01\x01\x12\x13\n\x05query\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"W\n\x14ListDatasetsResponse\x12&\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x14.isogloss.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"B\n\x13WatchDatasetRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\"=\n\x14WatchDatasetResponse\x12%\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.isogloss.v1.Dataset\"l\n\x14\x44\x65leteDatasetRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\x13\n\x05purge\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x12\n\x04\x65tag\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"]\n\x15PreviewDatasetRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\x17\n\trow_count\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\"C\n\x16PreviewDatasetResponse\x12)\n\x06splits\x18\x01 \x03(\x0b\x32\x19.isogloss.v1.SplitPreview\"\x95\x01\n\x0cSplitPreview\x12!\n\x05split\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12&\n\x08\x65xamples\x18\x02 \x03(\x0b\x32\x14.isogloss.v1.Example\x12\'\n\x06labels\x18\x03 \x03(\x0b\x32\x17.isogloss.v1.LabelCount\x12\x11\n\trow_count\x18\x04 \x01(\x03\"\xc7\x01\n\x13ListFindingsRequest\x12-\n\x06parent\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x63odes\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12\x39\n\x0cmin_severity\x18\x05 \x01(\x0e\x32\x1d.isogloss.v1.Finding.SeverityB\x04\xe2\x41\x01\x01\"\x82\x01\n\x14ListFindingsResponse\x12&\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x14.isogloss.v1.Finding\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12)\n\x06\x63ounts\x18\x03 \x03(\x0b\x32\x19.isogloss.v1.FindingCount2\xf7\x0b\n\x0e\x44\x61tasetService\x12T\n\rCreateDataset\x12!.isogloss.v1.CreateDatasetRequest\x1a\x14.isogloss.v1.Dataset\"\n\xda\x41\x07\x64\x61taset\x12U\n\x0cWriteDataset\x12 .isogloss.v1.WriteDatasetRequest\x1a!.isogloss.v1.WriteDatasetResponse(\x01\x12L\n\x0f\x46inalizeDataset\x12#.isogloss.v1.FinalizeDatasetRequest\x1a\x14.isogloss.v1.Dataset\x12U\n\x0c\x43heckDataset\x12 .isogloss.v1.CheckDatasetRequest\x1a!.isogloss.v1.CheckDatasetResponse(\x01\x12\x62\n\x11GenerateUploadUrl\x12%.isogloss.v1.GenerateUploadUrlRequest\x1a&.isogloss.v1.GenerateUploadUrlResponse\x12\\\n\rImportDataset\x12!.isogloss.v1.ImportDatasetRequest\x1a\x14.isogloss.v1.Dataset\"\x12\xda\x41\x0f\x64\x61taset,sources\x12H\n\rAppendDataset\x12!.isogloss.v1.AppendDatasetRequest\x1a\x14.isogloss.v1.Dataset\x12S\n\x0c\x44iffDatasets\x12 .isogloss.v1.DiffDatasetsRequest\x1a!.isogloss.v1.DiffDatasetsResponse\x12`\n\rUpdateDataset\x12!.isogloss.v1.UpdateDatasetRequest\x1a\x14.isogloss.v1.Dataset\"\x16\xda\x41\x13\x64\x61taset,update_mask\x12^\n\x0f\x44ownloadDataset\x12#.isogloss.v1.DownloadDatasetRequest\x1a$.isogloss.v1.DownloadDatasetResponse0\x01\x12<\n\x08GetUsage\x12\x1c.isogloss.v1.GetUsageRequest\x1a\x12.isogloss.v1.Usage\x12K\n\nGetDataset\x12\x1e.isogloss.v1.GetDatasetRequest\x1a\x14.isogloss.v1.Dataset\"\x07\xda\x41\x04name\x12X\n\x0cListDatasets\x12 .isogloss.v1.ListDatasetsRequest\x1a!.isogloss.v1.ListDatasetsResponse\"\x03\xda\x41\x00\x12^\n\x0cWatchDataset\x12 .isogloss.v1.WatchDatasetRequest\x1a!.isogloss.v1.WatchDatasetResponse\"\x07\xda\x41\x04name0\x01\x12S\n\rDeleteDataset\x12!.isogloss.v1.DeleteDatasetRequest\x1a\x16.google.protobuf.Empty\"\x07\xda\x41\x04name\x12\x62\n\x0ePreviewDataset\x12\".isogloss.v1.PreviewDatasetRequest\x1a#.isogloss.v1.PreviewDatasetResponse\"\x07\xda\x41\x04name\x12^\n\x0cListFindings\x12 .isogloss.v1.ListFindingsRequest\x1a!.isogloss.v1.ListFindingsResponse\"\t\xda\x41\x06parent\x1a\x12\xca\x41\x0flocalhost:50051Bb\n\x0f\x64\x65v.isogloss.v1B\x13\x44\x61tasetServiceProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,14 +56,64 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINALIZEDATASETREQUEST'].fields_by_name['checksums']._serialized_options = b'\342A\001\001'
   _globals['_GETDATASETREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETDATASETREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\026\n\024isogloss.dev/Dataset'
+  _globals['_CHECKDATASETREQUEST'].fields_by_name['options']._loaded_options = None
+  _globals['_CHECKDATASETREQUEST'].fields_by_name['options']._serialized_options = b'\342A\001\001'
+  _globals['_GENERATEUPLOADURLREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GENERATEUPLOADURLREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\026\n\024isogloss.dev/Dataset'
+  _globals['_GENERATEUPLOADURLREQUEST'].fields_by_name['split']._loaded_options = None
+  _globals['_GENERATEUPLOADURLREQUEST'].fields_by_name['split']._serialized_options = b'\342A\001\002'
+  _globals['_GENERATEUPLOADURLREQUEST'].fields_by_name['offset']._loaded_options = None
+  _globals['_GENERATEUPLOADURLREQUEST'].fields_by_name['offset']._serialized_options = b'\342A\001\001'
+  _globals['_GENERATEUPLOADURLREQUEST'].fields_by_name['size_bytes']._loaded_options = None
+  _globals['_GENERATEUPLOADURLREQUEST'].fields_by_name['size_bytes']._serialized_options = b'\342A\001\002'
+  _globals['_GENERATEUPLOADURLRESPONSE_HEADERSENTRY']._loaded_options = None
+  _globals['_GENERATEUPLOADURLRESPONSE_HEADERSENTRY']._serialized_options = b'8\001'
+  _globals['_IMPORTDATASETREQUEST'].fields_by_name['dataset']._loaded_options = None
+  _globals['_IMPORTDATASETREQUEST'].fields_by_name['dataset']._serialized_options = b'\342A\001\002'
+  _globals['_IMPORTDATASETREQUEST'].fields_by_name['sources']._loaded_options = None
+  _globals['_IMPORTDATASETREQUEST'].fields_by_name['sources']._serialized_options = b'\342A\001\002'
+  _globals['_IMPORTDATASETREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_IMPORTDATASETREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
+  _globals['_APPENDDATASETREQUEST'].fields_by_name['parent_dataset']._loaded_options = None
+  _globals['_APPENDDATASETREQUEST'].fields_by_name['parent_dataset']._serialized_options = b'\342A\001\002\372A\026\n\024isogloss.dev/Dataset'
+  _globals['_APPENDDATASETREQUEST'].fields_by_name['dataset']._loaded_options = None
+  _globals['_APPENDDATASETREQUEST'].fields_by_name['dataset']._serialized_options = b'\342A\001\002'
+  _globals['_APPENDDATASETREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_APPENDDATASETREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
+  _globals['_DIFFDATASETSREQUEST'].fields_by_name['base']._loaded_options = None
+  _globals['_DIFFDATASETSREQUEST'].fields_by_name['base']._serialized_options = b'\342A\001\002\372A\026\n\024isogloss.dev/Dataset'
+  _globals['_DIFFDATASETSREQUEST'].fields_by_name['other']._loaded_options = None
+  _globals['_DIFFDATASETSREQUEST'].fields_by_name['other']._serialized_options = b'\342A\001\002\372A\026\n\024isogloss.dev/Dataset'
+  _globals['_DIFFDATASETSREQUEST'].fields_by_name['row_count']._loaded_options = None
+  _globals['_DIFFDATASETSREQUEST'].fields_by_name['row_count']._serialized_options = b'\342A\001\001'
+  _globals['_UPDATEDATASETREQUEST'].fields_by_name['dataset']._loaded_options = None
+  _globals['_UPDATEDATASETREQUEST'].fields_by_name['dataset']._serialized_options = b'\342A\001\002'
+  _globals['_UPDATEDATASETREQUEST'].fields_by_name['update_mask']._loaded_options = None
+  _globals['_UPDATEDATASETREQUEST'].fields_by_name['update_mask']._serialized_options = b'\342A\001\001'
+  _globals['_DOWNLOADDATASETREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DOWNLOADDATASETREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\026\n\024isogloss.dev/Dataset'
+  _globals['_DOWNLOADDATASETREQUEST'].fields_by_name['content']._loaded_options = None
+  _globals['_DOWNLOADDATASETREQUEST'].fields_by_name['content']._serialized_options = b'\342A\001\001'
+  _globals['_DOWNLOADDATASETREQUEST'].fields_by_name['split']._loaded_options = None
+  _globals['_DOWNLOADDATASETREQUEST'].fields_by_name['split']._serialized_options = b'\342A\001\001'
+  _globals['_DOWNLOADDATASETREQUEST'].fields_by_name['format']._loaded_options = None
+  _globals['_DOWNLOADDATASETREQUEST'].fields_by_name['format']._serialized_options = b'\342A\001\001'
   _globals['_LISTDATASETSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTDATASETSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
   _globals['_LISTDATASETSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTDATASETSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
+  _globals['_LISTDATASETSREQUEST'].fields_by_name['states']._loaded_options = None
+  _globals['_LISTDATASETSREQUEST'].fields_by_name['states']._serialized_options = b'\342A\001\001'
+  _globals['_LISTDATASETSREQUEST'].fields_by_name['query']._loaded_options = None
+  _globals['_LISTDATASETSREQUEST'].fields_by_name['query']._serialized_options = b'\342A\001\001'
   _globals['_WATCHDATASETREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_WATCHDATASETREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\026\n\024isogloss.dev/Dataset'
   _globals['_DELETEDATASETREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_DELETEDATASETREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\026\n\024isogloss.dev/Dataset'
+  _globals['_DELETEDATASETREQUEST'].fields_by_name['purge']._loaded_options = None
+  _globals['_DELETEDATASETREQUEST'].fields_by_name['purge']._serialized_options = b'\342A\001\001'
+  _globals['_DELETEDATASETREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DELETEDATASETREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
   _globals['_PREVIEWDATASETREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_PREVIEWDATASETREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\026\n\024isogloss.dev/Dataset'
   _globals['_PREVIEWDATASETREQUEST'].fields_by_name['row_count']._loaded_options = None
@@ -80,6 +132,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATASETSERVICE']._serialized_options = b'\312A\017localhost:50051'
   _globals['_DATASETSERVICE'].methods_by_name['CreateDataset']._loaded_options = None
   _globals['_DATASETSERVICE'].methods_by_name['CreateDataset']._serialized_options = b'\332A\007dataset'
+  _globals['_DATASETSERVICE'].methods_by_name['ImportDataset']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['ImportDataset']._serialized_options = b'\332A\017dataset,sources'
+  _globals['_DATASETSERVICE'].methods_by_name['UpdateDataset']._loaded_options = None
+  _globals['_DATASETSERVICE'].methods_by_name['UpdateDataset']._serialized_options = b'\332A\023dataset,update_mask'
   _globals['_DATASETSERVICE'].methods_by_name['GetDataset']._loaded_options = None
   _globals['_DATASETSERVICE'].methods_by_name['GetDataset']._serialized_options = b'\332A\004name'
   _globals['_DATASETSERVICE'].methods_by_name['ListDatasets']._loaded_options = None
@@ -92,38 +148,74 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATASETSERVICE'].methods_by_name['PreviewDataset']._serialized_options = b'\332A\004name'
   _globals['_DATASETSERVICE'].methods_by_name['ListFindings']._loaded_options = None
   _globals['_DATASETSERVICE'].methods_by_name['ListFindings']._serialized_options = b'\332A\006parent'
-  _globals['_CREATEDATASETREQUEST']._serialized_start=270
-  _globals['_CREATEDATASETREQUEST']._serialized_end=392
-  _globals['_WRITEDATASETREQUEST']._serialized_start=395
-  _globals['_WRITEDATASETREQUEST']._serialized_end=538
-  _globals['_WRITEDATASETRESPONSE']._serialized_start=540
-  _globals['_WRITEDATASETRESPONSE']._serialized_end=586
-  _globals['_FINALIZEDATASETREQUEST']._serialized_start=588
-  _globals['_FINALIZEDATASETREQUEST']._serialized_end=711
-  _globals['_UPLOADCHECKSUM']._serialized_start=713
-  _globals['_UPLOADCHECKSUM']._serialized_end=800
-  _globals['_GETDATASETREQUEST']._serialized_start=802
-  _globals['_GETDATASETREQUEST']._serialized_end=866
-  _globals['_LISTDATASETSREQUEST']._serialized_start=868
-  _globals['_LISTDATASETSREQUEST']._serialized_end=940
-  _globals['_LISTDATASETSRESPONSE']._serialized_start=942
-  _globals['_LISTDATASETSRESPONSE']._serialized_end=1029
-  _globals['_WATCHDATASETREQUEST']._serialized_start=1031
-  _globals['_WATCHDATASETREQUEST']._serialized_end=1097
-  _globals['_WATCHDATASETRESPONSE']._serialized_start=1099
-  _globals['_WATCHDATASETRESPONSE']._serialized_end=1160
-  _globals['_DELETEDATASETREQUEST']._serialized_start=1162
-  _globals['_DELETEDATASETREQUEST']._serialized_end=1229
-  _globals['_PREVIEWDATASETREQUEST']._serialized_start=1231
-  _globals['_PREVIEWDATASETREQUEST']._serialized_end=1324
-  _globals['_PREVIEWDATASETRESPONSE']._serialized_start=1326
-  _globals['_PREVIEWDATASETRESPONSE']._serialized_end=1393
-  _globals['_SPLITPREVIEW']._serialized_start=1396
-  _globals['_SPLITPREVIEW']._serialized_end=1545
-  _globals['_LISTFINDINGSREQUEST']._serialized_start=1548
-  _globals['_LISTFINDINGSREQUEST']._serialized_end=1747
-  _globals['_LISTFINDINGSRESPONSE']._serialized_start=1750
-  _globals['_LISTFINDINGSRESPONSE']._serialized_end=1880
-  _globals['_DATASETSERVICE']._serialized_start=1883
-  _globals['_DATASETSERVICE']._serialized_end=2714
+  _globals['_CREATEDATASETREQUEST']._serialized_start=337
+  _globals['_CREATEDATASETREQUEST']._serialized_end=459
+  _globals['_WRITEDATASETREQUEST']._serialized_start=462
+  _globals['_WRITEDATASETREQUEST']._serialized_end=605
+  _globals['_WRITEDATASETRESPONSE']._serialized_start=607
+  _globals['_WRITEDATASETRESPONSE']._serialized_end=653
+  _globals['_FINALIZEDATASETREQUEST']._serialized_start=655
+  _globals['_FINALIZEDATASETREQUEST']._serialized_end=778
+  _globals['_UPLOADCHECKSUM']._serialized_start=780
+  _globals['_UPLOADCHECKSUM']._serialized_end=867
+  _globals['_GETDATASETREQUEST']._serialized_start=869
+  _globals['_GETDATASETREQUEST']._serialized_end=933
+  _globals['_CHECKDATASETREQUEST']._serialized_start=935
+  _globals['_CHECKDATASETREQUEST']._serialized_end=1057
+  _globals['_CHECKDATASETRESPONSE']._serialized_start=1060
+  _globals['_CHECKDATASETRESPONSE']._serialized_end=1269
+  _globals['_GENERATEUPLOADURLREQUEST']._serialized_start=1272
+  _globals['_GENERATEUPLOADURLREQUEST']._serialized_end=1432
+  _globals['_GENERATEUPLOADURLRESPONSE']._serialized_start=1435
+  _globals['_GENERATEUPLOADURLRESPONSE']._serialized_end=1642
+  _globals['_GENERATEUPLOADURLRESPONSE_HEADERSENTRY']._serialized_start=1596
+  _globals['_GENERATEUPLOADURLRESPONSE_HEADERSENTRY']._serialized_end=1642
+  _globals['_IMPORTDATASETREQUEST']._serialized_start=1645
+  _globals['_IMPORTDATASETREQUEST']._serialized_end=1788
+  _globals['_IMPORTSOURCE']._serialized_start=1790
+  _globals['_IMPORTSOURCE']._serialized_end=1852
+  _globals['_APPENDDATASETREQUEST']._serialized_start=1855
+  _globals['_APPENDDATASETREQUEST']._serialized_end=2003
+  _globals['_DIFFDATASETSREQUEST']._serialized_start=2006
+  _globals['_DIFFDATASETSREQUEST']._serialized_end=2143
+  _globals['_DIFFDATASETSRESPONSE']._serialized_start=2146
+  _globals['_DIFFDATASETSRESPONSE']._serialized_end=2476
+  _globals['_LABELCHANGE']._serialized_start=2478
+  _globals['_LABELCHANGE']._serialized_end=2547
+  _globals['_RELABELLEDEXAMPLE']._serialized_start=2549
+  _globals['_RELABELLEDEXAMPLE']._serialized_end=2628
+  _globals['_UPDATEDATASETREQUEST']._serialized_start=2630
+  _globals['_UPDATEDATASETREQUEST']._serialized_end=2752
+  _globals['_DOWNLOADDATASETREQUEST']._serialized_start=2755
+  _globals['_DOWNLOADDATASETREQUEST']._serialized_end=3073
+  _globals['_DOWNLOADDATASETREQUEST_CONTENT']._serialized_start=2982
+  _globals['_DOWNLOADDATASETREQUEST_CONTENT']._serialized_end=3073
+  _globals['_DOWNLOADDATASETRESPONSE']._serialized_start=3075
+  _globals['_DOWNLOADDATASETRESPONSE']._serialized_end=3134
+  _globals['_GETUSAGEREQUEST']._serialized_start=3136
+  _globals['_GETUSAGEREQUEST']._serialized_end=3153
+  _globals['_USAGE']._serialized_start=3156
+  _globals['_USAGE']._serialized_end=3301
+  _globals['_LISTDATASETSREQUEST']._serialized_start=3304
+  _globals['_LISTDATASETSREQUEST']._serialized_end=3447
+  _globals['_LISTDATASETSRESPONSE']._serialized_start=3449
+  _globals['_LISTDATASETSRESPONSE']._serialized_end=3536
+  _globals['_WATCHDATASETREQUEST']._serialized_start=3538
+  _globals['_WATCHDATASETREQUEST']._serialized_end=3604
+  _globals['_WATCHDATASETRESPONSE']._serialized_start=3606
+  _globals['_WATCHDATASETRESPONSE']._serialized_end=3667
+  _globals['_DELETEDATASETREQUEST']._serialized_start=3669
+  _globals['_DELETEDATASETREQUEST']._serialized_end=3777
+  _globals['_PREVIEWDATASETREQUEST']._serialized_start=3779
+  _globals['_PREVIEWDATASETREQUEST']._serialized_end=3872
+  _globals['_PREVIEWDATASETRESPONSE']._serialized_start=3874
+  _globals['_PREVIEWDATASETRESPONSE']._serialized_end=3941
+  _globals['_SPLITPREVIEW']._serialized_start=3944
+  _globals['_SPLITPREVIEW']._serialized_end=4093
+  _globals['_LISTFINDINGSREQUEST']._serialized_start=4096
+  _globals['_LISTFINDINGSREQUEST']._serialized_end=4295
+  _globals['_LISTFINDINGSRESPONSE']._serialized_start=4298
+  _globals['_LISTFINDINGSRESPONSE']._serialized_end=4428
+  _globals['_DATASETSERVICE']._serialized_start=4431
+  _globals['_DATASETSERVICE']._serialized_end=5958
 # @@protoc_insertion_point(module_scope)

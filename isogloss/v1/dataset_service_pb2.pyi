@@ -5,8 +5,11 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from isogloss.v1 import dataset_pb2 as _dataset_pb2
 from isogloss.v1 import example_pb2 as _example_pb2
 from isogloss.v1 import finding_pb2 as _finding_pb2
@@ -197,6 +200,602 @@ class GetDatasetRequest(_message.Message):
 Global___GetDatasetRequest: _TypeAlias = GetDatasetRequest  # noqa: Y015
 
 @_typing.final
+class CheckDatasetRequest(_message.Message):
+    """One message of the stream of `DatasetService.CheckDataset`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    SPLIT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    split: _split_pb2.Split.ValueType
+    """Which file `data` belongs to. A file ends where another begins."""
+    data: _builtins.bytes
+    """The next bytes of it, at most 1 MiB."""
+    @_builtins.property
+    def options(self) -> _dataset_pb2.DatasetOptions:
+        """How the files are to be read; only in the first message."""
+
+    def __init__(
+        self,
+        *,
+        options: _dataset_pb2.DatasetOptions | None = ...,
+        split: _split_pb2.Split.ValueType = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "options", b"options", "split", b"split"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckDatasetRequest: _TypeAlias = CheckDatasetRequest  # noqa: Y015
+
+@_typing.final
+class CheckDatasetResponse(_message.Message):
+    """Response of `DatasetService.CheckDataset`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    SPLITS_FIELD_NUMBER: _builtins.int
+    CONTENT_HASH_FIELD_NUMBER: _builtins.int
+    content_hash: _builtins.str
+    """As `Dataset.content_hash` would be."""
+    @_builtins.property
+    def report(self) -> _dataset_pb2.DatasetReport:
+        """What was assumed and found; `readable` and `trainable` are the verdict."""
+
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[_finding_pb2.Finding]:
+        """Why it could not become a dataset, most important first. Empty where it could."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_finding_pb2.Finding]:
+        """The first findings by split and line, at most 1000; `report.findings` counts all."""
+
+    @_builtins.property
+    def splits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SplitPreview]:
+        """The first rows of each split, and its labels."""
+
+    def __init__(
+        self,
+        *,
+        report: _dataset_pb2.DatasetReport | None = ...,
+        errors: _abc.Iterable[_finding_pb2.Finding] | None = ...,
+        findings: _abc.Iterable[_finding_pb2.Finding] | None = ...,
+        splits: _abc.Iterable[Global___SplitPreview] | None = ...,
+        content_hash: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_hash", b"content_hash", "errors", b"errors", "findings", b"findings", "report", b"report", "splits", b"splits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckDatasetResponse: _TypeAlias = CheckDatasetResponse  # noqa: Y015
+
+@_typing.final
+class GenerateUploadUrlRequest(_message.Message):
+    """Request of `DatasetService.GenerateUploadUrl`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SPLIT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Format: `datasets/{dataset}`."""
+    split: _split_pb2.Split.ValueType
+    """Which file."""
+    offset: _builtins.int
+    """Where the bytes begin: the committed size of the file."""
+    size_bytes: _builtins.int
+    """How many bytes will be sent, 1 to 5 GiB."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        split: _split_pb2.Split.ValueType = ...,
+        offset: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "offset", b"offset", "size_bytes", b"size_bytes", "split", b"split"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerateUploadUrlRequest: _TypeAlias = GenerateUploadUrlRequest  # noqa: Y015
+
+@_typing.final
+class GenerateUploadUrlResponse(_message.Message):
+    """Response of `DatasetService.GenerateUploadUrl`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class HeadersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    URL_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """Where to PUT the bytes. Whoever knows it can use it: treat it as a secret."""
+    @_builtins.property
+    def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Headers to send with them, exactly."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when the address works."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "headers", b"headers", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerateUploadUrlResponse: _TypeAlias = GenerateUploadUrlResponse  # noqa: Y015
+
+@_typing.final
+class ImportDatasetRequest(_message.Message):
+    """Request of `DatasetService.ImportDataset`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """As in `CreateDataset`."""
+    @_builtins.property
+    def dataset(self) -> _dataset_pb2.Dataset:
+        """The dataset to create; `display_name`, `options` and `expire_time` are read."""
+
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportSource]:
+        """Its files, one a split at most."""
+
+    def __init__(
+        self,
+        *,
+        dataset: _dataset_pb2.Dataset | None = ...,
+        sources: _abc.Iterable[Global___ImportSource] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "request_id", b"request_id", "sources", b"sources"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportDatasetRequest: _TypeAlias = ImportDatasetRequest  # noqa: Y015
+
+@_typing.final
+class ImportSource(_message.Message):
+    """A file to import."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPLIT_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    split: _split_pb2.Split.ValueType
+    """Which file it becomes."""
+    uri: _builtins.str
+    """Where it lies: `s3://bucket/key`, in a bucket that the operator allowed."""
+    def __init__(
+        self,
+        *,
+        split: _split_pb2.Split.ValueType = ...,
+        uri: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["split", b"split", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportSource: _TypeAlias = ImportSource  # noqa: Y015
+
+@_typing.final
+class AppendDatasetRequest(_message.Message):
+    """Request of `DatasetService.AppendDataset`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_DATASET_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent_dataset: _builtins.str
+    """The READY dataset to begin with. Format: `datasets/{dataset}`."""
+    request_id: _builtins.str
+    """As in `CreateDataset`."""
+    @_builtins.property
+    def dataset(self) -> _dataset_pb2.Dataset:
+        """The dataset to create; `display_name`, `expire_time` and, of `options`, what says how the
+        new files are to be read. Profile, cleaning, label mode and split are the parent's.
+        """
+
+    def __init__(
+        self,
+        *,
+        parent_dataset: _builtins.str = ...,
+        dataset: _dataset_pb2.Dataset | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "parent_dataset", b"parent_dataset", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppendDatasetRequest: _TypeAlias = AppendDatasetRequest  # noqa: Y015
+
+@_typing.final
+class DiffDatasetsRequest(_message.Message):
+    """Request of `DatasetService.DiffDatasets`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    base: _builtins.str
+    """The dataset before. Format: `datasets/{dataset}`."""
+    other: _builtins.str
+    """The dataset after. Format: `datasets/{dataset}`."""
+    row_count: _builtins.int
+    """Rows of each kind to show, 1 to 100. 0: 10."""
+    def __init__(
+        self,
+        *,
+        base: _builtins.str = ...,
+        other: _builtins.str = ...,
+        row_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "other", b"other", "row_count", b"row_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiffDatasetsRequest: _TypeAlias = DiffDatasetsRequest  # noqa: Y015
+
+@_typing.final
+class DiffDatasetsResponse(_message.Message):
+    """Response of `DatasetService.DiffDatasets`. Rows are compared by text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDED_COUNT_FIELD_NUMBER: _builtins.int
+    REMOVED_COUNT_FIELD_NUMBER: _builtins.int
+    RELABELLED_COUNT_FIELD_NUMBER: _builtins.int
+    MOVED_COUNT_FIELD_NUMBER: _builtins.int
+    UNCHANGED_COUNT_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    ADDED_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    RELABELLED_FIELD_NUMBER: _builtins.int
+    SAME_CONTENT_FIELD_NUMBER: _builtins.int
+    added_count: _builtins.int
+    """Texts that only `other` has."""
+    removed_count: _builtins.int
+    """Texts that only `base` has."""
+    relabelled_count: _builtins.int
+    """Texts that both have, with other labels."""
+    moved_count: _builtins.int
+    """Texts that both have with the same labels, in another split."""
+    unchanged_count: _builtins.int
+    """Texts that are the same in both."""
+    same_content: _builtins.bool
+    """Whether both were made of the same bytes with the same options."""
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelChange]:
+        """Every label of either, by the size of its change."""
+
+    @_builtins.property
+    def added(self) -> _containers.RepeatedCompositeFieldContainer[_example_pb2.Example]:
+        """Rows of each kind, in order of the files: at most as many as asked for."""
+
+    @_builtins.property
+    def removed(self) -> _containers.RepeatedCompositeFieldContainer[_example_pb2.Example]:
+        """As above."""
+
+    @_builtins.property
+    def relabelled(self) -> _containers.RepeatedCompositeFieldContainer[Global___RelabelledExample]:
+        """As above."""
+
+    def __init__(
+        self,
+        *,
+        added_count: _builtins.int = ...,
+        removed_count: _builtins.int = ...,
+        relabelled_count: _builtins.int = ...,
+        moved_count: _builtins.int = ...,
+        unchanged_count: _builtins.int = ...,
+        labels: _abc.Iterable[Global___LabelChange] | None = ...,
+        added: _abc.Iterable[_example_pb2.Example] | None = ...,
+        removed: _abc.Iterable[_example_pb2.Example] | None = ...,
+        relabelled: _abc.Iterable[Global___RelabelledExample] | None = ...,
+        same_content: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "added_count", b"added_count", "labels", b"labels", "moved_count", b"moved_count", "relabelled", b"relabelled", "relabelled_count", b"relabelled_count", "removed", b"removed", "removed_count", b"removed_count", "same_content", b"same_content", "unchanged_count", b"unchanged_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiffDatasetsResponse: _TypeAlias = DiffDatasetsResponse  # noqa: Y015
+
+@_typing.final
+class LabelChange(_message.Message):
+    """How often one label stands in two datasets, over all splits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    BASE_COUNT_FIELD_NUMBER: _builtins.int
+    OTHER_COUNT_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """The label."""
+    base_count: _builtins.int
+    """Examples before."""
+    other_count: _builtins.int
+    """Examples after."""
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        base_count: _builtins.int = ...,
+        other_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_count", b"base_count", "label", b"label", "other_count", b"other_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelChange: _TypeAlias = LabelChange  # noqa: Y015
+
+@_typing.final
+class RelabelledExample(_message.Message):
+    """A text that has other labels than before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXAMPLE_FIELD_NUMBER: _builtins.int
+    BASE_LABELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def example(self) -> _example_pb2.Example:
+        """The text as it is in `other`."""
+
+    @_builtins.property
+    def base_labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its labels in `base`."""
+
+    def __init__(
+        self,
+        *,
+        example: _example_pb2.Example | None = ...,
+        base_labels: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["example", b"example"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_labels", b"base_labels", "example", b"example"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelabelledExample: _TypeAlias = RelabelledExample  # noqa: Y015
+
+@_typing.final
+class UpdateDatasetRequest(_message.Message):
+    """Request of `DatasetService.UpdateDataset`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dataset(self) -> _dataset_pb2.Dataset:
+        """The dataset with its `name` and what is to change. Where `etag` is set, it must be the
+        dataset's.
+        """
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields to change: `display_name`, `expire_time`. Empty: those that are set."""
+
+    def __init__(
+        self,
+        *,
+        dataset: _dataset_pb2.Dataset | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateDatasetRequest: _TypeAlias = UpdateDatasetRequest  # noqa: Y015
+
+@_typing.final
+class DownloadDatasetRequest(_message.Message):
+    """Request of `DatasetService.DownloadDataset`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Content:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ContentEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DownloadDatasetRequest._Content.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CONTENT_UNSPECIFIED: DownloadDatasetRequest._Content.ValueType  # 0
+        """As ROWS."""
+        CONTENT_ROWS: DownloadDatasetRequest._Content.ValueType  # 1
+        """The rows of one split."""
+        CONTENT_FINDINGS: DownloadDatasetRequest._Content.ValueType  # 2
+        """Every finding; works on FAILED datasets too."""
+        CONTENT_RAW: DownloadDatasetRequest._Content.ValueType  # 3
+        """One file as it was uploaded; needs `DatasetOptions.keep_raw`."""
+
+    class Content(_Content, metaclass=_ContentEnumTypeWrapper):
+        """What to send."""
+
+    CONTENT_UNSPECIFIED: DownloadDatasetRequest.Content.ValueType  # 0
+    """As ROWS."""
+    CONTENT_ROWS: DownloadDatasetRequest.Content.ValueType  # 1
+    """The rows of one split."""
+    CONTENT_FINDINGS: DownloadDatasetRequest.Content.ValueType  # 2
+    """Every finding; works on FAILED datasets too."""
+    CONTENT_RAW: DownloadDatasetRequest.Content.ValueType  # 3
+    """One file as it was uploaded; needs `DatasetOptions.keep_raw`."""
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    SPLIT_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Format: `datasets/{dataset}`."""
+    content: Global___DownloadDatasetRequest.Content.ValueType
+    """What to send."""
+    split: _split_pb2.Split.ValueType
+    """Of which split; not for FINDINGS."""
+    format: _dataset_pb2.FileFormat.ValueType
+    """How rows and findings are written. Unspecified: Parquet. CSV is UTF-8 with a header; a cell
+    that a spreadsheet would run as a formula is sent as it is.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        content: Global___DownloadDatasetRequest.Content.ValueType = ...,
+        split: _split_pb2.Split.ValueType = ...,
+        format: _dataset_pb2.FileFormat.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "format", b"format", "name", b"name", "split", b"split"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadDatasetRequest: _TypeAlias = DownloadDatasetRequest  # noqa: Y015
+
+@_typing.final
+class DownloadDatasetResponse(_message.Message):
+    """One message of the stream of `DatasetService.DownloadDataset`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The next bytes, at most 1 MiB."""
+    size_bytes: _builtins.int
+    """Bytes of the whole, where known beforehand; in the first message only."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadDatasetResponse: _TypeAlias = DownloadDatasetResponse  # noqa: Y015
+
+@_typing.final
+class GetUsageRequest(_message.Message):
+    """Request of `DatasetService.GetUsage`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUsageRequest: _TypeAlias = GetUsageRequest  # noqa: Y015
+
+@_typing.final
+class Usage(_message.Message):
+    """What a tenant stores and may store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_COUNT_FIELD_NUMBER: _builtins.int
+    UPLOAD_COUNT_FIELD_NUMBER: _builtins.int
+    STORED_BYTES_FIELD_NUMBER: _builtins.int
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    MAX_UPLOAD_COUNT_FIELD_NUMBER: _builtins.int
+    MAX_STORED_BYTES_FIELD_NUMBER: _builtins.int
+    dataset_count: _builtins.int
+    """Datasets in any state."""
+    upload_count: _builtins.int
+    """Datasets in UPLOADING."""
+    stored_bytes: _builtins.int
+    """Bytes of all datasets, uploads in progress included."""
+    row_count: _builtins.int
+    """Rows of all READY datasets."""
+    max_upload_count: _builtins.int
+    """Most datasets in UPLOADING. 0: no limit."""
+    max_stored_bytes: _builtins.int
+    """Most bytes. 0: no limit."""
+    def __init__(
+        self,
+        *,
+        dataset_count: _builtins.int = ...,
+        upload_count: _builtins.int = ...,
+        stored_bytes: _builtins.int = ...,
+        row_count: _builtins.int = ...,
+        max_upload_count: _builtins.int = ...,
+        max_stored_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset_count", b"dataset_count", "max_stored_bytes", b"max_stored_bytes", "max_upload_count", b"max_upload_count", "row_count", b"row_count", "stored_bytes", b"stored_bytes", "upload_count", b"upload_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Usage: _TypeAlias = Usage  # noqa: Y015
+
+@_typing.final
 class ListDatasetsRequest(_message.Message):
     """Request of `DatasetService.ListDatasets`."""
 
@@ -204,19 +803,29 @@ class ListDatasetsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many, 1 to 1000. 0: 50. More than 1000 counts as 1000."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
+    query: _builtins.str
+    """Only datasets whose `display_name` holds this, whatever the case. Empty: all."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_dataset_pb2.Dataset.State.ValueType]:
+        """Only datasets in one of these states. Empty: all."""
+
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        states: _abc.Iterable[_dataset_pb2.Dataset.State.ValueType] | None = ...,
+        query: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "query", b"query", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -303,16 +912,26 @@ class DeleteDatasetRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    PURGE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Format: `datasets/{dataset}`."""
+    purge: _builtins.bool
+    """Delete it although finished models use it, and remove the texts that they keep copies of. The
+    models themselves stay.
+    """
+    etag: _builtins.str
+    """Delete only if the dataset still has this etag. Empty: in any case."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        purge: _builtins.bool = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "purge", b"purge"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

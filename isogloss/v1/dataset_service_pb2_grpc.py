@@ -58,6 +58,46 @@ class DatasetServiceStub:
                 request_serializer=isogloss_dot_v1_dot_dataset__service__pb2.FinalizeDatasetRequest.SerializeToString,
                 response_deserializer=isogloss_dot_v1_dot_dataset__pb2.Dataset.FromString,
                 _registered_method=True)
+        self.CheckDataset = channel.stream_unary(
+                '/isogloss.v1.DatasetService/CheckDataset',
+                request_serializer=isogloss_dot_v1_dot_dataset__service__pb2.CheckDatasetRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_dataset__service__pb2.CheckDatasetResponse.FromString,
+                _registered_method=True)
+        self.GenerateUploadUrl = channel.unary_unary(
+                '/isogloss.v1.DatasetService/GenerateUploadUrl',
+                request_serializer=isogloss_dot_v1_dot_dataset__service__pb2.GenerateUploadUrlRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_dataset__service__pb2.GenerateUploadUrlResponse.FromString,
+                _registered_method=True)
+        self.ImportDataset = channel.unary_unary(
+                '/isogloss.v1.DatasetService/ImportDataset',
+                request_serializer=isogloss_dot_v1_dot_dataset__service__pb2.ImportDatasetRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_dataset__pb2.Dataset.FromString,
+                _registered_method=True)
+        self.AppendDataset = channel.unary_unary(
+                '/isogloss.v1.DatasetService/AppendDataset',
+                request_serializer=isogloss_dot_v1_dot_dataset__service__pb2.AppendDatasetRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_dataset__pb2.Dataset.FromString,
+                _registered_method=True)
+        self.DiffDatasets = channel.unary_unary(
+                '/isogloss.v1.DatasetService/DiffDatasets',
+                request_serializer=isogloss_dot_v1_dot_dataset__service__pb2.DiffDatasetsRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_dataset__service__pb2.DiffDatasetsResponse.FromString,
+                _registered_method=True)
+        self.UpdateDataset = channel.unary_unary(
+                '/isogloss.v1.DatasetService/UpdateDataset',
+                request_serializer=isogloss_dot_v1_dot_dataset__service__pb2.UpdateDatasetRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_dataset__pb2.Dataset.FromString,
+                _registered_method=True)
+        self.DownloadDataset = channel.unary_stream(
+                '/isogloss.v1.DatasetService/DownloadDataset',
+                request_serializer=isogloss_dot_v1_dot_dataset__service__pb2.DownloadDatasetRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_dataset__service__pb2.DownloadDatasetResponse.FromString,
+                _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/isogloss.v1.DatasetService/GetUsage',
+                request_serializer=isogloss_dot_v1_dot_dataset__service__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_dataset__service__pb2.Usage.FromString,
+                _registered_method=True)
         self.GetDataset = channel.unary_unary(
                 '/isogloss.v1.DatasetService/GetDataset',
                 request_serializer=isogloss_dot_v1_dot_dataset__service__pb2.GetDatasetRequest.SerializeToString,
@@ -135,6 +175,77 @@ class DatasetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckDataset(self, request_iterator, context):
+        """Reads whole files, answers the full report, and stores nothing.
+
+        Send messages of at most 1 MiB of data each: first `options`, then the files one after
+        another, each message with its `split`. Files that cannot be a dataset are no error of the
+        call: the report says so. RESOURCE_EXHAUSTED with OVERLOADED where too many checks run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateUploadUrl(self, request, context):
+        """Gives an address to which bytes of one file can be sent by HTTP PUT, past this service and
+        straight into the object store.
+
+        Send exactly the bytes and headers that were asked for; the store answers 200, or 412 where
+        these bytes are there already. Then go on at the next offset, or finalise.
+
+        Errors: FAILED_PRECONDITION with STORE_UNSUITABLE where the store is a directory;
+        OUT_OF_RANGE where `offset` is not the committed size.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportDataset(self, request, context):
+        """Creates a dataset of files that lie in a bucket that the operator allowed, and validates it.
+        The files are read once, into this service's own store.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AppendDataset(self, request, context):
+        """Creates a dataset that begins with the rows of a READY one. Upload and finalise it as any
+        other: its files hold the new rows only, each row that is there already is a duplicate, and
+        rows of the parent stay in their splits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiffDatasets(self, request, context):
+        """Compares the rows and labels of two READY datasets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDataset(self, request, context):
+        """Changes `display_name` and `expire_time`.
+        See https://google.aip.dev/134.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadDataset(self, request, context):
+        """Sends the rows of a READY dataset, its findings, or the files as they were uploaded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUsage(self, request, context):
+        """Tells what the caller's tenant stores and may store.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetDataset(self, request, context):
         """Reads one dataset.
         See https://google.aip.dev/131.
@@ -162,7 +273,8 @@ class DatasetServiceServicer:
         """Deletes a dataset and all that is stored of it.
         See https://google.aip.dev/135.
 
-        Errors: FAILED_PRECONDITION with DATASET_IN_USE while models use it.
+        Errors: FAILED_PRECONDITION with DATASET_IN_USE while models use it, unless `purge` is set;
+        then only while one is being trained.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,6 +311,46 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.FinalizeDataset,
                     request_deserializer=isogloss_dot_v1_dot_dataset__service__pb2.FinalizeDatasetRequest.FromString,
                     response_serializer=isogloss_dot_v1_dot_dataset__pb2.Dataset.SerializeToString,
+            ),
+            'CheckDataset': grpc.stream_unary_rpc_method_handler(
+                    servicer.CheckDataset,
+                    request_deserializer=isogloss_dot_v1_dot_dataset__service__pb2.CheckDatasetRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_dataset__service__pb2.CheckDatasetResponse.SerializeToString,
+            ),
+            'GenerateUploadUrl': grpc.unary_unary_rpc_method_handler(
+                    servicer.GenerateUploadUrl,
+                    request_deserializer=isogloss_dot_v1_dot_dataset__service__pb2.GenerateUploadUrlRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_dataset__service__pb2.GenerateUploadUrlResponse.SerializeToString,
+            ),
+            'ImportDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportDataset,
+                    request_deserializer=isogloss_dot_v1_dot_dataset__service__pb2.ImportDatasetRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_dataset__pb2.Dataset.SerializeToString,
+            ),
+            'AppendDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.AppendDataset,
+                    request_deserializer=isogloss_dot_v1_dot_dataset__service__pb2.AppendDatasetRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_dataset__pb2.Dataset.SerializeToString,
+            ),
+            'DiffDatasets': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffDatasets,
+                    request_deserializer=isogloss_dot_v1_dot_dataset__service__pb2.DiffDatasetsRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_dataset__service__pb2.DiffDatasetsResponse.SerializeToString,
+            ),
+            'UpdateDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDataset,
+                    request_deserializer=isogloss_dot_v1_dot_dataset__service__pb2.UpdateDatasetRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_dataset__pb2.Dataset.SerializeToString,
+            ),
+            'DownloadDataset': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadDataset,
+                    request_deserializer=isogloss_dot_v1_dot_dataset__service__pb2.DownloadDatasetRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_dataset__service__pb2.DownloadDatasetResponse.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=isogloss_dot_v1_dot_dataset__service__pb2.GetUsageRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_dataset__service__pb2.Usage.SerializeToString,
             ),
             'GetDataset': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDataset,
@@ -319,6 +471,222 @@ class DatasetService:
             '/isogloss.v1.DatasetService/FinalizeDataset',
             isogloss_dot_v1_dot_dataset__service__pb2.FinalizeDatasetRequest.SerializeToString,
             isogloss_dot_v1_dot_dataset__pb2.Dataset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckDataset(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/isogloss.v1.DatasetService/CheckDataset',
+            isogloss_dot_v1_dot_dataset__service__pb2.CheckDatasetRequest.SerializeToString,
+            isogloss_dot_v1_dot_dataset__service__pb2.CheckDatasetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateUploadUrl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.DatasetService/GenerateUploadUrl',
+            isogloss_dot_v1_dot_dataset__service__pb2.GenerateUploadUrlRequest.SerializeToString,
+            isogloss_dot_v1_dot_dataset__service__pb2.GenerateUploadUrlResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.DatasetService/ImportDataset',
+            isogloss_dot_v1_dot_dataset__service__pb2.ImportDatasetRequest.SerializeToString,
+            isogloss_dot_v1_dot_dataset__pb2.Dataset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AppendDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.DatasetService/AppendDataset',
+            isogloss_dot_v1_dot_dataset__service__pb2.AppendDatasetRequest.SerializeToString,
+            isogloss_dot_v1_dot_dataset__pb2.Dataset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffDatasets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.DatasetService/DiffDatasets',
+            isogloss_dot_v1_dot_dataset__service__pb2.DiffDatasetsRequest.SerializeToString,
+            isogloss_dot_v1_dot_dataset__service__pb2.DiffDatasetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.DatasetService/UpdateDataset',
+            isogloss_dot_v1_dot_dataset__service__pb2.UpdateDatasetRequest.SerializeToString,
+            isogloss_dot_v1_dot_dataset__pb2.Dataset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/isogloss.v1.DatasetService/DownloadDataset',
+            isogloss_dot_v1_dot_dataset__service__pb2.DownloadDatasetRequest.SerializeToString,
+            isogloss_dot_v1_dot_dataset__service__pb2.DownloadDatasetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.DatasetService/GetUsage',
+            isogloss_dot_v1_dot_dataset__service__pb2.GetUsageRequest.SerializeToString,
+            isogloss_dot_v1_dot_dataset__service__pb2.Usage.FromString,
             options,
             channel_credentials,
             insecure,

@@ -65,6 +65,42 @@ class DatasetServiceStub:
     is declared; INVALID_ARGUMENT where no training file was uploaded; ABORTED where bytes were
     still arriving: end every stream, then call again.
     """
+    CheckDataset: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.CheckDatasetRequest, _dataset_service_pb2.CheckDatasetResponse]
+    """Reads whole files, answers the full report, and stores nothing.
+
+    Send messages of at most 1 MiB of data each: first `options`, then the files one after
+    another, each message with its `split`. Files that cannot be a dataset are no error of the
+    call: the report says so. RESOURCE_EXHAUSTED with OVERLOADED where too many checks run.
+    """
+    GenerateUploadUrl: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GenerateUploadUrlRequest, _dataset_service_pb2.GenerateUploadUrlResponse]
+    """Gives an address to which bytes of one file can be sent by HTTP PUT, past this service and
+    straight into the object store.
+
+    Send exactly the bytes and headers that were asked for; the store answers 200, or 412 where
+    these bytes are there already. Then go on at the next offset, or finalise.
+
+    Errors: FAILED_PRECONDITION with STORE_UNSUITABLE where the store is a directory;
+    OUT_OF_RANGE where `offset` is not the committed size.
+    """
+    ImportDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ImportDatasetRequest, _dataset_pb2.Dataset]
+    """Creates a dataset of files that lie in a bucket that the operator allowed, and validates it.
+    The files are read once, into this service's own store.
+    """
+    AppendDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.AppendDatasetRequest, _dataset_pb2.Dataset]
+    """Creates a dataset that begins with the rows of a READY one. Upload and finalise it as any
+    other: its files hold the new rows only, each row that is there already is a duplicate, and
+    rows of the parent stay in their splits.
+    """
+    DiffDatasets: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.DiffDatasetsRequest, _dataset_service_pb2.DiffDatasetsResponse]
+    """Compares the rows and labels of two READY datasets."""
+    UpdateDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.UpdateDatasetRequest, _dataset_pb2.Dataset]
+    """Changes `display_name` and `expire_time`.
+    See https://google.aip.dev/134.
+    """
+    DownloadDataset: _grpc.UnaryStreamMultiCallable[_dataset_service_pb2.DownloadDatasetRequest, _dataset_service_pb2.DownloadDatasetResponse]
+    """Sends the rows of a READY dataset, its findings, or the files as they were uploaded."""
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetUsageRequest, _dataset_service_pb2.Usage]
+    """Tells what the caller's tenant stores and may store."""
     GetDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetRequest, _dataset_pb2.Dataset]
     """Reads one dataset.
     See https://google.aip.dev/131.
@@ -79,7 +115,8 @@ class DatasetServiceStub:
     """Deletes a dataset and all that is stored of it.
     See https://google.aip.dev/135.
 
-    Errors: FAILED_PRECONDITION with DATASET_IN_USE while models use it.
+    Errors: FAILED_PRECONDITION with DATASET_IN_USE while models use it, unless `purge` is set;
+    then only while one is being trained.
     """
     PreviewDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.PreviewDatasetRequest, _dataset_service_pb2.PreviewDatasetResponse]
     """Shows the first rows of each split of a READY dataset, and its labels."""
@@ -121,6 +158,42 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     is declared; INVALID_ARGUMENT where no training file was uploaded; ABORTED where bytes were
     still arriving: end every stream, then call again.
     """
+    CheckDataset: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.CheckDatasetRequest, _dataset_service_pb2.CheckDatasetResponse]  # type: ignore[assignment]
+    """Reads whole files, answers the full report, and stores nothing.
+
+    Send messages of at most 1 MiB of data each: first `options`, then the files one after
+    another, each message with its `split`. Files that cannot be a dataset are no error of the
+    call: the report says so. RESOURCE_EXHAUSTED with OVERLOADED where too many checks run.
+    """
+    GenerateUploadUrl: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GenerateUploadUrlRequest, _dataset_service_pb2.GenerateUploadUrlResponse]  # type: ignore[assignment]
+    """Gives an address to which bytes of one file can be sent by HTTP PUT, past this service and
+    straight into the object store.
+
+    Send exactly the bytes and headers that were asked for; the store answers 200, or 412 where
+    these bytes are there already. Then go on at the next offset, or finalise.
+
+    Errors: FAILED_PRECONDITION with STORE_UNSUITABLE where the store is a directory;
+    OUT_OF_RANGE where `offset` is not the committed size.
+    """
+    ImportDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ImportDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
+    """Creates a dataset of files that lie in a bucket that the operator allowed, and validates it.
+    The files are read once, into this service's own store.
+    """
+    AppendDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.AppendDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
+    """Creates a dataset that begins with the rows of a READY one. Upload and finalise it as any
+    other: its files hold the new rows only, each row that is there already is a duplicate, and
+    rows of the parent stay in their splits.
+    """
+    DiffDatasets: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.DiffDatasetsRequest, _dataset_service_pb2.DiffDatasetsResponse]  # type: ignore[assignment]
+    """Compares the rows and labels of two READY datasets."""
+    UpdateDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.UpdateDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
+    """Changes `display_name` and `expire_time`.
+    See https://google.aip.dev/134.
+    """
+    DownloadDataset: _aio.UnaryStreamMultiCallable[_dataset_service_pb2.DownloadDatasetRequest, _dataset_service_pb2.DownloadDatasetResponse]  # type: ignore[assignment]
+    """Sends the rows of a READY dataset, its findings, or the files as they were uploaded."""
+    GetUsage: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetUsageRequest, _dataset_service_pb2.Usage]  # type: ignore[assignment]
+    """Tells what the caller's tenant stores and may store."""
     GetDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
     """Reads one dataset.
     See https://google.aip.dev/131.
@@ -135,7 +208,8 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """Deletes a dataset and all that is stored of it.
     See https://google.aip.dev/135.
 
-    Errors: FAILED_PRECONDITION with DATASET_IN_USE while models use it.
+    Errors: FAILED_PRECONDITION with DATASET_IN_USE while models use it, unless `purge` is set;
+    then only while one is being trained.
     """
     PreviewDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.PreviewDatasetRequest, _dataset_service_pb2.PreviewDatasetResponse]  # type: ignore[assignment]
     """Shows the first rows of each split of a READY dataset, and its labels."""
@@ -194,6 +268,90 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def CheckDataset(
+        self,
+        request_iterator: _MaybeAsyncIterator[_dataset_service_pb2.CheckDatasetRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.CheckDatasetResponse, _abc.Awaitable[_dataset_service_pb2.CheckDatasetResponse]]:
+        """Reads whole files, answers the full report, and stores nothing.
+
+        Send messages of at most 1 MiB of data each: first `options`, then the files one after
+        another, each message with its `split`. Files that cannot be a dataset are no error of the
+        call: the report says so. RESOURCE_EXHAUSTED with OVERLOADED where too many checks run.
+        """
+
+    @_abc_1.abstractmethod
+    def GenerateUploadUrl(
+        self,
+        request: _dataset_service_pb2.GenerateUploadUrlRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.GenerateUploadUrlResponse, _abc.Awaitable[_dataset_service_pb2.GenerateUploadUrlResponse]]:
+        """Gives an address to which bytes of one file can be sent by HTTP PUT, past this service and
+        straight into the object store.
+
+        Send exactly the bytes and headers that were asked for; the store answers 200, or 412 where
+        these bytes are there already. Then go on at the next offset, or finalise.
+
+        Errors: FAILED_PRECONDITION with STORE_UNSUITABLE where the store is a directory;
+        OUT_OF_RANGE where `offset` is not the committed size.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportDataset(
+        self,
+        request: _dataset_service_pb2.ImportDatasetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_pb2.Dataset, _abc.Awaitable[_dataset_pb2.Dataset]]:
+        """Creates a dataset of files that lie in a bucket that the operator allowed, and validates it.
+        The files are read once, into this service's own store.
+        """
+
+    @_abc_1.abstractmethod
+    def AppendDataset(
+        self,
+        request: _dataset_service_pb2.AppendDatasetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_pb2.Dataset, _abc.Awaitable[_dataset_pb2.Dataset]]:
+        """Creates a dataset that begins with the rows of a READY one. Upload and finalise it as any
+        other: its files hold the new rows only, each row that is there already is a duplicate, and
+        rows of the parent stay in their splits.
+        """
+
+    @_abc_1.abstractmethod
+    def DiffDatasets(
+        self,
+        request: _dataset_service_pb2.DiffDatasetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.DiffDatasetsResponse, _abc.Awaitable[_dataset_service_pb2.DiffDatasetsResponse]]:
+        """Compares the rows and labels of two READY datasets."""
+
+    @_abc_1.abstractmethod
+    def UpdateDataset(
+        self,
+        request: _dataset_service_pb2.UpdateDatasetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_pb2.Dataset, _abc.Awaitable[_dataset_pb2.Dataset]]:
+        """Changes `display_name` and `expire_time`.
+        See https://google.aip.dev/134.
+        """
+
+    @_abc_1.abstractmethod
+    def DownloadDataset(
+        self,
+        request: _dataset_service_pb2.DownloadDatasetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_dataset_service_pb2.DownloadDatasetResponse], _abc.AsyncIterator[_dataset_service_pb2.DownloadDatasetResponse]]:
+        """Sends the rows of a READY dataset, its findings, or the files as they were uploaded."""
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _dataset_service_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.Usage, _abc.Awaitable[_dataset_service_pb2.Usage]]:
+        """Tells what the caller's tenant stores and may store."""
+
+    @_abc_1.abstractmethod
     def GetDataset(
         self,
         request: _dataset_service_pb2.GetDatasetRequest,
@@ -230,7 +388,8 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes a dataset and all that is stored of it.
         See https://google.aip.dev/135.
 
-        Errors: FAILED_PRECONDITION with DATASET_IN_USE while models use it.
+        Errors: FAILED_PRECONDITION with DATASET_IN_USE while models use it, unless `purge` is set;
+        then only while one is being trained.
         """
 
     @_abc_1.abstractmethod

@@ -80,6 +80,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """In `Model.error`. The training run failed."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 25
     """INTERNAL. A fault of the server; its log has the details under the request's id."""
+    ERROR_REASON_STORE_UNSUITABLE: _ErrorReason.ValueType  # 26
+    """FAILED_PRECONDITION. The object store of this server cannot sign upload addresses, or an
+    import names a bucket that the operator did not allow.
+    """
+    ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 27
+    """RESOURCE_EXHAUSTED. The tenant stores or uploads as much as it may; deleting helps."""
+    ERROR_REASON_DATASET_UNSUITABLE: _ErrorReason.ValueType  # 28
+    """FAILED_PRECONDITION. The dataset holds what this server cannot learn from yet, such as several
+    labels of a text.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Every error carries a `google.rpc.ErrorInfo` whose `domain` is
@@ -145,4 +155,14 @@ ERROR_REASON_TRAINING_FAILED: ErrorReason.ValueType  # 24
 """In `Model.error`. The training run failed."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 25
 """INTERNAL. A fault of the server; its log has the details under the request's id."""
+ERROR_REASON_STORE_UNSUITABLE: ErrorReason.ValueType  # 26
+"""FAILED_PRECONDITION. The object store of this server cannot sign upload addresses, or an
+import names a bucket that the operator did not allow.
+"""
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 27
+"""RESOURCE_EXHAUSTED. The tenant stores or uploads as much as it may; deleting helps."""
+ERROR_REASON_DATASET_UNSUITABLE: ErrorReason.ValueType  # 28
+"""FAILED_PRECONDITION. The dataset holds what this server cannot learn from yet, such as several
+labels of a text.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -25,11 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.api import client_pb2 as google_dot_api_dot_client__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from isogloss.v1 import label_mode_pb2 as isogloss_dot_v1_dot_label__mode__pb2
 from isogloss.v1 import precision_pb2 as isogloss_dot_v1_dot_precision__pb2
 from isogloss.v1 import vector_pb2 as isogloss_dot_v1_dot_vector__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#isogloss/v1/inference_service.proto\x12\x0bisogloss.v1\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x17google/rpc/status.proto\x1a\x1bisogloss/v1/precision.proto\x1a\x18isogloss/v1/vector.proto\"\xe7\x01\n\x0c\x45mbedRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x31\n\ntruncation\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.TruncationB\x04\xe2\x41\x01\x01\x12/\n\tprecision\x18\x04 \x01(\x0e\x32\x16.isogloss.v1.PrecisionB\x04\xe2\x41\x01\x01\x12\x32\n\x0bvector_type\x18\x05 \x01(\x0e\x32\x17.isogloss.v1.VectorTypeB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x61s_list\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xa8\x01\n\rEmbedResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.isogloss.v1.EmbedResult\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12,\n\x0bvector_type\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.VectorType\x12+\n\tserved_by\x18\x04 \x01(\x0b\x32\x18.isogloss.v1.ServedModel\"\x8b\x01\n\x0b\x45mbedResult\x12%\n\x06vector\x18\x01 \x01(\x0b\x32\x13.isogloss.v1.VectorH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12%\n\x05usage\x18\x03 \x01(\x0b\x32\x16.isogloss.v1.TextUsageB\t\n\x07outcome\"3\n\tTextUsage\x12\x13\n\x0btoken_count\x18\x01 \x01(\x05\x12\x11\n\ttruncated\x18\x02 \x01(\x08\"W\n\x0bServedModel\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\tprecision\x18\x02 \x01(\x0e\x32\x16.isogloss.v1.Precision\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\xb4\x01\n\x0f\x43lassifyRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x31\n\ntruncation\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.TruncationB\x04\xe2\x41\x01\x01\x12/\n\tprecision\x18\x04 \x01(\x0e\x32\x16.isogloss.v1.PrecisionB\x04\xe2\x41\x01\x01\x12\x13\n\x05top_k\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\"\x99\x01\n\x10\x43lassifyResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.isogloss.v1.ClassifyResult\x12*\n\nlabel_mode\x18\x02 \x01(\x0e\x32\x16.isogloss.v1.LabelMode\x12+\n\tserved_by\x18\x03 \x01(\x0b\x32\x18.isogloss.v1.ServedModel\"\x9e\x01\n\x0e\x43lassifyResult\x12\x35\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1b.isogloss.v1.ClassificationH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12%\n\x05usage\x18\x03 \x01(\x0b\x32\x16.isogloss.v1.TextUsageB\t\n\x07outcome\"i\n\x0e\x43lassification\x12-\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x18.isogloss.v1.ScoredLabel\x12(\n\x06labels\x18\x02 \x03(\x0b\x32\x18.isogloss.v1.ScoredLabel\"0\n\x0bScoredLabel\x12\r\n\x05label\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02*g\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x13\n\x0fTRUNCATION_NONE\x10\x01\x12\x14\n\x10TRUNCATION_START\x10\x02\x12\x12\n\x0eTRUNCATION_END\x10\x03*T\n\tLabelMode\x12\x1a\n\x16LABEL_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11LABEL_MODE_SINGLE\x10\x01\x12\x14\n\x10LABEL_MODE_MULTI\x10\x02\x32\xcf\x01\n\x10InferenceService\x12N\n\x05\x45mbed\x12\x19.isogloss.v1.EmbedRequest\x1a\x1a.isogloss.v1.EmbedResponse\"\x0e\xda\x41\x0bmodel,texts\x12W\n\x08\x43lassify\x12\x1c.isogloss.v1.ClassifyRequest\x1a\x1d.isogloss.v1.ClassifyResponse\"\x0e\xda\x41\x0bmodel,texts\x1a\x12\xca\x41\x0flocalhost:50053Bd\n\x0f\x64\x65v.isogloss.v1B\x15InferenceServiceProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#isogloss/v1/inference_service.proto\x12\x0bisogloss.v1\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x17google/rpc/status.proto\x1a\x1cisogloss/v1/label_mode.proto\x1a\x1bisogloss/v1/precision.proto\x1a\x18isogloss/v1/vector.proto\"\xe7\x01\n\x0c\x45mbedRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x31\n\ntruncation\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.TruncationB\x04\xe2\x41\x01\x01\x12/\n\tprecision\x18\x04 \x01(\x0e\x32\x16.isogloss.v1.PrecisionB\x04\xe2\x41\x01\x01\x12\x32\n\x0bvector_type\x18\x05 \x01(\x0e\x32\x17.isogloss.v1.VectorTypeB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x61s_list\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xa8\x01\n\rEmbedResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.isogloss.v1.EmbedResult\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12,\n\x0bvector_type\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.VectorType\x12+\n\tserved_by\x18\x04 \x01(\x0b\x32\x18.isogloss.v1.ServedModel\"\x8b\x01\n\x0b\x45mbedResult\x12%\n\x06vector\x18\x01 \x01(\x0b\x32\x13.isogloss.v1.VectorH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12%\n\x05usage\x18\x03 \x01(\x0b\x32\x16.isogloss.v1.TextUsageB\t\n\x07outcome\"3\n\tTextUsage\x12\x13\n\x0btoken_count\x18\x01 \x01(\x05\x12\x11\n\ttruncated\x18\x02 \x01(\x08\"W\n\x0bServedModel\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\tprecision\x18\x02 \x01(\x0e\x32\x16.isogloss.v1.Precision\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\xb4\x01\n\x0f\x43lassifyRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x31\n\ntruncation\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.TruncationB\x04\xe2\x41\x01\x01\x12/\n\tprecision\x18\x04 \x01(\x0e\x32\x16.isogloss.v1.PrecisionB\x04\xe2\x41\x01\x01\x12\x13\n\x05top_k\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\"\x99\x01\n\x10\x43lassifyResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.isogloss.v1.ClassifyResult\x12*\n\nlabel_mode\x18\x02 \x01(\x0e\x32\x16.isogloss.v1.LabelMode\x12+\n\tserved_by\x18\x03 \x01(\x0b\x32\x18.isogloss.v1.ServedModel\"\x9e\x01\n\x0e\x43lassifyResult\x12\x35\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1b.isogloss.v1.ClassificationH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12%\n\x05usage\x18\x03 \x01(\x0b\x32\x16.isogloss.v1.TextUsageB\t\n\x07outcome\"i\n\x0e\x43lassification\x12-\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x18.isogloss.v1.ScoredLabel\x12(\n\x06labels\x18\x02 \x03(\x0b\x32\x18.isogloss.v1.ScoredLabel\"0\n\x0bScoredLabel\x12\r\n\x05label\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02*g\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x13\n\x0fTRUNCATION_NONE\x10\x01\x12\x14\n\x10TRUNCATION_START\x10\x02\x12\x12\n\x0eTRUNCATION_END\x10\x03\x32\xcf\x01\n\x10InferenceService\x12N\n\x05\x45mbed\x12\x19.isogloss.v1.EmbedRequest\x1a\x1a.isogloss.v1.EmbedResponse\"\x0e\xda\x41\x0bmodel,texts\x12W\n\x08\x43lassify\x12\x1c.isogloss.v1.ClassifyRequest\x1a\x1d.isogloss.v1.ClassifyResponse\"\x0e\xda\x41\x0bmodel,texts\x1a\x12\xca\x41\x0flocalhost:50053Bd\n\x0f\x64\x65v.isogloss.v1B\x15InferenceServiceProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,30 +66,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INFERENCESERVICE'].methods_by_name['Embed']._serialized_options = b'\332A\013model,texts'
   _globals['_INFERENCESERVICE'].methods_by_name['Classify']._loaded_options = None
   _globals['_INFERENCESERVICE'].methods_by_name['Classify']._serialized_options = b'\332A\013model,texts'
-  _globals['_TRUNCATION']._serialized_start=1536
-  _globals['_TRUNCATION']._serialized_end=1639
-  _globals['_LABELMODE']._serialized_start=1641
-  _globals['_LABELMODE']._serialized_end=1725
-  _globals['_EMBEDREQUEST']._serialized_start=191
-  _globals['_EMBEDREQUEST']._serialized_end=422
-  _globals['_EMBEDRESPONSE']._serialized_start=425
-  _globals['_EMBEDRESPONSE']._serialized_end=593
-  _globals['_EMBEDRESULT']._serialized_start=596
-  _globals['_EMBEDRESULT']._serialized_end=735
-  _globals['_TEXTUSAGE']._serialized_start=737
-  _globals['_TEXTUSAGE']._serialized_end=788
-  _globals['_SERVEDMODEL']._serialized_start=790
-  _globals['_SERVEDMODEL']._serialized_end=877
-  _globals['_CLASSIFYREQUEST']._serialized_start=880
-  _globals['_CLASSIFYREQUEST']._serialized_end=1060
-  _globals['_CLASSIFYRESPONSE']._serialized_start=1063
-  _globals['_CLASSIFYRESPONSE']._serialized_end=1216
-  _globals['_CLASSIFYRESULT']._serialized_start=1219
-  _globals['_CLASSIFYRESULT']._serialized_end=1377
-  _globals['_CLASSIFICATION']._serialized_start=1379
-  _globals['_CLASSIFICATION']._serialized_end=1484
-  _globals['_SCOREDLABEL']._serialized_start=1486
-  _globals['_SCOREDLABEL']._serialized_end=1534
-  _globals['_INFERENCESERVICE']._serialized_start=1728
-  _globals['_INFERENCESERVICE']._serialized_end=1935
+  _globals['_TRUNCATION']._serialized_start=1566
+  _globals['_TRUNCATION']._serialized_end=1669
+  _globals['_EMBEDREQUEST']._serialized_start=221
+  _globals['_EMBEDREQUEST']._serialized_end=452
+  _globals['_EMBEDRESPONSE']._serialized_start=455
+  _globals['_EMBEDRESPONSE']._serialized_end=623
+  _globals['_EMBEDRESULT']._serialized_start=626
+  _globals['_EMBEDRESULT']._serialized_end=765
+  _globals['_TEXTUSAGE']._serialized_start=767
+  _globals['_TEXTUSAGE']._serialized_end=818
+  _globals['_SERVEDMODEL']._serialized_start=820
+  _globals['_SERVEDMODEL']._serialized_end=907
+  _globals['_CLASSIFYREQUEST']._serialized_start=910
+  _globals['_CLASSIFYREQUEST']._serialized_end=1090
+  _globals['_CLASSIFYRESPONSE']._serialized_start=1093
+  _globals['_CLASSIFYRESPONSE']._serialized_end=1246
+  _globals['_CLASSIFYRESULT']._serialized_start=1249
+  _globals['_CLASSIFYRESULT']._serialized_end=1407
+  _globals['_CLASSIFICATION']._serialized_start=1409
+  _globals['_CLASSIFICATION']._serialized_end=1514
+  _globals['_SCOREDLABEL']._serialized_start=1516
+  _globals['_SCOREDLABEL']._serialized_end=1564
+  _globals['_INFERENCESERVICE']._serialized_start=1672
+  _globals['_INFERENCESERVICE']._serialized_end=1879
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
+from isogloss.v1 import label_mode_pb2 as _label_mode_pb2
 from isogloss.v1 import precision_pb2 as _precision_pb2
 from isogloss.v1 import vector_pb2 as _vector_pb2
 import builtins as _builtins
@@ -49,30 +50,6 @@ TRUNCATION_START: Truncation.ValueType  # 2
 TRUNCATION_END: Truncation.ValueType  # 3
 """Its end."""
 Global___Truncation: _TypeAlias = Truncation  # noqa: Y015
-
-class _LabelMode:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _LabelModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LabelMode.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    LABEL_MODE_UNSPECIFIED: _LabelMode.ValueType  # 0
-    """Never sent."""
-    LABEL_MODE_SINGLE: _LabelMode.ValueType  # 1
-    """Exactly one."""
-    LABEL_MODE_MULTI: _LabelMode.ValueType  # 2
-    """Any number, each judged by itself."""
-
-class LabelMode(_LabelMode, metaclass=_LabelModeEnumTypeWrapper):
-    """How many labels a text can have."""
-
-LABEL_MODE_UNSPECIFIED: LabelMode.ValueType  # 0
-"""Never sent."""
-LABEL_MODE_SINGLE: LabelMode.ValueType  # 1
-"""Exactly one."""
-LABEL_MODE_MULTI: LabelMode.ValueType  # 2
-"""Any number, each judged by itself."""
-Global___LabelMode: _TypeAlias = LabelMode  # noqa: Y015
 
 @_typing.final
 class EmbedRequest(_message.Message):
@@ -301,7 +278,7 @@ class ClassifyResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     LABEL_MODE_FIELD_NUMBER: _builtins.int
     SERVED_BY_FIELD_NUMBER: _builtins.int
-    label_mode: Global___LabelMode.ValueType
+    label_mode: _label_mode_pb2.LabelMode.ValueType
     """Whether a text can have several labels."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassifyResult]:
@@ -315,7 +292,7 @@ class ClassifyResponse(_message.Message):
         self,
         *,
         results: _abc.Iterable[Global___ClassifyResult] | None = ...,
-        label_mode: Global___LabelMode.ValueType = ...,
+        label_mode: _label_mode_pb2.LabelMode.ValueType = ...,
         served_by: Global___ServedModel | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["served_by", b"served_by"]  # noqa: Y015

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from isogloss.v1 import inference_service_pb2 as pb
-from isogloss.v1 import precision_pb2, vector_pb2
+from isogloss.v1 import label_mode_pb2, precision_pb2, vector_pb2
 from services.common.errors import FieldViolation, InvalidArgument, Reason
 from services.common.names import Collection, ResourceName, parse
 from services.inference.classification import classify
@@ -38,8 +38,8 @@ _PRECISIONS_OUT = {
 }
 
 _LABEL_MODES_OUT = {
-    LabelMode.SINGLE: pb.LABEL_MODE_SINGLE,
-    LabelMode.MULTI: pb.LABEL_MODE_MULTI,
+    LabelMode.SINGLE: label_mode_pb2.LABEL_MODE_SINGLE,
+    LabelMode.MULTI: label_mode_pb2.LABEL_MODE_MULTI,
 }
 
 

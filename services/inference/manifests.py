@@ -9,7 +9,7 @@ from pathlib import Path
 
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from isogloss.storage.v1.stored_file_pb2 import StoredFile
-from isogloss.v1 import inference_service_pb2, precision_pb2
+from isogloss.v1 import label_mode_pb2, precision_pb2
 from services.common.errors import DataLoss
 from services.common.manifests import fetch, read_manifest
 from services.common.storage import ObjectStore
@@ -24,9 +24,9 @@ _PRECISIONS = {
 
 _LABEL_MODES = {
     # A base has no labels and says nothing of them.
-    inference_service_pb2.LABEL_MODE_UNSPECIFIED: LabelMode.SINGLE,
-    inference_service_pb2.LABEL_MODE_SINGLE: LabelMode.SINGLE,
-    inference_service_pb2.LABEL_MODE_MULTI: LabelMode.MULTI,
+    label_mode_pb2.LABEL_MODE_UNSPECIFIED: LabelMode.SINGLE,
+    label_mode_pb2.LABEL_MODE_SINGLE: LabelMode.SINGLE,
+    label_mode_pb2.LABEL_MODE_MULTI: LabelMode.MULTI,
 }
 
 

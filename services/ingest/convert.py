@@ -25,6 +25,7 @@ from services.common.errors import (
 from services.common.status import to_status
 from services.ingest.dataset import (
     DatasetOptions,
+    Dialect,
     Example,
     FileReport,
     FindingCount,
@@ -189,11 +190,11 @@ def report_to_proto(report: Report) -> dataset_pb2.DatasetReport:
                 split=_SPLITS[file.split],
                 size_bytes=file.size_bytes,
                 sha256=file.sha256,
-                delimiter=file.delimiter,
-                has_header=file.has_header,
-                text_column=file.text_column,
-                label_column=file.label_column,
-                encoding=file.encoding,
+                delimiter=file.dialect.delimiter,
+                has_header=file.dialect.has_header,
+                text_column=file.dialect.text_column,
+                label_column=file.dialect.label_column,
+                encoding=file.dialect.encoding,
                 row_count=file.row_count,
             )
             for file in report.files
@@ -220,11 +221,13 @@ def report_from_proto(message: dataset_pb2.DatasetReport) -> Report:
                 split=_SPLITS_BACK[file.split],
                 size_bytes=file.size_bytes,
                 sha256=file.sha256,
-                delimiter=file.delimiter,
-                has_header=file.has_header,
-                text_column=file.text_column,
-                label_column=file.label_column,
-                encoding=file.encoding,
+                dialect=Dialect(
+                    delimiter=file.delimiter,
+                    has_header=file.has_header,
+                    text_column=file.text_column,
+                    label_column=file.label_column,
+                    encoding=file.encoding,
+                ),
                 row_count=file.row_count,
             )
             for file in message.files

@@ -5,9 +5,13 @@ Knows neither the wire nor the database.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
+
+from services.common.cleaning import Cleaning
 
 
 class Split(StrEnum):
@@ -45,6 +49,37 @@ class Profile:
     """A label with fewer unique training examples than this is removed."""
 
 
+class Format(StrEnum):
+    """What a file is."""
+
+    DETECT = ""
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+class Quoting(StrEnum):
+    """How the cells of a delimited file are quoted."""
+
+    DETECT = ""
+    DOUBLED = "doubled"
+    """A quote inside a quoted cell is doubled, as RFC 4180 has it."""
+
+    BACKSLASH = "backslash"
+    """A quote inside a quoted cell follows a backslash."""
+
+    NONE = "none"
+    """Quotes are characters like any other; every line is a row."""
+
+
+class NearDuplicates(StrEnum):
+    """What happens to texts that differ in little."""
+
+    OFF = "off"
+    REPORT = "report"
+    DROP = "drop"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitOptions:
     """How rows are dealt out where no validation or test file was uploaded."""
@@ -58,6 +93,9 @@ class SplitOptions:
     seed: int = 0
     """Any 64-bit integer."""
 
+    column: str = ""
+    """Column of the training file that says where each row belongs; "" deals rows out."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetOptions:
@@ -67,6 +105,24 @@ class DatasetOptions:
     delimiter: str = ""
     profile: str = "standard"
     split: SplitOptions = field(default_factory=SplitOptions)
+    format: Format = Format.DETECT
+    encoding: str = ""
+    quoting: Quoting = Quoting.DETECT
+    text_column: str = ""
+    """Name in the header, or number from 1."""
+
+    label_column: str = ""
+    """Name in the header, or number from 1."""
+
+    keep_columns: tuple[str, ...] = ()
+    """Names in the header, or numbers from 1, of columns to carry along."""
+
+    label_separator: str = ""
+    """What stands between the labels of one cell; "" where a cell is one label."""
+
+    cleaning: Cleaning = field(default_factory=Cleaning)
+    near_duplicates: NearDuplicates = NearDuplicates.REPORT
+    keep_raw: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,27 +150,101 @@ class Limits:
     max_tokens: int = 512
     """Tokens above which a text is warned about: what the base `small` reads."""
 
+    max_columns: int = 256
+    """Columns of a file, those that are left out included."""
+
+    max_decompressed_bytes: int = 20 << 30
+    """Bytes of one file after decompression."""
+
+    max_seconds: float = 3600.0
+    """Time of one validation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadedFile:
+    """One file as it came, readable any number of times."""
+
+    size_bytes: int
+    chunks: Callable[[], Iterable[bytes]]
+    """Gives its bytes from the beginning, in pieces of any size."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How one file is read, and from which of its columns."""
+    """How one file was found to be written, and from which columns it was read."""
 
-    delimiter: str
-    has_header: bool
-    text_index: int
-    """Position of the text among the two columns, 0 or 1."""
+    format: Format = Format.CSV
+    compression: str = ""
+    """`gzip`, `zstd`, or ""."""
 
-    text_column: str
-    """The column's name in the header, or its number from 1."""
+    encoding: str = "utf-8"
+    delimiter: str = ""
+    quoting: Quoting = Quoting.DOUBLED
+    has_header: bool = False
+    columns: tuple[str, ...] = ()
+    """Every column: its name in the header, or its number from 1."""
 
-    label_column: str
-    """The column's name in the header, or its number from 1."""
+    text_column: str = ""
+    label_column: str = ""
+    split_column: str = ""
+    kept_columns: tuple[str, ...] = ()
+    ignored_columns: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+    """Names of the fields above that were detected rather than declared."""
 
-    skip_bytes: int = 0
-    """Bytes before the first data row: the header, and what a spreadsheet puts above it."""
 
-    skip_lines: int = 0
-    """Physical lines in `skip_bytes`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordLayout:
+    """What DuckDB has to know of a file of canonical records.
+
+    Canonical is: UTF-8, LF line ends, no header, RFC 4180 quoting with `"`, and the same number of
+    columns in every record.
+    """
+
+    delimiter: str = ","
+    columns: int = 2
+    text: int = 0
+    """Position of the texts, from 0."""
+
+    labels: int = 1
+    """Position of the labels, from 0."""
+
+    label_separator: str = ""
+    """What stands between the labels of one cell; "" where a cell is one label, as typed."""
+
+    split: int | None = None
+    """Position of the column that says where a row belongs."""
+
+    kept: tuple[tuple[str, int], ...] = ()
+    """Name and position of each column that is carried along."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What reading made of one file: all that the checks see of it."""
+
+    split: Split
+    size_bytes: int
+    """As uploaded."""
+
+    sha256: str
+    """As uploaded."""
+
+    dialect: Dialect
+    layout: RecordLayout
+    rows_read: int
+    """Data rows, malformed ones included."""
+
+    rows_kept: int
+    """Records in `records`; each of the others has a finding that drops it."""
+
+    records: Path
+    """Canonical records."""
+
+    positions: Path
+    """CSV lines `n,rows,lines`: before the record `n` (from 0) so many data rows and physical lines
+    of the file were passed over. A record's data row is `n` and all `rows` up to it, its
+    physical line is `n` and all `lines` up to it; both count from 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +254,7 @@ class FileReport:
     split: Split
     size_bytes: int
     sha256: str
-    delimiter: str = ""
-    has_header: bool = False
-    text_column: str = ""
-    label_column: str = ""
-    encoding: str = "utf-8"
+    dialect: Dialect = field(default_factory=Dialect)
     row_count: int = 0
     """Data rows read, malformed ones included."""
 
@@ -140,6 +266,35 @@ class FindingCount:
     code: str
     severity: int
     count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenStatistics:
+    """Lengths of texts in tokens of the base `small`, special tokens included."""
+
+    p50: int = 0
+    p95: int = 0
+    max: int = 0
+    histogram: tuple[tuple[int, int], ...] = ()
+    """Most tokens of each bin and its texts, scaled to all texts; shortest first."""
+
+    counted_texts: int = 0
+    sampled: bool = False
+    truncated_share: float = 0.0
+    """Exact: every text that could be too long is counted."""
+
+    unknown_share: float = 0.0
+    """Share of the counted tokens that the base does not know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """Texts that two splits have in common, before any was dropped for it."""
+
+    first: Split
+    second: Split
+    exact: int = 0
+    near: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +317,22 @@ class Report:
     warnings: tuple[str, ...] = ()
     dealt: SplitOptions | None = None
     """The seed and the shares that were used; None where all three files were given."""
+
+    readable: bool = False
+    """Whether the files are labelled texts, be they enough or not."""
+
+    trainable: bool = False
+    """Whether a model can be trained on them."""
+
+    multi_label: bool = False
+    tokens: TokenStatistics | None = None
+    languages: tuple[tuple[str, float], ...] = ()
+    """ISO 639-1 code and share of the texts, most frequent first, at most 5."""
+
+    overlaps: tuple[Overlap, ...] = ()
+    training_time: timedelta | None = None
+    advice: tuple[str, ...] = ()
+    dropped_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,33 +32,53 @@ class Code(StrEnum):
     EMPTY_FILE = "empty_file"
     UNSUPPORTED_FORMAT = "unsupported_format"
     UNSUPPORTED_ENCODING = "unsupported_encoding"
-    INVALID_UTF8 = "invalid_utf8"
+    CORRUPT_FILE = "corrupt_file"
+    DECOMPRESSED_SIZE = "decompressed_size"
     NUL_BYTE = "nul_byte"
     COLUMN_COUNT = "column_count"
+    CHOOSE_COLUMNS = "choose_columns"
+    MISSING_COLUMN = "missing_column"
     UNTERMINATED_QUOTE = "unterminated_quote"
-    LINE_TOO_LONG = "line_too_long"
     TOO_MANY_MALFORMED_ROWS = "too_many_malformed_rows"
     TOO_MANY_ROWS = "too_many_rows"
+    TIME_LIMIT = "time_limit"
+    SUSPICIOUS_HEADER = "suspicious_header"
+    ENCODING_ASSUMED = "encoding_assumed"
+    COLUMNS_IGNORED = "columns_ignored"
     MIXED_LINE_ENDS = "mixed_line_ends"
     BLANK_LINES = "blank_lines"
-    CLEANED = "cleaned"
     # One row.
     WRONG_COLUMN_COUNT = "wrong_column_count"
     MALFORMED_QUOTES = "malformed_quotes"
+    MALFORMED_JSON = "malformed_json"
+    BAD_ENCODING = "bad_encoding"
+    LINE_TOO_LONG = "line_too_long"
     STRAY_QUOTE = "stray_quote"
     SUSPICIOUS_QUOTE = "suspicious_quote"
     EMPTY_TEXT = "empty_text"
     EMPTY_LABEL = "empty_label"
     TEXT_TOO_LONG = "text_too_long"
     LABEL_TOO_LONG = "label_too_long"
+    UNKNOWN_SPLIT = "unknown_split"
+    CLEANED = "cleaned"
+    MOJIBAKE = "mojibake"
+    MOJIBAKE_REPAIRED = "mojibake_repaired"
+    REPLACEMENT_CHARACTER = "replacement_character"
+    CONTROL_CHARACTERS = "control_characters"
     DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    NEAR_DUPLICATE_DROPPED = "near_duplicate_dropped"
     CONFLICTING_LABELS = "conflicting_labels"
     SPLIT_LEAKAGE = "split_leakage"
+    NEAR_LEAKAGE = "near_leakage"
+    NEAR_LEAKAGE_DROPPED = "near_leakage_dropped"
     RARE_LABEL = "rare_label"
     UNSEEN_LABEL = "unseen_label"
     TOKEN_LIMIT = "token_limit"  # noqa: S105  # a count of tokens, no secret
     # The dataset as a whole.
+    LABEL_VARIANT = "label_variant"
     RARE_LABEL_REMOVED = "rare_label_removed"
+    UNKNOWN_TOKENS = "unknown_tokens"
     TOO_FEW_EXAMPLES = "too_few_examples"
     FEW_EXAMPLES = "few_examples"
     TOO_FEW_LABELS = "too_few_labels"
@@ -69,13 +89,31 @@ class Code(StrEnum):
     ROWS_DEALT_OUT = "rows_dealt_out"
 
 
-_INFO = frozenset({Code.MIXED_LINE_ENDS, Code.BLANK_LINES, Code.CLEANED, Code.ROWS_DEALT_OUT})
+_INFO = frozenset(
+    {
+        Code.MIXED_LINE_ENDS,
+        Code.BLANK_LINES,
+        Code.CLEANED,
+        Code.MOJIBAKE_REPAIRED,
+        Code.COLUMNS_IGNORED,
+        Code.ROWS_DEALT_OUT,
+    }
+)
 _WARNING = frozenset(
     {
         Code.STRAY_QUOTE,
         Code.SUSPICIOUS_QUOTE,
+        Code.SUSPICIOUS_HEADER,
+        Code.ENCODING_ASSUMED,
+        Code.MOJIBAKE,
+        Code.REPLACEMENT_CHARACTER,
+        Code.CONTROL_CHARACTERS,
+        Code.NEAR_DUPLICATE,
+        Code.NEAR_LEAKAGE,
         Code.TOKEN_LIMIT,
+        Code.LABEL_VARIANT,
         Code.RARE_LABEL_REMOVED,
+        Code.UNKNOWN_TOKENS,
         Code.FEW_EXAMPLES,
         Code.IMBALANCE,
     }
@@ -84,13 +122,19 @@ _ROW_DROPPED = frozenset(
     {
         Code.WRONG_COLUMN_COUNT,
         Code.MALFORMED_QUOTES,
+        Code.MALFORMED_JSON,
+        Code.BAD_ENCODING,
+        Code.LINE_TOO_LONG,
         Code.EMPTY_TEXT,
         Code.EMPTY_LABEL,
         Code.TEXT_TOO_LONG,
         Code.LABEL_TOO_LONG,
+        Code.UNKNOWN_SPLIT,
         Code.DUPLICATE,
+        Code.NEAR_DUPLICATE_DROPPED,
         Code.CONFLICTING_LABELS,
         Code.SPLIT_LEAKAGE,
+        Code.NEAR_LEAKAGE_DROPPED,
         Code.RARE_LABEL,
         Code.UNSEEN_LABEL,
     }

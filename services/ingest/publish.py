@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest, SplitFile
-from isogloss.v1.inference_service_pb2 import LABEL_MODE_SINGLE
+from isogloss.v1.label_mode_pb2 import LABEL_MODE_SINGLE
 from services.common import layout
 from services.common.errors import NotFound
 from services.common.manifests import FORMAT_VERSION, create_manifest, read_manifest, upload

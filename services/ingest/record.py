@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from services.ingest.dataset import (
-    DatasetOptions,
-    FileReport,
-    FindingCount,
-    Report,
-    Split,
-    SplitOptions,
-    State,
-)
+from pydantic import TypeAdapter
+
+from services.ingest.dataset import DatasetOptions, Report, Split, State
+
+_OPTIONS = TypeAdapter(DatasetOptions)
+_REPORT = TypeAdapter(Report)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +94,13 @@ def to_json(value: Any) -> Any:  # noqa: ANN401  # any of the dataclasses above,
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
-    return asdict(value)
+    plain: Any = TypeAdapter(type(value)).dump_python(value, mode="json")
+    return plain
 
 
 def options_from_json(value: Mapping[str, Any]) -> DatasetOptions:
     """Read what `to_json` wrote."""
-    return DatasetOptions(**{**value, "split": SplitOptions(**value["split"])})
+    return _OPTIONS.validate_python(value)
 
 
 def declared_from_json(value: Mapping[str, Any]) -> dict[Split, DeclaredFile]:
@@ -112,21 +110,7 @@ def declared_from_json(value: Mapping[str, Any]) -> dict[Split, DeclaredFile]:
 
 def report_from_json(value: Mapping[str, Any] | None) -> Report | None:
     """Read what `to_json` wrote."""
-    if value is None:
-        return None
-    return Report(
-        **{
-            **value,
-            "files": tuple(
-                FileReport(**{**file, "split": Split(file["split"])}) for file in value["files"]
-            ),
-            "splits": {Split(split): count for split, count in value["splits"].items()},
-            "removed_labels": tuple(value["removed_labels"]),
-            "findings": tuple(FindingCount(**count) for count in value["findings"]),
-            "warnings": tuple(value["warnings"]),
-            "dealt": SplitOptions(**value["dealt"]) if value["dealt"] else None,
-        }
-    )
+    return None if value is None else _REPORT.validate_python(value)
 
 
 def problems_from_json(value: Sequence[Mapping[str, Any]] | None) -> tuple[Problem, ...]:

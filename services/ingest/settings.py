@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import DatabaseSettings, PositiveSeconds
-from services.ingest.checks.workbench import EngineOptions
 from services.ingest.dataset import DatasetOptions, Limits, Profile
 from services.ingest.uploads import UploadLimits
+from services.ingest.workbench import EngineOptions
 from services.ingest.worker import WorkerOptions
 
 _MIB = 1 << 20

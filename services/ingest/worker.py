@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
@@ -24,8 +25,7 @@ from services.common.leases import Claim, LeaseLost, LeaseQueue
 from services.common.storage import ObjectStore
 from services.ingest.cancellation import Cancellation, Cancelled
 from services.ingest.checks.validation import Rulebook, Verdict, validate
-from services.ingest.checks.workbench import DiskFailed, EngineOptions
-from services.ingest.dataset import Limits, Profile, Split, State
+from services.ingest.dataset import Limits, Profile, Split, State, UploadedFile
 from services.ingest.finding import Finding
 from services.ingest.publish import (
     Published,
@@ -39,6 +39,7 @@ from services.ingest.publish import (
 from services.ingest.record import DatasetRecord, Problem, to_json
 from services.ingest.tables import DatasetRow
 from services.ingest.uploads import Uploads
+from services.ingest.workbench import DiskFailed, EngineOptions
 
 _log = structlog.get_logger()
 
@@ -204,9 +205,11 @@ class Worker:
         ) as directory:
             verdict = validate(
                 {
-                    split: (
-                        file.size_bytes,
-                        self._uploads.read(record.tenant, record.id, split, file.size_bytes),
+                    split: UploadedFile(
+                        size_bytes=file.size_bytes,
+                        chunks=partial(
+                            self._uploads.read, record.tenant, record.id, split, file.size_bytes
+                        ),
                     )
                     for split, file in record.declared.items()
                 },

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest
-from isogloss.v1.inference_service_pb2 import LabelMode
+from isogloss.v1.label_mode_pb2 import LabelMode
 from isogloss.v1.split_pb2 import Split as SplitProto
 from services.common import layout, manifests
 from services.common.errors import FailedPrecondition, NotFound, Reason

@@ -14,7 +14,7 @@ from isogloss.storage.v1.model_manifest_pb2 import (
     TextInput,
     Variant,
 )
-from isogloss.v1.inference_service_pb2 import LabelMode
+from isogloss.v1.label_mode_pb2 import LabelMode
 from isogloss.v1.model_pb2 import Hyperparameters
 from isogloss.v1.precision_pb2 import Precision
 from services.common import manifests

@@ -11,7 +11,7 @@ from google.protobuf.internal import containers as _containers
 from isogloss.storage.v1 import stored_file_pb2 as _stored_file_pb2
 from isogloss.v1 import dataset_pb2 as _dataset_pb2
 from isogloss.v1 import example_pb2 as _example_pb2
-from isogloss.v1 import inference_service_pb2 as _inference_service_pb2
+from isogloss.v1 import label_mode_pb2 as _label_mode_pb2
 from isogloss.v1 import split_pb2 as _split_pb2
 import builtins as _builtins
 import sys
@@ -42,6 +42,8 @@ class DatasetManifest(_message.Message):
     FINDINGS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     VALIDATE_TIME_FIELD_NUMBER: _builtins.int
+    PARENT_DATASET_FIELD_NUMBER: _builtins.int
+    RAW_FIELD_NUMBER: _builtins.int
     format_version: _builtins.int
     """1. A reader refuses a number that it does not know."""
     name: _builtins.str
@@ -50,8 +52,10 @@ class DatasetManifest(_message.Message):
     """The name for people."""
     content_hash: _builtins.str
     """As `isogloss.v1.Dataset.content_hash`."""
-    label_mode: _inference_service_pb2.LabelMode.ValueType
+    label_mode: _label_mode_pb2.LabelMode.ValueType
     """Whether a text can have several labels."""
+    parent_dataset: _builtins.str
+    """The dataset whose rows it begins with, `datasets/{dataset}`; may be empty."""
     @_builtins.property
     def options(self) -> _dataset_pb2.DatasetOptions:
         """How the files were read, checked and split."""
@@ -80,6 +84,12 @@ class DatasetManifest(_message.Message):
     def validate_time(self) -> _timestamp_pb2.Timestamp:
         """When validation ended."""
 
+    @_builtins.property
+    def raw(self) -> _containers.RepeatedCompositeFieldContainer[Global___RawFile]:
+        """The files as they were uploaded, in order of split and offset; empty unless
+        `DatasetOptions.keep_raw` is set.
+        """
+
     def __init__(
         self,
         *,
@@ -89,24 +99,57 @@ class DatasetManifest(_message.Message):
         content_hash: _builtins.str = ...,
         options: _dataset_pb2.DatasetOptions | None = ...,
         report: _dataset_pb2.DatasetReport | None = ...,
-        label_mode: _inference_service_pb2.LabelMode.ValueType = ...,
+        label_mode: _label_mode_pb2.LabelMode.ValueType = ...,
         labels: _abc.Iterable[_builtins.str] | None = ...,
         splits: _abc.Iterable[Global___SplitFile] | None = ...,
         findings: _stored_file_pb2.StoredFile | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         validate_time: _timestamp_pb2.Timestamp | None = ...,
+        parent_dataset: _builtins.str = ...,
+        raw: _abc.Iterable[Global___RawFile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "findings", b"findings", "options", b"options", "report", b"report", "validate_time", b"validate_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_hash", b"content_hash", "create_time", b"create_time", "display_name", b"display_name", "findings", b"findings", "format_version", b"format_version", "label_mode", b"label_mode", "labels", b"labels", "name", b"name", "options", b"options", "report", b"report", "splits", b"splits", "validate_time", b"validate_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_hash", b"content_hash", "create_time", b"create_time", "display_name", b"display_name", "findings", b"findings", "format_version", b"format_version", "label_mode", b"label_mode", "labels", b"labels", "name", b"name", "options", b"options", "parent_dataset", b"parent_dataset", "raw", b"raw", "report", b"report", "splits", b"splits", "validate_time", b"validate_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DatasetManifest: _TypeAlias = DatasetManifest  # noqa: Y015
 
 @_typing.final
+class RawFile(_message.Message):
+    """One uploaded file as it came."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPLIT_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    split: _split_pb2.Split.ValueType
+    """Which split."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[_stored_file_pb2.StoredFile]:
+        """Its parts, which lie end to end."""
+
+    def __init__(
+        self,
+        *,
+        split: _split_pb2.Split.ValueType = ...,
+        parts: _abc.Iterable[_stored_file_pb2.StoredFile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "split", b"split"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RawFile: _TypeAlias = RawFile  # noqa: Y015
+
+@_typing.final
 class SplitFile(_message.Message):
-    """The rows of one split, as Parquet: text VARCHAR, labels VARCHAR[], row BIGINT, line BIGINT."""
+    """The rows of one split, as Parquet: text VARCHAR, labels VARCHAR[], row BIGINT, line BIGINT,
+    "group" BIGINT (rows with one number differ in little and stay in one split; NULL where a row
+    stands alone), and then every kept column as VARCHAR under its own name.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

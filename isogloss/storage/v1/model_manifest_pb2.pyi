@@ -9,7 +9,8 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from isogloss.storage.v1 import stored_file_pb2 as _stored_file_pb2
-from isogloss.v1 import inference_service_pb2 as _inference_service_pb2
+from isogloss.v1 import cleaning_pb2 as _cleaning_pb2
+from isogloss.v1 import label_mode_pb2 as _label_mode_pb2
 from isogloss.v1 import model_pb2 as _model_pb2
 from isogloss.v1 import precision_pb2 as _precision_pb2
 import builtins as _builtins
@@ -58,7 +59,7 @@ class ModelManifest(_message.Message):
     """Fencing token under which they were published; 0 for a base."""
     dimension: _builtins.int
     """Length of the embeddings."""
-    label_mode: _inference_service_pb2.LabelMode.ValueType
+    label_mode: _label_mode_pb2.LabelMode.ValueType
     """Whether a text can have several labels; unspecified for a base."""
     @_builtins.property
     def input(self) -> Global___TextInput:
@@ -103,7 +104,7 @@ class ModelManifest(_message.Message):
         input: Global___TextInput | None = ...,
         dimension: _builtins.int = ...,
         variants: _abc.Iterable[Global___Variant] | None = ...,
-        label_mode: _inference_service_pb2.LabelMode.ValueType = ...,
+        label_mode: _label_mode_pb2.LabelMode.ValueType = ...,
         labels: _abc.Iterable[_builtins.str] | None = ...,
         encoder: _abc.Iterable[Global___EncoderFile] | None = ...,
         evaluation: _stored_file_pb2.StoredFile | None = ...,
@@ -128,6 +129,7 @@ class TextInput(_message.Message):
     TOKENIZER_FIELD_NUMBER: _builtins.int
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     PAD_TOKEN_ID_FIELD_NUMBER: _builtins.int
+    CLEANING_FIELD_NUMBER: _builtins.int
     max_tokens: _builtins.int
     """Longest text in tokens, special tokens included."""
     pad_token_id: _builtins.int
@@ -136,16 +138,21 @@ class TextInput(_message.Message):
     def tokenizer(self) -> _stored_file_pb2.StoredFile:
         """`tokenizer.json` of the tokenizers library."""
 
+    @_builtins.property
+    def cleaning(self) -> _cleaning_pb2.Cleaning:
+        """What is done to every text before it is tokenised. Unset: nothing."""
+
     def __init__(
         self,
         *,
         tokenizer: _stored_file_pb2.StoredFile | None = ...,
         max_tokens: _builtins.int = ...,
         pad_token_id: _builtins.int = ...,
+        cleaning: _cleaning_pb2.Cleaning | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["tokenizer", b"tokenizer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cleaning", b"cleaning", "tokenizer", b"tokenizer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_tokens", b"max_tokens", "pad_token_id", b"pad_token_id", "tokenizer", b"tokenizer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleaning", b"cleaning", "max_tokens", b"max_tokens", "pad_token_id", b"pad_token_id", "tokenizer", b"tokenizer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,7 +5,7 @@ Each rule names the rows it drops, in the table `dropped`, and says why in a fin
 
 from __future__ import annotations
 
-from services.ingest.checks.workbench import Workbench
+from services.ingest.workbench import Workbench
 
 # Only texts that stand more than once can break the first three rules. Usually they are few,
 # so the sorting below sees few rows.

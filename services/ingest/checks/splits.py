@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from services.ingest.checks.workbench import Workbench
 from services.ingest.dataset import Split, SplitOptions
+from services.ingest.workbench import Workbench
 
 # At least one row for each held-out split where a label has five, and always one for training.
 # md5 is the same everywhere, which DuckDB's own hash does not promise.

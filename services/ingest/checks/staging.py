@@ -6,10 +6,9 @@ the business of `rules`.
 
 from __future__ import annotations
 
-from services.ingest.checks.workbench import Workbench
-from services.ingest.dataset import Limits, Split
+from services.ingest.dataset import Checked, Limits, Split
 from services.ingest.finding import Code, Finding
-from services.ingest.reading.front_check import Checked
+from services.ingest.workbench import Workbench
 
 SPLIT_NUMBERS = {split: number for number, split in enumerate(Split)}
 """Splits are numbers in SQL: 0 train, 1 validation, 2 test."""
@@ -154,8 +153,8 @@ def stage(bench: Workbench, *, split: Split, checked: Checked, limits: Limits) -
         split=SPLIT_NUMBERS[split],
         records=str(checked.records),
         positions=str(checked.positions),
-        delimiter=checked.dialect.delimiter,
-        text_first=checked.dialect.text_index == 0,
+        delimiter=checked.layout.delimiter,
+        text_first=checked.layout.text == 0,
         blanks=_BLANKS,
         # A canonical record may have every quote doubled.
         max_line_size=2 * limits.max_record_bytes + 1024,

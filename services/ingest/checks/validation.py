@@ -16,8 +16,8 @@ from services.ingest.checks import staging, token_lengths
 from services.ingest.checks.rules import Rules
 from services.ingest.checks.splits import deal_out
 from services.ingest.checks.verdict import judge
-from services.ingest.checks.workbench import EngineOptions, Interrupted, Workbench
 from services.ingest.dataset import (
+    Checked,
     DatasetOptions,
     FileReport,
     FindingCount,
@@ -25,6 +25,7 @@ from services.ingest.dataset import (
     Profile,
     Report,
     Split,
+    UploadedFile,
 )
 from services.ingest.finding import (
     EXCERPT_LENGTH,
@@ -34,7 +35,8 @@ from services.ingest.finding import (
     Refused,
     Severity,
 )
-from services.ingest.reading.front_check import Checked, check_file
+from services.ingest.reading.front_check import check_file
+from services.ingest.workbench import EngineOptions, Interrupted, Workbench
 
 RULES_VERSION = 1
 """Part of every content hash: raise it when the same bytes would give other rows."""
@@ -128,7 +130,7 @@ def content_hash(files: Mapping[Split, str], rulebook: Rulebook) -> str:
 
 
 def validate(
-    files: Mapping[Split, tuple[int, Iterable[bytes]]],
+    files: Mapping[Split, UploadedFile],
     *,
     rulebook: Rulebook,
     directory: Path,
@@ -138,7 +140,7 @@ def validate(
     """Validate the uploaded files.
 
     Args:
-        files: Of each uploaded file its size in bytes and its bytes.
+        files: The uploaded files.
         rulebook: What is demanded.
         directory: Scratch that is empty; the verdict's files lie there.
         progress: Told the phase in words and the share of all work that is done, 0 to 1;
@@ -178,7 +180,7 @@ class _Validation:
         self._summaries: list[Finding] = []
         """Findings about a file or the dataset, which become the report's warnings."""
 
-    def run(self, files: Mapping[Split, tuple[int, Iterable[bytes]]]) -> Verdict:
+    def run(self, files: Mapping[Split, UploadedFile]) -> Verdict:
         refusals = self._read(files)
         if refusals:
             return self._refuse(refusals)
@@ -210,16 +212,16 @@ class _Validation:
             return self._refuse(judgement.refusals, report)
         return self._accept(report)
 
-    def _read(self, files: Mapping[Split, tuple[int, Iterable[bytes]]]) -> list[Finding]:
+    def _read(self, files: Mapping[Split, UploadedFile]) -> list[Finding]:
         """Run the front check over every file, so that all their faults are told at once."""
         refusals: list[Finding] = []
-        total = sum(size for size, _ in files.values()) or 1
+        total = sum(file.size_bytes for file in files.values()) or 1
         done = 0
         for split in (split for split in Split if split in files):
-            size, chunks = files[split]
+            file = files[split]
             try:
                 self._checked[split] = check_file(
-                    self._metered(chunks, split, done, total),
+                    self._metered(file.chunks(), split, done, total),
                     split=split,
                     options=self._rules.options,
                     limits=self._rules.limits,
@@ -228,7 +230,7 @@ class _Validation:
                 )
             except Refused as refusal:
                 refusals.extend(refusal.of(split).findings)
-            done += size
+            done += file.size_bytes
         return refusals
 
     def _metered(
@@ -267,10 +269,7 @@ class _Validation:
                 split=split,
                 size_bytes=checked.size_bytes,
                 sha256=checked.sha256,
-                delimiter=checked.dialect.delimiter,
-                has_header=checked.dialect.has_header,
-                text_column=checked.dialect.text_column,
-                label_column=checked.dialect.label_column,
+                dialect=checked.dialect,
                 row_count=checked.rows_read,
             )
             for split, checked in self._checked.items()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.ingest.checks.workbench import Workbench
-from services.ingest.dataset import Limits, Profile, Report, Split
+from services.ingest.dataset import Checked, Limits, Profile, Report, Split
 from services.ingest.finding import Code, Finding, Severity
-from services.ingest.reading.front_check import Checked
+from services.ingest.workbench import Workbench
 
 MAX_LABELS_NAMED = 100
 """Labels that a report names."""

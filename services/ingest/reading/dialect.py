@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.ingest.dataset import DatasetOptions, Dialect
+from services.ingest.dataset import DatasetOptions, Dialect, RecordLayout
 from services.ingest.finding import Code, Finding, Refused, excerpt
 from services.ingest.reading.records import Grammar
 
@@ -113,7 +113,20 @@ class _Sample:
         return columns, count / len(self.rows)
 
 
-def detect_dialect(sample: bytes, options: DatasetOptions) -> Dialect:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detected:
+    """How the file is to be read, and where its first data row begins."""
+
+    dialect: Dialect
+    layout: RecordLayout
+    skip_bytes: int
+    """Bytes before the first data row: the header, and what a spreadsheet puts above it."""
+
+    skip_lines: int
+    """Physical lines in `skip_bytes`."""
+
+
+def detect_dialect(sample: bytes, options: DatasetOptions) -> Detected:
     """Find out how the file is to be read.
 
     Args:
@@ -143,12 +156,15 @@ def detect_dialect(sample: bytes, options: DatasetOptions) -> Dialect:
     text_index = _text_index(first) if header and len(first) == COLUMNS else 0
     names = tuple(excerpt(cell.strip()) for cell in best.rows[0]) if header else ("1", "2")
     header_end = _end_of_first_record(body, best.delimiter) if header else 0
-    return Dialect(
-        delimiter=best.delimiter,
-        has_header=header,
-        text_index=text_index,
-        text_column=names[text_index],
-        label_column=names[1 - text_index] if len(names) > 1 else "",
+    return Detected(
+        dialect=Dialect(
+            delimiter=best.delimiter,
+            has_header=header,
+            columns=names,
+            text_column=names[text_index],
+            label_column=names[1 - text_index] if len(names) > 1 else "",
+        ),
+        layout=RecordLayout(delimiter=best.delimiter, text=text_index, labels=1 - text_index),
         skip_bytes=skip + header_end,
         skip_lines=sample.count(b"\n", 0, skip + header_end),
     )

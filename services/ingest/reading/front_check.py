@@ -9,36 +9,13 @@ from __future__ import annotations
 import codecs
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from services.ingest.dataset import DatasetOptions, Dialect, Limits, Split
+from services.ingest.dataset import Checked, DatasetOptions, Limits, Split
 from services.ingest.finding import Code, Finding, FindingWriter
-from services.ingest.reading.dialect import detect_dialect
+from services.ingest.reading.dialect import Detected, detect_dialect
 from services.ingest.reading.head_check import HEAD_BYTES, check_head, invalid_utf8, nul_byte
 from services.ingest.reading.record_scanner import RecordScanner
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """What the front check made of one file."""
-
-    size_bytes: int
-    sha256: str
-    dialect: Dialect
-    rows_read: int
-    """Data rows, malformed ones included."""
-
-    rows_kept: int
-    """Records in `records`."""
-
-    records: Path
-    """Canonical records, without a header."""
-
-    positions: Path
-    """Lines `n,rows,lines`: before the record `n` (from 0) so many data rows and physical lines
-    of the file were passed over. A record's data row is `n` and all `rows` up to it, its
-    physical line is `n` and all `lines` up to it; both count from 1."""
 
 
 class _Newlines:
@@ -117,7 +94,7 @@ def check_file(
     scanner: RecordScanner | None = None
     rest = b""
     head = b""
-    dialect: Dialect | None = None
+    detected: Detected | None = None
     with records_path.open("wb") as records, positions_path.open("w") as positions:
         for chunk, final in _with_end(chunks):
             digest.update(chunk)
@@ -136,11 +113,11 @@ def check_file(
                 data += b"\n"
             start = 0
             if scanner is None:
-                dialect = detect_dialect(_whole_lines(data, final=final), options)
-                start = dialect.skip_bytes
+                detected = detect_dialect(_whole_lines(data, final=final), options)
+                start = detected.skip_bytes
                 scanner = RecordScanner(
                     split=split,
-                    dialect=dialect,
+                    detected=detected,
                     limits=limits,
                     records=records,
                     positions=positions,
@@ -148,14 +125,16 @@ def check_file(
                 )
             data = data[start:] if start else data
             rest = data[scanner.scan(data, final=final) :]
-    if scanner is None or dialect is None:  # pragma: no cover  # the last chunk is final
+    if scanner is None or detected is None:  # pragma: no cover  # the last chunk is final
         raise AssertionError
     scanner.check_share()
     findings.extend(_notes(split, newlines, scanner))
     return Checked(
+        split=split,
         size_bytes=size,
         sha256=digest.hexdigest(),
-        dialect=dialect,
+        dialect=detected.dialect,
+        layout=detected.layout,
         rows_read=scanner.rows,
         rows_kept=scanner.kept,
         records=records_path,

@@ -148,7 +148,7 @@ def invalid_utf8(*, line: int, data: bytes, position: int) -> Refused:
     begin = data.rfind(b"\n", 0, position) + 1
     return Refused(
         Finding(
-            code=Code.INVALID_UTF8,
+            code=Code.UNSUPPORTED_ENCODING,
             message=f"Line {line} is not UTF-8: byte 0x{byte:02X} has no meaning there."
             + (f" In Windows-1252 it is '{meaning}'." if meaning.isprintable() else ""),
             line=line,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import BinaryIO, TextIO
 
-from services.ingest.dataset import Dialect, Limits, Split
+from services.ingest.dataset import Limits, Split
 from services.ingest.finding import Code, Finding, FindingWriter, Refused, excerpt
+from services.ingest.reading.dialect import Detected
 from services.ingest.reading.records import QUOTE, Grammar
 
 _MULTI_LINE_SUSPICION = 10
@@ -23,7 +24,7 @@ class RecordScanner:
         self,
         *,
         split: Split,
-        dialect: Dialect,
+        detected: Detected,
         limits: Limits,
         records: BinaryIO,
         positions: TextIO,
@@ -33,7 +34,7 @@ class RecordScanner:
 
         Args:
             split: Which file it is.
-            dialect: How it is read.
+            detected: How it is read.
             limits: What is too much.
             records: Receives the regular records.
             positions: Receives where each stood, as `Checked.positions` says.
@@ -41,12 +42,12 @@ class RecordScanner:
         """
         self._split = split
         self._limits = limits
-        self._grammar = Grammar(dialect.delimiter.encode())
+        self._grammar = Grammar(detected.dialect.delimiter.encode())
         self._records = records
         self._positions = positions
         self._findings = findings
         self._passed_rows = self._passed_lines = 0
-        self.line = dialect.skip_lines + 1
+        self.line = detected.skip_lines + 1
         self.rows = 0
         self.kept = 0
         self.malformed = 0

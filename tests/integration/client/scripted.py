@@ -25,6 +25,7 @@ from isogloss.v1 import (
     evaluation_pb2,
     example_pb2,
     finding_pb2,
+    label_mode_pb2,
     model_event_pb2,
     model_pb2,
     precision_pb2,
@@ -364,7 +365,7 @@ class Scripted(DatasetServiceServicer, ModelServiceServicer, InferenceServiceSer
                 )
                 for text in request.texts
             ],
-            label_mode=ipb.LABEL_MODE_SINGLE,
+            label_mode=label_mode_pb2.LABEL_MODE_SINGLE,
             served_by=served(request.model),
         )
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from isogloss.v1 import inference_service_pb2 as pb
-from isogloss.v1 import vector_pb2
+from isogloss.v1 import label_mode_pb2, vector_pb2
 from services.common import layout
 from services.common.storage import ObjectStore
 from tests.integration.inference.serving import (
@@ -67,7 +67,7 @@ async def test_classify_tells_labels_with_calibrated_confidences(
 
     response = await running.stub.Classify(pb.ClassifyRequest(model="models/tone", texts=texts))
 
-    assert response.label_mode == pb.LABEL_MODE_SINGLE
+    assert response.label_mode == label_mode_pb2.LABEL_MODE_SINGLE
     for text, result in zip(texts, response.results, strict=True):
         logits = expected_vector(token_ids(text)) @ tiny_weights(labels=3)["head"]
         probabilities = np.exp(logits) / np.exp(logits).sum()

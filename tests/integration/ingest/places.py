@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from services.common.database import Database
 from services.common.errors import Unavailable
 from services.common.storage import ObjectInfo, ObjectStore
-from services.ingest.checks.workbench import EngineOptions
 from services.ingest.dataset import DatasetOptions, Limits, Profile, Split
 from services.ingest.record import DatasetRecord
 from services.ingest.registry import Registry
 from services.ingest.tables import DatasetRow
 from services.ingest.uploads import UploadLimits, Uploads
+from services.ingest.workbench import EngineOptions
 from services.ingest.worker import Worker, WorkerOptions
 
 PROFILES = {"standard": Profile(min_examples=250, advised_examples=500, min_per_label=5)}

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest, SplitFile
-from isogloss.v1.inference_service_pb2 import LabelMode
+from isogloss.v1.label_mode_pb2 import LabelMode
 from isogloss.v1.split_pb2 import Split
 from services.common import layout, manifests
 from services.common.storage import ObjectStore

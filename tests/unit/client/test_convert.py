@@ -15,6 +15,7 @@ from isogloss.v1 import (
     evaluation_pb2,
     finding_pb2,
     inference_service_pb2,
+    label_mode_pb2,
     model_pb2,
     precision_pb2,
     split_pb2,
@@ -28,7 +29,7 @@ ENUMS: list[tuple[type[StrEnum], EnumDescriptor]] = [
     (models.ModelState, model_pb2.Model.State.DESCRIPTOR),
     (models.Precision, precision_pb2.Precision.DESCRIPTOR),
     (models.Averaging, evaluation_pb2.ClassificationMetrics.Averaging.DESCRIPTOR),
-    (inference.LabelMode, inference_service_pb2.LabelMode.DESCRIPTOR),
+    (inference.LabelMode, label_mode_pb2.LabelMode.DESCRIPTOR),
     (inference.Truncation, inference_service_pb2.Truncation.DESCRIPTOR),
 ]
 

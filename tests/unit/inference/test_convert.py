@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from isogloss.v1 import inference_service_pb2 as pb
-from isogloss.v1 import precision_pb2, vector_pb2
+from isogloss.v1 import label_mode_pb2, precision_pb2, vector_pb2
 from services.common.errors import InvalidArgument, Reason
 from services.inference.convert import call_from_proto, classify_response, embed_response
 from services.inference.engine import FloatArray, Output
@@ -139,7 +139,7 @@ def test_a_classify_answer_ranks_the_labels() -> None:
     response = classify_response(model(labels=("angry", "calm", "glad")), computed(logits), top_k=2)
 
     (result,) = response.results
-    assert response.label_mode == pb.LABEL_MODE_SINGLE
+    assert response.label_mode == label_mode_pb2.LABEL_MODE_SINGLE
     assert [label.label for label in result.classification.predictions] == ["calm"]
     assert [label.label for label in result.classification.labels] == ["calm", "angry"]
     assert result.classification.labels[0].confidence == pytest.approx(0.5)
@@ -152,6 +152,6 @@ def test_a_text_without_any_likely_label_still_has_an_outcome() -> None:
     response = classify_response(several, computed(np.full((1, 2), -9.0, np.float32)), top_k=0)
 
     (result,) = response.results
-    assert response.label_mode == pb.LABEL_MODE_MULTI
+    assert response.label_mode == label_mode_pb2.LABEL_MODE_MULTI
     assert result.WhichOneof("outcome") == "classification"
     assert list(result.classification.predictions) == []

@@ -7,17 +7,25 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from services.ingest.checks.validation import Rulebook, Verdict, validate
-from services.ingest.checks.workbench import EngineOptions
-from services.ingest.dataset import DatasetOptions, Limits, Profile, Split
+from services.ingest.dataset import (
+    Checked,
+    DatasetOptions,
+    Limits,
+    Profile,
+    Split,
+    UploadedFile,
+)
 from services.ingest.finding import FindingWriter
-from services.ingest.reading.front_check import Checked, check_file
+from services.ingest.reading.front_check import check_file
 from services.ingest.reading.head_check import HEAD_BYTES
+from services.ingest.workbench import EngineOptions
 
 _COLUMNS = (
     "split",
@@ -101,7 +109,10 @@ def validated(
         files = {Split.TRAIN: files}
     with tempfile.TemporaryDirectory() as name:
         verdict = validate(
-            {split: (len(content), pieces(content)) for split, content in files.items()},
+            {
+                split: UploadedFile(size_bytes=len(content), chunks=partial(pieces, content))
+                for split, content in files.items()
+            },
             rulebook=Rulebook(
                 options=options or DatasetOptions(),
                 profile=profile,

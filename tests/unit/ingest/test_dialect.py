@@ -16,22 +16,22 @@ def lines(delimiter: str, header: str = "") -> bytes:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_the_delimiter_is_the_one_that_gives_two_columns(delimiter: str) -> None:
-    dialect = detect_dialect(lines(delimiter), DatasetOptions())
+    detected = detect_dialect(lines(delimiter), DatasetOptions())
 
-    assert (dialect.delimiter, dialect.has_header) == (delimiter, False)
-    assert (dialect.text_column, dialect.label_column) == ("1", "2")
+    assert (detected.dialect.delimiter, detected.dialect.has_header) == (delimiter, False)
+    assert (detected.dialect.text_column, detected.dialect.label_column) == ("1", "2")
 
 
 def test_commas_inside_texts_do_not_mislead() -> None:
     sample = b"one, two;a\nthree, four;b\nfive;a\n"
 
-    assert detect_dialect(sample, DatasetOptions()).delimiter == ";"
+    assert detect_dialect(sample, DatasetOptions()).dialect.delimiter == ";"
 
 
 def test_a_declared_delimiter_wins() -> None:
     sample = b"one|x,a\ntwo|y,b\n"
 
-    assert detect_dialect(sample, DatasetOptions(delimiter="|")).delimiter == "|"
+    assert detect_dialect(sample, DatasetOptions(delimiter="|")).dialect.delimiter == "|"
 
 
 @pytest.mark.parametrize(
@@ -47,30 +47,34 @@ def test_a_declared_delimiter_wins() -> None:
     ],
 )
 def test_known_names_make_a_header_in_either_order(header: str, text_index: int) -> None:
-    dialect = detect_dialect(lines(",", header), DatasetOptions())
+    detected = detect_dialect(lines(",", header), DatasetOptions())
 
-    assert dialect.has_header
-    assert dialect.text_index == text_index
-    assert (dialect.skip_bytes, dialect.skip_lines) == (len(header) + 1, 1)
+    assert detected.dialect.has_header
+    assert detected.layout.text == text_index
+    assert (detected.skip_bytes, detected.skip_lines) == (len(header) + 1, 1)
 
 
 @pytest.mark.parametrize("first", ["My parcel,0", "comment,1", "A message about a label,1"])
 def test_a_row_of_data_is_no_header(first: str) -> None:
-    assert not detect_dialect(lines(",", first), DatasetOptions()).has_header
+    assert not detect_dialect(lines(",", first), DatasetOptions()).dialect.has_header
 
 
 def test_what_is_declared_of_the_header_is_not_questioned() -> None:
     declared = detect_dialect(lines(",", "foo,bar"), DatasetOptions(has_header=True))
     denied = detect_dialect(lines(",", "text,label"), DatasetOptions(has_header=False))
 
-    assert (declared.text_column, declared.label_column) == ("foo", "bar")
-    assert not denied.has_header
+    assert (declared.dialect.text_column, declared.dialect.label_column) == ("foo", "bar")
+    assert not denied.dialect.has_header
 
 
 def test_the_line_in_which_excel_names_the_delimiter_is_skipped() -> None:
-    dialect = detect_dialect(b"sep=;\n" + lines(";", "text;label"), DatasetOptions())
+    detected = detect_dialect(b"sep=;\n" + lines(";", "text;label"), DatasetOptions())
 
-    assert (dialect.delimiter, dialect.has_header, dialect.skip_lines) == (";", True, 2)
+    assert (detected.dialect.delimiter, detected.dialect.has_header, detected.skip_lines) == (
+        ";",
+        True,
+        2,
+    )
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_byte_that_is_no_utf8_is_named_with_its_line(chunk: int) -> None:
 
     code, line, text = refusal(content, chunk=chunk)
 
-    assert (code, line) == (Code.INVALID_UTF8, 3)
+    assert (code, line) == (Code.UNSUPPORTED_ENCODING, 3)
     assert "'é'" in text
 
 
@@ -97,7 +97,7 @@ def test_a_character_cut_by_a_chunk_is_whole_again() -> None:
 def test_a_file_that_ends_within_a_character_is_refused() -> None:
     code, line, _ = refusal(REGULAR + b"caf\xc3")
 
-    assert (code, line) == (Code.INVALID_UTF8, 31)
+    assert (code, line) == (Code.UNSUPPORTED_ENCODING, 31)
 
 
 @pytest.mark.parametrize("chunk", [1, 10, 1 << 20])
