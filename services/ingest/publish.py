@@ -18,6 +18,8 @@ from services.common.manifests import FORMAT_VERSION, create_manifest, read_mani
 from services.common.storage import ObjectStore
 from services.ingest import convert
 from services.ingest.checks.validation import Verdict
+from services.ingest.convert_options import options_to_proto
+from services.ingest.convert_report import report_from_proto, report_to_proto
 from services.ingest.dataset import Report
 from services.ingest.record import DatasetRecord, StoredFile, StoredSplit
 
@@ -60,8 +62,8 @@ def publish(
         name=record.name,
         display_name=record.display_name,
         content_hash=verdict.content_hash,
-        options=convert.options_to_proto(record.options),
-        report=convert.report_to_proto(verdict.report),
+        options=options_to_proto(record.options),
+        report=report_to_proto(verdict.report),
         label_mode=LABEL_MODE_SINGLE,
         labels=verdict.labels,
         create_time=convert.time_to_proto(record.create_time),
@@ -136,7 +138,7 @@ def _key(record: DatasetRecord, verdict: Verdict, attempt: int, name: str) -> st
 def _published(manifest: DatasetManifest) -> Published:
     return Published(
         content_hash=manifest.content_hash,
-        report=convert.report_from_proto(manifest.report),
+        report=report_from_proto(manifest.report),
         findings=convert.file_from_proto(manifest.findings),
         splits=tuple(
             StoredSplit(

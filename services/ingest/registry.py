@@ -27,13 +27,10 @@ from services.common.requests import check_request_id, claim_request
 from services.common.storage import ObjectStore
 from services.ingest.dataset import DatasetOptions, Profile, Split, State
 from services.ingest.gate import RowGate, find_row
-from services.ingest.reading.dialect import DELIMITERS
+from services.ingest.option_rules import check_options
 from services.ingest.record import DatasetRecord, DeclaredFile, to_json
 from services.ingest.tables import DatasetRow, RequestRow
 from services.ingest.uploads import Uploads, UploadWriter
-
-_MAX_SHARE = 0.5
-_INT64 = 1 << 63
 
 
 class Registry:
@@ -84,7 +81,7 @@ class Registry:
         """
         violations = [
             *check_display_name(display_name, field="dataset.display_name"),
-            *_check_options(options, self._profiles),
+            *check_options(options, self._profiles),
             *check_request_id(request_id),
         ]
         if violations:
@@ -295,32 +292,6 @@ class Registry:
         self._store.delete(layout.dataset_manifest(tenant, dataset))
         for info in list(self._store.list(layout.dataset_prefix(tenant, dataset))):
             self._store.delete(info.key)
-
-
-def _check_options(
-    options: DatasetOptions, profiles: Mapping[str, Profile]
-) -> list[FieldViolation]:
-    violations: list[FieldViolation] = []
-
-    def wrong(field: str, description: str) -> None:
-        violations.append(FieldViolation(field=f"dataset.options.{field}", description=description))
-
-    if options.delimiter and options.delimiter not in DELIMITERS:
-        wrong("delimiter", f"{options.delimiter!r} is none of , ; | and tab. Empty: detected.")
-    if options.profile not in profiles:
-        wrong("profile", f"{options.profile!r} is none of {', '.join(sorted(profiles))}.")
-    split = options.split
-    for name, share in (
-        ("validation_share", split.validation_share),
-        ("test_share", split.test_share),
-    ):
-        if not 0 < share <= _MAX_SHARE:
-            wrong(f"split.{name}", f"{share} is not over 0 and up to {_MAX_SHARE}.")
-    if split.validation_share + split.test_share >= 1:
-        wrong("split", "the shares of validation and test together leave nothing to train on.")
-    if not -_INT64 <= split.seed < _INT64:
-        wrong("split.seed", "does not fit in 64 bits.")
-    return violations
 
 
 def _compare(declared: Mapping[Split, DeclaredFile], stored: Mapping[Split, DeclaredFile]) -> None:

@@ -23,6 +23,8 @@ from services.common.names import Collection, parse
 from services.common.pagination import page_request
 from services.ingest import convert
 from services.ingest.artefacts import ArtefactCache
+from services.ingest.convert_options import options_from_proto
+from services.ingest.convert_report import count_to_proto
 from services.ingest.dataset import Split, State
 from services.ingest.findings import list_findings
 from services.ingest.preview import MAX_ROWS, preview
@@ -98,7 +100,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
             self._registry.create,
             current_principal().tenant,
             display_name=request.dataset.display_name,
-            options=convert.options_from_proto(request.dataset.options),
+            options=options_from_proto(request.dataset.options),
             request_id=request.request_id,
             validate_only=request.validate_only,
         )
@@ -236,9 +238,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         record = await asyncio.to_thread(self._registry.get, tenant, dataset)
         _require(record, State.READY, State.FAILED)
         counts = record.report.findings if record.report else ()
-        response = messages.ListFindingsResponse(
-            counts=[convert.count_to_proto(count) for count in counts]
-        )
+        response = messages.ListFindingsResponse(counts=[count_to_proto(count) for count in counts])
         if record.findings is not None:
             path = await asyncio.to_thread(self._cache.path, record.findings)
             page = await asyncio.to_thread(
