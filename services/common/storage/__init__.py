@@ -2,19 +2,28 @@
 
 from services.common.storage.object_store import (
     CHUNK_BYTES,
+    FoundObject,
     ObjectInfo,
     ObjectStore,
+    Presigner,
+    Reader,
+    SignedWrite,
     UnsuitableStore,
     read_all,
 )
-from services.common.storage.opening import StoreOptions, open_store
+from services.common.storage.opening import StoreOptions, open_reader, open_store
 
 __all__ = [
     "CHUNK_BYTES",
+    "FoundObject",
     "ObjectInfo",
     "ObjectStore",
+    "Presigner",
+    "Reader",
+    "SignedWrite",
     "StoreOptions",
     "UnsuitableStore",
+    "open_reader",
     "open_store",
     "read_all",
 ]

@@ -6,10 +6,10 @@ the one manifest that publishes them is created only if absent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 CHUNK_BYTES = 1024 * 1024
 """Largest chunk that `get` yields: 1 MiB, so that a reader's memory is known."""
@@ -85,6 +85,74 @@ class ObjectStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove `key`; removing what is absent is no error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedWrite:
+    """One HTTP PUT that anybody may send who knows of it."""
+
+    url: str
+    headers: Mapping[str, str]
+    """To be sent exactly: the signature covers them."""
+
+    expire_time: datetime
+    """In UTC."""
+
+
+@runtime_checkable
+class Presigner(Protocol):
+    """A store that lets others write an object past this process; a directory does not."""
+
+    def sign_create(self, key: str, *, size: int, seconds: int) -> SignedWrite:
+        """Return the request that creates `key` if it is absent, with `size` bytes.
+
+        The store answers it with 200, or 412 where `key` exists; another size or a request
+        without the headers is refused.
+
+        Args:
+            key: Which.
+            size: Bytes, exactly.
+            seconds: How long the request may begin, up to a week.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundObject:
+    """What an object is at one moment."""
+
+    size: int
+    """Bytes."""
+
+    etag: str
+    """Another one after the object was replaced."""
+
+
+class Reader(Protocol):
+    """Objects that others wrote and that this process only reads. Thread safe."""
+
+    def find(self, key: str) -> FoundObject | None:
+        """Return what `key` is at this moment, or None where it is absent.
+
+        Raises:
+            Unavailable: Where the store does not answer, or not to this process.
+        """
+        ...
+
+    def read(self, key: str, *, offset: int, end: int, etag: str) -> Iterator[bytes]:
+        """Yield bytes in chunks of at most 1 MiB.
+
+        Args:
+            key: Which.
+            offset: First byte, from 0.
+            end: Byte behind the last.
+            etag: What `find` said it is.
+
+        Raises:
+            NotFound: Where it was removed or replaced since.
+            Unavailable: Where the store does not answer; the reader may go on behind what came.
+        """
         ...
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from services.common.storage.directory import DirectoryStore
-from services.common.storage.object_store import ObjectStore
+from services.common.storage.object_store import ObjectStore, Reader
 from services.common.storage.s3 import S3Store
+from services.common.storage.s3_connection import S3Account
+from services.common.storage.s3_reader import S3Reader
 
 _AMAZON = "https://s3.amazonaws.com"
 
@@ -31,6 +33,9 @@ class StoreOptions:
 
     read_timeout: float = 60.0
     """Seconds without a byte after which an answer counts as lost."""
+
+    public_endpoint: str = ""
+    """`https://host:port` at which clients reach the S3 server; empty where it is the URL's."""
 
 
 _DEFAULTS = StoreOptions()
@@ -62,23 +67,51 @@ def open_store(url: str, options: StoreOptions = _DEFAULTS) -> ObjectStore:
     return DirectoryStore(Path(url))
 
 
+def open_reader(bucket: str, *, endpoint: str, options: StoreOptions) -> Reader:
+    """Return what reads a bucket; nothing is sent yet.
+
+    Args:
+        bucket: Whose name is known, and which may be missing.
+        endpoint: `http://host:port` or `https://host:port`; empty for Amazon's.
+        options: Credentials and time limits.
+
+    Raises:
+        ValueError: Where the endpoint or the credentials cannot be meant.
+    """
+    client, _ = _account(bucket, endpoint or _AMAZON, options).connect()
+    return S3Reader(client, bucket)
+
+
 def _open_s3(url: str, options: StoreOptions) -> ObjectStore:
     parts = urlsplit(url)
     query = parse_qs(parts.query, strict_parsing=bool(parts.query))
     endpoints = query.pop("endpoint", [_AMAZON])
     if query or len(endpoints) != 1 or not parts.netloc:
         raise ValueError(f"{url}: expected s3://bucket/prefix?endpoint=https://host:port")
-    endpoint = urlsplit(endpoints[0])
-    if endpoint.scheme not in {"http", "https"} or not endpoint.netloc or endpoint.path.strip("/"):
-        raise ValueError(f"{url}: the endpoint must be http://host:port or https://host:port")
-    if not options.access_key or not options.secret_key:
-        raise ValueError(f"{url}: an S3 store needs store_access_key and store_secret_key")
+    account = _account(url, endpoints[0], options)
+    public = _account(url, options.public_endpoint or endpoints[0], options)
     prefix = unquote(parts.path).strip("/")
     return S3Store(
-        endpoint=endpoint.netloc,
-        bucket=parts.netloc,
-        prefix=f"{prefix}/" if prefix else "",
-        secure=endpoint.scheme == "https",
+        account, bucket=parts.netloc, prefix=f"{prefix}/" if prefix else "", public=public
+    )
+
+
+def _account(subject: str, endpoint: str, options: StoreOptions) -> S3Account:
+    """Return how to reach a server.
+
+    Args:
+        subject: What a complaint begins with.
+        endpoint: `http://host:port` or `https://host:port`.
+        options: Credentials and time limits.
+    """
+    parts = urlsplit(endpoint)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path.strip("/"):
+        raise ValueError(f"{subject}: the endpoint must be http://host:port or https://host:port")
+    if not options.access_key or not options.secret_key:
+        raise ValueError(f"{subject}: an S3 store needs store_access_key and store_secret_key")
+    return S3Account(
+        endpoint=parts.netloc,
+        secure=parts.scheme == "https",
         access_key=options.access_key,
         secret_key=options.secret_key,
         region=options.region,

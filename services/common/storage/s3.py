@@ -6,7 +6,6 @@ Uses public calls of the minio SDK only. Its `put_object` cannot send `If-None-M
 
 from __future__ import annotations
 
-import contextlib
 import io
 import secrets
 from collections.abc import Iterable, Iterator
@@ -15,27 +14,26 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import BinaryIO, cast
 
-import urllib3
-from minio import Minio
 from minio.datatypes import Object
-from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
-from urllib3.exceptions import HTTPError, IncompleteRead, MaxRetryError
+from minio.error import InvalidResponseError, S3Error
 
 from services.common.errors import NotFound, Unavailable
 from services.common.storage.keys import RESERVED_SEGMENT, check_key, check_prefix
-from services.common.storage.object_store import CHUNK_BYTES, ObjectInfo, UnsuitableStore
+from services.common.storage.object_store import ObjectInfo, SignedWrite, UnsuitableStore
+from services.common.storage.s3_connection import (
+    ABSENT,
+    RETRIED_STATUS,
+    RETRY_AFTER_SECONDS,
+    S3Account,
+    as_unavailable,
+    retries,
+)
+from services.common.storage.s3_reader import S3Reader
+from services.common.storage.signing import sign
 
 PART_BYTES = 8 * 1024 * 1024
 """Size of one part of an upload, and about half of what it needs in memory. S3 allows 10,000
 parts, so the largest object has 78 GiB; its smallest part is 5 MiB."""
-
-_RETRY_AFTER_SECONDS = 5.0
-"""What callers are told when the retries below (about 3.5 s in all) did not help."""
-
-_RETRIED_STATUS = frozenset({500, 502, 503, 504})
-_ABSENT = frozenset({"NoSuchKey", "ResourceNotFound"})
-_READ_BREAKS = 4
-"""Broken transfers of one object before its reader is told."""
 
 _PRESIGNED_SECONDS = 900
 """How long a conditional write may take with all its retries; clocks may differ by 15 minutes
@@ -46,51 +44,25 @@ class S3Store:
     """Objects below one prefix of one bucket.
 
     Args:
-        endpoint: Host and port, without scheme.
+        account: How to reach the server.
         bucket: Made where it is missing.
         prefix: What all keys start with in the bucket: empty, or ending in a slash.
-        secure: Whether to speak TLS.
-        access_key: Identifies the account.
-        secret_key: Signs the requests.
-        region: The bucket's.
-        connect_timeout: Seconds for one connection to be made.
-        read_timeout: Seconds without a byte after which an answer counts as lost.
+        public: The same server as clients reach it.
 
     Raises:
         UnsuitableStore: Where the server does not honour create-only-if-absent.
         Unavailable: Where it does not answer, or refuses the credentials.
     """
 
-    def __init__(
-        self,
-        *,
-        endpoint: str,
-        bucket: str,
-        prefix: str,
-        secure: bool,
-        access_key: str,
-        secret_key: str,
-        region: str,
-        connect_timeout: float,
-        read_timeout: float,
-    ) -> None:
+    def __init__(self, account: S3Account, *, bucket: str, prefix: str, public: S3Account) -> None:
         """Make the bucket where it is missing, and test the server."""
+        self._account = account
         self._bucket = bucket
         self._prefix = prefix
         self._reserved = f"{prefix}{RESERVED_SEGMENT}/"
-        self._pool = urllib3.PoolManager(
-            maxsize=32,  # idle connections kept: the threads that a service uses at once
-            timeout=urllib3.Timeout(connect=connect_timeout, read=read_timeout),
-            retries=_retries(_RETRIED_STATUS),
-        )
-        self._client = Minio(
-            endpoint,
-            access_key=access_key,
-            secret_key=secret_key,
-            secure=secure,
-            region=region,
-            http_client=self._pool,
-        )
+        self._client, self._pool = account.connect()
+        self._public, _ = public.connect()
+        self._reader = S3Reader(self._client, bucket, prefix)
         self._make_bucket()
         self._test_create()
         self._lists_in_order = self._test_order()
@@ -99,7 +71,7 @@ class S3Store:
         """Store `data` in one request, or in parts where it is longer than one part."""
         check_key(key)
         stream = _Chunks((data,) if isinstance(data, bytes) else data)
-        with _as_unavailable():
+        with as_unavailable():
             try:
                 result = self._client.put_object(
                     self._bucket,
@@ -120,44 +92,39 @@ class S3Store:
         check_key(key)
         return self._create(self._prefix + key, data)
 
+    def sign_create(self, key: str, *, size: int, seconds: int) -> SignedWrite:
+        """Sign a PUT whose condition and length nobody can leave out."""
+        check_key(key)
+        headers = {"content-length": str(size), "if-none-match": "*"}
+        now = datetime.now(UTC)
+        address = self._public.get_presigned_url("PUT", self._bucket, self._prefix + key)
+        url = sign(
+            "PUT",
+            address.partition("?")[0],
+            headers=headers,
+            key=self._account.signing_key,
+            now=now,
+            seconds=seconds,
+        )
+        return SignedWrite(url=url, headers=headers, expire_time=now + timedelta(seconds=seconds))
+
     def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield the object's bytes; a broken transfer goes on where it stopped."""
         check_key(key)
-        name = self._prefix + key
-        with _as_unavailable():
-            try:
-                found = self._client.stat_object(self._bucket, name)
-            except S3Error as error:
-                if error.code in _ABSENT:
-                    raise NotFound(key) from None
-                raise
-        size = _info(key, found).size
-        end = size if length is None else min(size, offset + length)
-        breaks = 0
-        while offset < end:
-            try:
-                for chunk in self._read(name, offset, end - offset, etag=found.etag or ""):
-                    offset += len(chunk)
-                    yield chunk
-                if offset < end:
-                    raise IncompleteRead(offset, end - offset)
-            except (HTTPError, S3Error) as error:
-                breaks += 1
-                if isinstance(error, S3Error) and error.code in _ABSENT | {"PreconditionFailed"}:
-                    # Deleted or replaced while it was read: what came so far cannot go on.
-                    raise NotFound(key, hint="It was removed while it was read.") from error
-                # What the pool gave up on was retried already.
-                if breaks > _READ_BREAKS or isinstance(error, (MaxRetryError, S3Error)):
-                    raise _unavailable(error) from error
+        found = self._reader.find(key)
+        if found is None:
+            raise NotFound(key)
+        end = found.size if length is None else min(found.size, offset + length)
+        yield from self._reader.read(key, offset=offset, end=end, etag=found.etag)
 
     def stat(self, key: str) -> ObjectInfo | None:
         """Return size and time of `key`, or None."""
         check_key(key)
-        with _as_unavailable():
+        with as_unavailable():
             try:
                 found = self._client.stat_object(self._bucket, self._prefix + key)
             except S3Error as error:
-                if error.code in _ABSENT:
+                if error.code in ABSENT:
                     return None
                 raise
         return _info(key, found)
@@ -182,7 +149,7 @@ class S3Store:
         self._delete(self._prefix + key)
 
     def _list(self, name: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
-        with _as_unavailable():
+        with as_unavailable():
             for found in self._client.list_objects(
                 self._bucket,
                 prefix=name,
@@ -194,7 +161,7 @@ class S3Store:
                     yield _info(key, found)
 
     def _delete(self, name: str) -> None:
-        with _as_unavailable():
+        with as_unavailable():
             self._client.remove_object(self._bucket, name)
 
     def _create(self, name: str, data: bytes) -> bool:
@@ -202,7 +169,7 @@ class S3Store:
         # from another's, even with the same bytes. It stands in the content type, the one
         # header that every S3 keeps and that a presigned request need not sign.
         writer = f"application/octet-stream; writer={secrets.token_hex(16)}"
-        with _as_unavailable():
+        with as_unavailable():
             url = self._client.get_presigned_url(
                 "PUT", self._bucket, name, expires=timedelta(seconds=_PRESIGNED_SECONDS)
             )
@@ -212,45 +179,31 @@ class S3Store:
                 body=data,
                 headers={"If-None-Match": "*", "Content-Type": writer},
                 # 409: another conditional write is under way; whether it wins is not known.
-                retries=_retries(_RETRIED_STATUS | {HTTPStatus.CONFLICT}),
+                retries=retries(RETRIED_STATUS | {HTTPStatus.CONFLICT}),
             )
             if response.status == HTTPStatus.OK:
                 return True
             if response.status == HTTPStatus.PRECONDITION_FAILED:
                 retried = bool(response.retries and response.retries.history)
                 return retried and self._written_by(name, writer)
-        passing = response.status in _RETRIED_STATUS | {HTTPStatus.CONFLICT}
+        passing = response.status in RETRIED_STATUS | {HTTPStatus.CONFLICT}
         advice = "retry" if passing else "see that its credentials may write"
         raise Unavailable(
             f"The object store answered {response.status} to a conditional write: {advice}.",
             metadata={"store": "s3", "status": str(response.status)},
-            retry_after=_RETRY_AFTER_SECONDS if passing else None,
+            retry_after=RETRY_AFTER_SECONDS if passing else None,
         )
 
     def _written_by(self, name: str, writer: str) -> bool:
         try:
             return bool(self._client.stat_object(self._bucket, name).content_type == writer)
         except S3Error as error:
-            if error.code in _ABSENT:
+            if error.code in ABSENT:
                 return False
             raise
 
-    def _read(self, name: str, offset: int, length: int, *, etag: str) -> Iterator[bytes]:
-        response = self._client.get_object(
-            self._bucket,
-            name,
-            offset=offset,
-            length=length,
-            request_headers={"If-Match": f'"{etag}"'},
-        )
-        try:
-            yield from response.stream(CHUNK_BYTES)
-        finally:
-            response.close()
-            response.release_conn()
-
     def _make_bucket(self) -> None:
-        with _as_unavailable():
+        with as_unavailable():
             if not self._client.bucket_exists(self._bucket):
                 try:
                     self._client.make_bucket(self._bucket)
@@ -333,53 +286,3 @@ def _info(key: str, found: Object) -> ObjectInfo:
     if found.size is None or found.last_modified is None:
         raise InvalidResponseError(HTTPStatus.OK, None, None)
     return ObjectInfo(key=key, size=found.size, modified=found.last_modified)
-
-
-class _Retry(urllib3.Retry):
-    def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:  # noqa: FBT001, FBT002 - urllib3's signature
-        # MinIO on one drive answers a write so, when a deletion tidies its folder away.
-        if status_code == HTTPStatus.FORBIDDEN:
-            return method in {"PUT", "POST"}
-        return super().is_retry(method, status_code, has_retry_after)
-
-
-def _retries(statuses: frozenset[int]) -> urllib3.Retry:
-    """Up to 5 retries: at once, then after 0.2, 0.4, 0.8 and 1.6 s, each with up to 0.2 s more."""
-    return _Retry(
-        total=5,
-        backoff_factor=0.1,
-        backoff_jitter=0.2,
-        status_forcelist=statuses,
-        allowed_methods=None,  # all: every request here may be sent twice
-        raise_on_status=False,
-        respect_retry_after_header=False,
-    )
-
-
-@contextlib.contextmanager
-def _as_unavailable() -> Iterator[None]:
-    try:
-        yield
-    except (MinioException, HTTPError) as error:
-        raise _unavailable(error) from error
-
-
-def _unavailable(error: Exception) -> Unavailable:
-    """Say what is wrong with the store, without its address or a key."""
-    if isinstance(error, S3Error):
-        code = error.code or "unknown"
-        return Unavailable(
-            f"The object store refused the request ({code}): see its credentials and policy.",
-            metadata={"store": "s3", "code": code},
-        )
-    if isinstance(error, ServerError):
-        found = f"failed with status {error.status_code}"
-    elif isinstance(error, InvalidResponseError):
-        found = "gave an answer that is not S3's"
-    else:
-        found = "does not answer"
-    return Unavailable(
-        f"The object store {found}: retry, or see that its server runs.",
-        metadata={"store": "s3"},
-        retry_after=_RETRY_AFTER_SECONDS,
-    )
