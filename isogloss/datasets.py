@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from isogloss.dataset_options import DatasetOptions
+from isogloss.dataset_report import DatasetReport, Finding, Split
 from isogloss.errors import IsoglossError
-
-
-class Split(StrEnum):
-    """Part of a dataset."""
-
-    UNKNOWN = "unknown"
-    TRAIN = "train"
-    VALIDATION = "validation"
-    TEST = "test"
 
 
 class DatasetState(StrEnum):
@@ -27,87 +20,6 @@ class DatasetState(StrEnum):
     VALIDATING = "VALIDATING"
     READY = "READY"
     FAILED = "FAILED"
-
-
-class Severity(StrEnum):
-    """How much a finding matters, least first."""
-
-    UNKNOWN = "UNKNOWN"
-    INFO = "INFO"
-    WARNING = "WARNING"
-    ROW_DROPPED = "ROW_DROPPED"
-    ERROR = "ERROR"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetOptions:
-    """How files are to be read, checked and split; what is None or empty is left to the server."""
-
-    has_header: bool | None = None
-    """Whether the first row names the columns. None: detected."""
-
-    delimiter: str = ""
-    """One of `,` `;` `|` or a tab. Empty: detected."""
-
-    profile: str = ""
-    """Name of a set of minimum counts that the operator configured. Empty: `standard`."""
-
-    validation_share: float | None = None
-    """Share of the rows for validation where no file is given, over 0 and up to 0.5."""
-
-    test_share: float | None = None
-    """Share of the rows for the test where no file is given, over 0 and up to 0.5."""
-
-    seed: int | None = None
-    """Seed of the split."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindingCount:
-    """How often one code was found."""
-
-    code: str
-    severity: Severity
-    count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileReport:
-    """How one uploaded file was read."""
-
-    split: Split
-    size_bytes: int
-    sha256: str
-    delimiter: str
-    has_header: bool
-    text_column: str
-    label_column: str
-    encoding: str
-    row_count: int
-    """Data rows read, malformed ones included."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetReport:
-    """What was assumed about the files and what they hold."""
-
-    files: tuple[FileReport, ...]
-    rows: Mapping[Split, int]
-    """Rows that are left in each split."""
-
-    label_count: int
-    removed_labels: tuple[str, ...]
-    """Labels that were removed because they had too few unique examples, at most 100."""
-
-    imbalance: float
-    """Rows of the most frequent label over rows of the rarest, in training."""
-
-    over_long_texts: int
-    """Texts that are longer than 512 tokens; training sees their beginning only."""
-
-    findings: tuple[FindingCount, ...]
-    warnings: tuple[str, ...]
-    """What to mind, most important first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +52,19 @@ class Dataset:
     """Set in READY and, as far as known, in FAILED."""
 
     content_hash: str
+    """The same for the same files with the same options; set in READY."""
+
     create_time: datetime | None
     update_time: datetime | None
     validate_time: datetime | None
+    expire_time: datetime | None
+    """When it is deleted by itself; None: never, or the operator's default."""
+
+    parent_dataset: str
+    """The dataset that it adds rows to; empty where it stands for itself."""
+
+    etag: str
+    """Changes with every change of the dataset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +80,9 @@ class Example:
     row: int
     """Data row of the uploaded file, from 1, the header not counted."""
 
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Columns carried along by `keep_columns`; only `rows` tells them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitPreview:
@@ -172,29 +97,11 @@ class SplitPreview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that validation saw: a row it dropped or changed, or something worth knowing."""
-
-    split: Split
-    line: int
-    """Physical line of the uploaded file, from 1; 0 where none applies."""
-
-    row: int
-    column: str
-    code: str
-    severity: Severity
-    message: str
-    excerpt: str
-    fix: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class UploadProgress:
     """How far an upload is: bytes first, then validation."""
 
     dataset: str
-    """Its full resource name, for `resume` where the upload breaks off."""
+    """Its full resource name, for `resume` where the upload breaks off; empty in a check."""
 
     phase: str
     """What is being done, such as `uploading train` or `checking labels`."""
@@ -205,3 +112,90 @@ class UploadProgress:
     total_bytes: int
     validated: float
     """Share of the validation that is done, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadProgress:
+    """How far a download is."""
+
+    received_bytes: int
+    """May step back to 0 where a broken stream begins anew."""
+
+    total_bytes: int
+    """0 where the server does not know it beforehand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What a dataset of these files would be; nothing was stored."""
+
+    report: DatasetReport
+    errors: tuple[Finding, ...]
+    """Why they could not become a dataset, most important first; empty where they could."""
+
+    findings: tuple[Finding, ...]
+    """The first findings, at most 1000; `report.findings` counts all."""
+
+    splits: tuple[SplitPreview, ...]
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelChange:
+    """How often one label stands in two datasets, over all splits."""
+
+    label: str
+    base_count: int
+    other_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelabelledExample:
+    """A text that has other labels than before."""
+
+    example: Example
+    """As it is in the other dataset."""
+
+    base_labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetDiff:
+    """What a dataset has beside another, by text."""
+
+    added_count: int
+    removed_count: int
+    relabelled_count: int
+    moved_count: int
+    """Texts with the same labels in another split."""
+
+    unchanged_count: int
+    labels: tuple[LabelChange, ...]
+    """Every label of either, by the size of its change."""
+
+    added: tuple[Example, ...]
+    """As many as were asked for; so are the next two."""
+
+    removed: tuple[Example, ...]
+    relabelled: tuple[RelabelledExample, ...]
+    same_content: bool
+    """Whether both were made of the same bytes with the same options."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetUsage:
+    """What the caller's tenant stores and may store."""
+
+    dataset_count: int
+    upload_count: int
+    """Datasets that are being uploaded."""
+
+    stored_bytes: int
+    row_count: int
+    """Rows of all READY datasets."""
+
+    max_upload_count: int
+    """0: no limit."""
+
+    max_stored_bytes: int
+    """0: no limit."""

@@ -20,7 +20,8 @@ A class stands for what a caller can do about it, `reason` for what happened.
     ├── DataLoss             DATA_LOSS            a stored file is missing or damaged
     ├── ServerError          any other code       a fault of the server: see its log
     │   └── ModelFailed      (Model.error)        the run that was waited for failed
-    └── ConfigurationError   (this client)        an address, key or certificate cannot be used
+    ├── ConfigurationError   (this client)        an address, key or certificate cannot be used
+    └── MissingPackage       (this client)        a table needs a package that is not installed
 """
 
 from __future__ import annotations
@@ -184,6 +185,12 @@ class ConfigurationError(IsoglossError):
     """An address, a key or a certificate that this client was given cannot be used."""
 
     default_code = StatusCode.INVALID_ARGUMENT
+
+
+class MissingPackage(IsoglossError, ImportError):
+    """A package that a table is to be read with, or made of, is not installed here."""
+
+    default_code = StatusCode.FAILED_PRECONDITION
 
 
 BY_CODE: Mapping[StatusCode, type[IsoglossError]] = {

@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from isogloss.dataset_report import LabelMode
 from isogloss.errors import IsoglossError
 from isogloss.models import Precision
 
@@ -22,14 +23,6 @@ class Truncation(StrEnum):
 
     START = "start"
     END = "end"
-
-
-class LabelMode(StrEnum):
-    """How many labels a text can have."""
-
-    UNKNOWN = "UNKNOWN"
-    SINGLE = "SINGLE"
-    MULTI = "MULTI"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

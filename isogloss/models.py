@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from isogloss.datasets import Split
+from isogloss.dataset_report import Split
 from isogloss.errors import IsoglossError
 
 

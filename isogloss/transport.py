@@ -40,8 +40,16 @@ class Transport(Protocol):
     ) -> R:
         """Call; `timeout` in seconds, None for the connection's default."""
 
-    async def upload(self, call: grpc.StreamUnaryMultiCallable[Q, R], requests: Iterator[Q]) -> R:
-        """Send all requests and return the answer. `requests` may block; it runs in a thread."""
+    async def upload(
+        self,
+        call: grpc.StreamUnaryMultiCallable[Q, R],
+        requests: Iterator[Q],
+        timeout: float | None = None,
+    ) -> R:
+        """Send all requests and return the answer; without a timeout it may take for ever.
+
+        `requests` may block; it runs in a thread.
+        """
 
     def stream(
         self, call: grpc.UnaryStreamMultiCallable[Q, R], request: Q, timeout: float | None
@@ -97,10 +105,15 @@ class BlockingTransport:
         except grpc.RpcError as error:
             raise error_from_rpc(error) from error
 
-    async def upload(self, call: grpc.StreamUnaryMultiCallable[Q, R], requests: Iterator[Q]) -> R:
+    async def upload(
+        self,
+        call: grpc.StreamUnaryMultiCallable[Q, R],
+        requests: Iterator[Q],
+        timeout: float | None = None,
+    ) -> R:
         """See `Transport`."""
         try:
-            return call(requests, metadata=self._connection.metadata)
+            return call(requests, timeout=timeout, metadata=self._connection.metadata)
         except grpc.RpcError as error:
             raise error_from_rpc(error) from error
 
@@ -170,11 +183,16 @@ class AsyncTransport:
         except grpc.RpcError as error:
             raise error_from_rpc(error) from error
 
-    async def upload(self, call: grpc.StreamUnaryMultiCallable[Q, R], requests: Iterator[Q]) -> R:
+    async def upload(
+        self,
+        call: grpc.StreamUnaryMultiCallable[Q, R],
+        requests: Iterator[Q],
+        timeout: float | None = None,
+    ) -> R:
         """See `Transport`."""
         try:
             return await cast("aio.StreamUnaryMultiCallable[Q, R]", call)(
-                _in_threads(requests), metadata=self._connection.metadata
+                _in_threads(requests), timeout=timeout, metadata=self._connection.metadata
             )
         except grpc.RpcError as error:
             raise error_from_rpc(error) from error

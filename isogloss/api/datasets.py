@@ -2,160 +2,303 @@
 
 from __future__ import annotations
 
-import os
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
-from functools import cached_property
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, TypeVar, Unpack
 
-from isogloss import convert
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from isogloss import dataset_convert as convert
+from isogloss.api.dataset_downloads import DatasetDownloads
+from isogloss.api.direct import put
+from isogloss.api.reporter import Progress, Reporter
 from isogloss.api.resources import name_of
-from isogloss.api.streams import watched
-from isogloss.api.upload import Source, measure, send
+from isogloss.api.sources import Rows, Source, measured, refuse_empty, sized, spooled
+from isogloss.api.streams import Outgoing, repeated
+from isogloss.api.upload import check_messages, send
+from isogloss.dataset_options import DatasetOptions, OptionFields
+from isogloss.dataset_report import Split
 from isogloss.datasets import (
+    CheckResult,
     Dataset,
-    DatasetOptions,
     DatasetState,
-    Finding,
-    Severity,
-    Split,
-    SplitPreview,
-    UploadProgress,
 )
-from isogloss.errors import DatasetRefused, InvalidArgument, Violation
-from isogloss.transport import Facade, Transport, blocking, blocking_stream
-from isogloss.v1 import dataset_pb2, finding_pb2
+from isogloss.errors import IsoglossError
+from isogloss.transport import Facade, blocking, blocking_stream
+from isogloss.v1 import dataset_pb2
 from isogloss.v1 import dataset_service_pb2 as pb
-from isogloss.v1.dataset_service_pb2_grpc import DatasetServiceStub
+from isogloss.wire import timestamp
 
-PAGE_SIZE = 200
-"""Resources that one call lists; the iterators ask for the next page by themselves."""
+T = TypeVar("T")
 
 CHECKED_BYTES_PER_SECOND = 10_000_000
 """What a server reads back and hashes at the least when an upload is finalised. A CPU hashes some
 500 MB/s; the rest is room for a slow object store that several callers share."""
 
-Path = str | os.PathLike[str]
+Expiry = datetime | timedelta
 
 
-class AsyncDatasets:
-    """Datasets: upload, read, list, delete.
+class AsyncDatasets(DatasetDownloads):
+    """Datasets: check, upload, read, compare, download, delete.
 
     Every method takes `timeout`, in seconds; None is the client's default, and no limit for
-    what watches or waits.
+    what uploads, downloads, watches or waits. `options` are the fields of `DatasetOptions`.
     """
 
-    def __init__(self, transport: Transport) -> None:
-        """Take what reaches the service."""
-        self._transport = transport
+    async def check(
+        self,
+        *,
+        train: Rows,
+        validation: Rows | None = None,
+        test: Rows | None = None,
+        timeout: float | None = None,
+        progress: Progress | None = None,
+        **options: Unpack[OptionFields],
+    ) -> CheckResult:
+        """Read files as an upload would, and store nothing.
 
-    @cached_property
-    def _stub(self) -> DatasetServiceStub:
-        return DatasetServiceStub(self._transport.channel("ingest"))
+        Files that cannot be a dataset are no error: `report` and `errors` say so.
+
+        Args:
+            train: As in `upload`.
+            validation: As in `upload`.
+            test: As in `upload`.
+            timeout: Seconds for all of it. None: no limit.
+            progress: Is told how far it is, possibly from another thread.
+            options: How the files are to be read.
+        """
+        given = {Split.TRAIN: train, Split.VALIDATION: validation, Split.TEST: test}
+
+        async def answer(sources: Sequence[Source], declared: DatasetOptions) -> CheckResult:
+            report = Reporter("", sources, progress)
+            wire = convert.options_to_proto(declared)
+
+            async def call() -> pb.CheckDatasetResponse:
+                messages = Outgoing(check_messages(wire, sources, report.sent))
+                try:
+                    return await self._transport.upload(
+                        self._stub.CheckDataset, iter(messages), timeout
+                    )
+                except IsoglossError as error:
+                    raise messages.failure or error from error
+
+            return convert.check_result(await repeated(self._transport, call))
+
+        return await self._with_files(given, options, sized, answer)
 
     async def upload(
         self,
         display_name: str,
         *,
-        train: Path,
-        validation: Path | None = None,
-        test: Path | None = None,
-        has_header: bool | None = None,
-        delimiter: str = "",
-        profile: str = "",
-        validation_share: float | None = None,
-        test_share: float | None = None,
-        seed: int | None = None,
+        train: Rows,
+        validation: Rows | None = None,
+        test: Rows | None = None,
         resume: str | Dataset | None = None,
+        direct: bool = False,
+        expire_time: Expiry | None = None,
         wait: bool = True,
-        progress: Callable[[UploadProgress], None] | None = None,
+        progress: Progress | None = None,
+        **options: Unpack[OptionFields],
     ) -> Dataset:
-        """Make a dataset of files: create, send, finalize and wait for its validation.
+        """Make a dataset of files or tables: create, send, finalize and wait for its validation.
 
-        A connection that breaks is taken up again where it broke.
+        A connection that breaks is taken up again where it broke, and so is a server that is
+        started anew or busy.
 
         Args:
             display_name: A name for people, 1 to 100 characters.
-            train: CSV file with a text and a label in each row.
-            validation: File to score on while a model trains. None: cut from `train`.
-            test: File to score the finished model on. None: cut from `train`.
-            has_header: Whether the first row names the columns. None: detected.
-            delimiter: One of `,` `;` `|` or a tab. Empty: detected.
-            profile: Name of a set of minimum counts. Empty: the server's standard.
-            validation_share: Share of the rows for validation, over 0 and up to 0.5.
-            test_share: Share of the rows for the test, over 0 and up to 0.5.
-            seed: Seed of the split.
+            train: A file with a text and a label in each row, or such rows in memory: a pandas or
+                Polars data frame, an Arrow table, (text, label) pairs, mappings. In memory, a list
+                is several labels.
+            validation: Rows to score on while a model trains. None: cut from `train`.
+            test: Rows to score the finished model on. None: cut from `train`.
             resume: A dataset whose upload was interrupted: only what is missing is sent. The
                 options are the ones that it was created with.
+            direct: Whether to send the bytes straight into the object store, past the service;
+                refused where the store is a directory.
+            expire_time: When it is deleted by itself, or after which time.
             wait: Whether to return only when the dataset is READY.
             progress: Is told how far it is, possibly from another thread.
+            options: How the files are to be read, checked and split.
 
         Raises:
             DatasetRefused: Validation said no; `violations` and the findings say why.
-            InvalidArgument: A file is empty.
+            InvalidArgument: A file is empty, or a table holds what cannot be sent.
             OSError: A file cannot be read.
         """
+
+        async def begun(declared: DatasetOptions) -> Dataset:
+            if resume is not None:
+                return await self.get(resume)
+            return await self.create(display_name, declared, expire_time=expire_time)
+
         given = {Split.TRAIN: train, Split.VALIDATION: validation, Split.TEST: test}
-        sources = [
-            await self._transport.work(measure, split, path)
-            for split, path in given.items()
-            if path is not None
-        ]
-        if empty := [source for source in sources if not source.size]:
-            raise InvalidArgument(
-                f"{empty[0].split}: {empty[0].path} is empty.",
-                violations=[
-                    Violation(field=source.split, description=f"{source.path} is empty.")
-                    for source in empty
-                ],
+        return await self._fill(begun, given, options, direct=direct, wait=wait, progress=progress)
+
+    async def append(
+        self,
+        parent: str | Dataset,
+        display_name: str,
+        *,
+        train: Rows | None = None,
+        validation: Rows | None = None,
+        test: Rows | None = None,
+        resume: str | Dataset | None = None,
+        direct: bool = False,
+        expire_time: Expiry | None = None,
+        wait: bool = True,
+        progress: Progress | None = None,
+        **options: Unpack[OptionFields],
+    ) -> Dataset:
+        """Make a dataset of the rows of a READY one and of new rows.
+
+        Profile, cleaning, label mode and split are the parent's; the other options say how the
+        new files are to be read.
+
+        Args:
+            parent: What it begins with; it stays as it is.
+            display_name: A name for people, 1 to 100 characters.
+            train: New rows only, as in `upload`.
+            validation: New rows only.
+            test: New rows only.
+            resume: As in `upload`.
+            direct: As in `upload`.
+            expire_time: As in `upload`.
+            wait: As in `upload`.
+            progress: As in `upload`.
+            options: How the new files are to be read.
+
+        Raises:
+            DatasetRefused: Validation said no; `violations` and the findings say why.
+        """
+        request_id = str(uuid.uuid4())
+
+        async def begun(declared: DatasetOptions) -> Dataset:
+            if resume is not None:
+                return await self.get(resume)
+            request = pb.AppendDatasetRequest(
+                parent_dataset=name_of(parent),
+                dataset=_described(display_name, declared, expire_time),
+                request_id=request_id,
             )
-        options = DatasetOptions(
-            has_header=has_header,
-            delimiter=delimiter,
-            profile=profile,
-            validation_share=validation_share,
-            test_share=test_share,
-            seed=seed,
+            return convert.dataset(
+                await self._transport.unary(self._stub.AppendDataset, request, None)
+            )
+
+        given = {Split.TRAIN: train, Split.VALIDATION: validation, Split.TEST: test}
+        return await self._fill(begun, given, options, direct=direct, wait=wait, progress=progress)
+
+    async def import_(
+        self,
+        display_name: str,
+        *,
+        train: str,
+        validation: str = "",
+        test: str = "",
+        expire_time: Expiry | None = None,
+        wait: bool = True,
+        progress: Callable[[Dataset], None] | None = None,
+        timeout: float | None = None,
+        **options: Unpack[OptionFields],
+    ) -> Dataset:
+        """Make a dataset of files that lie in a bucket which the operator allowed.
+
+        Args:
+            display_name: A name for people, 1 to 100 characters.
+            train: `s3://bucket/key` of a file with a text and a label in each row.
+            validation: As above; empty: cut from `train`.
+            test: As above; empty: cut from `train`.
+            expire_time: As in `upload`.
+            wait: Whether to return only when the dataset is READY.
+            progress: Is told each change of the dataset.
+            timeout: Seconds for the call that begins it.
+            options: How the files are to be read, checked and split.
+
+        Raises:
+            DatasetRefused: Validation said no; `violations` and the findings say why.
+        """
+        given = {Split.TRAIN: train, Split.VALIDATION: validation, Split.TEST: test}
+        request = pb.ImportDatasetRequest(
+            dataset=_described(display_name, DatasetOptions(**options), expire_time),
+            sources=[
+                pb.ImportSource(split=convert.split_to_proto(split), uri=uri)
+                for split, uri in given.items()
+                if uri
+            ],
+            request_id=str(uuid.uuid4()),
         )
-        dataset = (
-            await self.create(display_name, options)
-            if resume is None
-            else await self.get(name_of(resume))
+        dataset = convert.dataset(
+            await self._transport.unary(self._stub.ImportDataset, request, timeout)
         )
-        report = _Reporter(dataset.name, sources, progress)
-        if dataset.state is DatasetState.UPLOADING:
-            for source in sources:
-                await send(
-                    self._transport,
-                    self._stub,
-                    dataset.name,
-                    source,
-                    committed=dataset.uploads.get(source.split, 0),
-                    sent=report.of(source),
-                )
-        dataset = await self._finalize(dataset.name, sources)
-        return await self.wait(dataset.name, progress=report.validating) if wait else dataset
+        return await self.wait(dataset.name, progress=progress) if wait else dataset
 
     async def create(
         self,
         display_name: str,
         options: DatasetOptions | None = None,
         *,
+        expire_time: Expiry | None = None,
         validate_only: bool = False,
         timeout: float | None = None,
     ) -> Dataset:
         """Create a dataset that files can be sent to; `upload` does this and the rest."""
         request = pb.CreateDatasetRequest(
-            dataset=dataset_pb2.Dataset(
-                display_name=display_name,
-                options=convert.options_to_proto(options or DatasetOptions()),
-            ),
+            dataset=_described(display_name, options or DatasetOptions(), expire_time),
             request_id=str(uuid.uuid4()),
             validate_only=validate_only,
         )
         return convert.dataset(
             await self._transport.unary(self._stub.CreateDataset, request, timeout)
         )
+
+    async def _with_files(
+        self,
+        given: Mapping[Split, Rows | None],
+        options: OptionFields,
+        look: Callable[[Split, Path], Source],
+        use: Callable[[Sequence[Source], DatasetOptions], Awaitable[T]],
+    ) -> T:
+        with TemporaryDirectory(prefix="isogloss-") as folder:
+            paths, declared = await self._transport.work(
+                spooled, given, DatasetOptions(**options), folder
+            )
+            sources = [
+                await self._transport.work(look, split, path) for split, path in paths.items()
+            ]
+            return await use(sources, declared)
+
+    async def _fill(
+        self,
+        begun: Callable[[DatasetOptions], Awaitable[Dataset]],
+        given: Mapping[Split, Rows | None],
+        options: OptionFields,
+        *,
+        direct: bool,
+        wait: bool,
+        progress: Progress | None,
+    ) -> Dataset:
+        async def sent(sources: Sequence[Source], declared: DatasetOptions) -> Dataset:
+            refuse_empty(sources)
+            dataset = await begun(declared)
+            report = Reporter(dataset.name, sources, progress)
+            if dataset.state is DatasetState.UPLOADING:
+                for source in sources:
+                    await (put if direct else send)(
+                        self._transport,
+                        self._stub,
+                        dataset.name,
+                        source,
+                        committed=dataset.uploads.get(source.split, 0),
+                        sent=partial(report.sent, source),
+                    )
+            dataset = await self._finalize(dataset.name, sources)
+            return await self.wait(dataset.name, progress=report.validating) if wait else dataset
+
+        return await self._with_files(given, options, measured, sent)
 
     async def _finalize(self, name: str, sources: Sequence[Source]) -> Dataset:
         request = pb.FinalizeDatasetRequest(
@@ -171,114 +314,77 @@ class AsyncDatasets:
         )
         # The answer comes when all bytes were read once more.
         timeout = finalize_timeout(self._transport.timeout, sources)
-        return convert.dataset(
-            await self._transport.unary(self._stub.FinalizeDataset, request, timeout)
-        )
 
-    async def get(self, dataset: str | Dataset, *, timeout: float | None = None) -> Dataset:
-        """Read one dataset."""
-        request = pb.GetDatasetRequest(name=name_of(dataset))
-        return convert.dataset(await self._transport.unary(self._stub.GetDataset, request, timeout))
+        async def call() -> dataset_pb2.Dataset:
+            return await self._transport.unary(self._stub.FinalizeDataset, request, timeout)
 
-    async def list(self, *, timeout: float | None = None) -> AsyncIterator[Dataset]:
-        """Give all datasets, newest first."""
-        request = pb.ListDatasetsRequest(page_size=PAGE_SIZE)
-        while True:
-            page = await self._transport.unary(self._stub.ListDatasets, request, timeout)
-            for message in page.datasets:
-                yield convert.dataset(message)
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        return convert.dataset(await repeated(self._transport, call))
 
-    async def watch(
-        self, dataset: str | Dataset, *, timeout: float | None = None
-    ) -> AsyncGenerator[Dataset]:
-        """Give a dataset now and at each change, until it is READY or FAILED."""
-        request = pb.WatchDatasetRequest(name=name_of(dataset))
-        replies = watched(
-            self._transport,
-            lambda: self._transport.stream(self._stub.WatchDataset, request, timeout),
-            lambda reply: _final(convert.dataset(reply.dataset)),
-        )
-        async with aclosing(replies):
-            async for reply in replies:
-                yield convert.dataset(reply.dataset)
-
-    async def wait(
+    async def update(
         self,
         dataset: str | Dataset,
         *,
+        display_name: str | None = None,
+        expire_time: Expiry | Literal["never"] | None = None,
+        etag: str = "",
         timeout: float | None = None,
-        progress: Callable[[Dataset], None] | None = None,
     ) -> Dataset:
-        """Wait until a dataset is READY and return it.
-
-        Raises:
-            DatasetRefused: Validation said no; `violations` and the findings say why.
-        """
-        current = None
-        async with aclosing(self.watch(dataset, timeout=timeout)) as updates:
-            async for current in updates:
-                if progress is not None:
-                    progress(current)
-        if current is None or current.state is not DatasetState.READY:
-            raise _refusal(name_of(dataset), current)
-        return current
-
-    async def preview(
-        self, dataset: str | Dataset, *, rows: int = 10, timeout: float | None = None
-    ) -> tuple[SplitPreview, ...]:
-        """Show the first rows of each split of a READY dataset (1 to 100), and its labels."""
-        request = pb.PreviewDatasetRequest(name=name_of(dataset), row_count=rows)
-        reply = await self._transport.unary(self._stub.PreviewDataset, request, timeout)
-        return tuple(convert.preview(split) for split in reply.splits)
-
-    async def findings(
-        self,
-        dataset: str | Dataset,
-        *,
-        codes: Sequence[str] = (),
-        min_severity: Severity | str = Severity.UNKNOWN,
-        timeout: float | None = None,
-    ) -> AsyncIterator[Finding]:
-        """Give what validation found, by split and line.
+        """Change what may change of a dataset; None leaves a thing as it is.
 
         Args:
-            dataset: A READY or FAILED dataset.
-            codes: Only findings with one of these codes. Empty: all.
-            min_severity: Only findings of at least this severity.
-            timeout: Seconds for each page.
+            dataset: The dataset.
+            display_name: A name for people, 1 to 100 characters.
+            expire_time: When it is deleted by itself, or after which time, or `never`.
+            etag: Change it only if it still has this one. Empty: in any case.
+            timeout: Seconds.
+
+        Raises:
+            Aborted: It has another etag: read it again.
         """
-        severity = Severity(min_severity)
-        request = pb.ListFindingsRequest(
-            parent=name_of(dataset),
-            page_size=PAGE_SIZE,
-            codes=codes,
-            min_severity=(
-                finding_pb2.Finding.SEVERITY_UNSPECIFIED
-                if severity is Severity.UNKNOWN
-                else finding_pb2.Finding.Severity.Value(f"SEVERITY_{severity.name}")
+        changes = {"display_name": display_name, "expire_time": expire_time}
+        request = pb.UpdateDatasetRequest(
+            dataset=dataset_pb2.Dataset(
+                name=name_of(dataset),
+                display_name=display_name or "",
+                expire_time=None if expire_time == "never" else timestamp(expire_time),
+                etag=etag,
+            ),
+            update_mask=FieldMask(
+                paths=[path for path, change in changes.items() if change is not None]
             ),
         )
-        while True:
-            page = await self._transport.unary(self._stub.ListFindings, request, timeout)
-            for message in page.findings:
-                yield convert.finding(message)
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        return convert.dataset(
+            await self._transport.unary(self._stub.UpdateDataset, request, timeout)
+        )
 
-    async def delete(self, dataset: str | Dataset, *, timeout: float | None = None) -> None:
-        """Delete a dataset and all that is stored of it; refused while models use it."""
-        request = pb.DeleteDatasetRequest(name=name_of(dataset))
+    async def delete(
+        self,
+        dataset: str | Dataset,
+        *,
+        purge: bool = False,
+        etag: str = "",
+        timeout: float | None = None,
+    ) -> None:
+        """Delete a dataset and all that is stored of it; refused while models use it.
+
+        Args:
+            dataset: The dataset.
+            purge: Delete it although finished models use it, and remove the texts that they keep
+                copies of. The models themselves stay.
+            etag: Delete it only if it still has this one. Empty: in any case.
+            timeout: Seconds.
+        """
+        request = pb.DeleteDatasetRequest(name=name_of(dataset), purge=purge, etag=etag)
         await self._transport.unary(self._stub.DeleteDataset, request, timeout)
 
 
 class Datasets(Facade[AsyncDatasets]):
     """Datasets, blocking: the methods of `AsyncDatasets`."""
 
+    check = blocking(AsyncDatasets.check)
     upload = blocking(AsyncDatasets.upload)
+    append = blocking(AsyncDatasets.append)
+    import_ = blocking(AsyncDatasets.import_)
     create = blocking(AsyncDatasets.create)
     get = blocking(AsyncDatasets.get)
     list = blocking_stream(AsyncDatasets.list)
@@ -286,6 +392,15 @@ class Datasets(Facade[AsyncDatasets]):
     wait = blocking(AsyncDatasets.wait)
     preview = blocking(AsyncDatasets.preview)
     findings = blocking_stream(AsyncDatasets.findings)
+    diff = blocking(AsyncDatasets.diff)
+    download = blocking(AsyncDatasets.download)
+    download_findings = blocking(AsyncDatasets.download_findings)
+    rows = blocking_stream(AsyncDatasets.rows)
+    to_pandas = blocking(AsyncDatasets.to_pandas)
+    to_polars = blocking(AsyncDatasets.to_polars)
+    to_arrow = blocking(AsyncDatasets.to_arrow)
+    update = blocking(AsyncDatasets.update)
+    usage = blocking(AsyncDatasets.usage)
     delete = blocking(AsyncDatasets.delete)
 
 
@@ -294,63 +409,11 @@ def finalize_timeout(default: float, sources: Sequence[Source]) -> float:
     return default + sum(source.size for source in sources) / CHECKED_BYTES_PER_SECOND
 
 
-def _final(dataset: Dataset) -> bool:
-    return dataset.state in {DatasetState.READY, DatasetState.FAILED}
-
-
-def _refusal(name: str, dataset: Dataset | None) -> DatasetRefused:
-    error = dataset.error if dataset is not None else None
-    if error is None:
-        return DatasetRefused(f"{name} was refused and the server gave no reason.")
-    return DatasetRefused(
-        error.message,
-        code=error.code,
-        reason=error.reason or "DATASET_REFUSED",
-        metadata={"name": name, **error.metadata},
-        violations=error.violations,
+def _described(
+    display_name: str, options: DatasetOptions, expire_time: Expiry | None
+) -> dataset_pb2.Dataset:
+    return dataset_pb2.Dataset(
+        display_name=display_name,
+        options=convert.options_to_proto(options),
+        expire_time=timestamp(expire_time),
     )
-
-
-class _Reporter:
-    """Adds up what is sent of several files, and passes validation on."""
-
-    def __init__(
-        self,
-        dataset: str,
-        sources: Sequence[Source],
-        progress: Callable[[UploadProgress], None] | None,
-    ) -> None:
-        self._dataset = dataset
-        self._progress = progress
-        self._sent = dict.fromkeys([source.split for source in sources], 0)
-        self._total = sum(source.size for source in sources)
-
-    def of(self, source: Source) -> Callable[[int], None]:
-        """Give what is to be told of the bytes of one file."""
-
-        def sent(count: int) -> None:
-            self._sent[source.split] = count
-            self._tell(f"uploading {source.split}", 0.0)
-
-        return sent
-
-    def validating(self, dataset: Dataset) -> None:
-        """Take how far validation is."""
-        found = dataset.validation_progress
-        done = 1.0 if _final(dataset) else (found.fraction if found else 0.0)
-        self._sent = {}
-        phase = found.phase if found and not _final(dataset) else dataset.state.lower()
-        self._tell(phase, done)
-
-    def _tell(self, phase: str, validated: float) -> None:
-        if self._progress is not None:
-            sent = sum(self._sent.values()) if self._sent else self._total
-            self._progress(
-                UploadProgress(
-                    dataset=self._dataset,
-                    phase=phase,
-                    sent_bytes=sent,
-                    total_bytes=self._total,
-                    validated=validated,
-                )
-            )

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from functools import cached_property
 
 from isogloss import convert
-from isogloss.api.datasets import PAGE_SIZE
+from isogloss.api.dataset_reading import PAGE_SIZE
 from isogloss.api.resources import name_of
 from isogloss.api.streams import watched
 from isogloss.datasets import Dataset

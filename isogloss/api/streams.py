@@ -1,19 +1,24 @@
-"""Watching and sending that outlive a broken connection."""
+"""Calls that outlive a broken connection and a server that is busy or starts anew."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
-from typing import TypeVar, cast
+from typing import Generic, TypeVar, cast
 
-from isogloss.errors import Cancelled, IsoglossError, Unavailable
+from isogloss.errors import Aborted, Cancelled, IsoglossError, Unavailable
 from isogloss.transport import Transport
 
+Q = TypeVar("Q")
 T = TypeVar("T")
 
-MAX_RETRIES = 7
-"""In a row, without anything new in between: 0.5 + 1 + 2 + 4 + 3 x 5 s, at most 22.5 s."""
+MAX_RETRIES = 12
+"""In a row, without anything new in between: 0.5 + 1 + 2 + 4 + 8 x 5 s, 24 to 48 s. A server or a
+store that is replaced is back by then."""
+
+MAX_PAUSE = 60.0
+"""Seconds; who is told to come back later than that is told so himself."""
 
 
 def delays() -> Iterator[float]:
@@ -26,6 +31,57 @@ def delays() -> Iterator[float]:
 def broken(error: IsoglossError) -> bool:
     """Tell whether the connection broke, or a server that stops let go of it."""
     return isinstance(error, Unavailable | Cancelled)
+
+
+def passing(error: IsoglossError) -> bool:
+    """Tell whether the same call may succeed in a moment."""
+    return broken(error) or isinstance(error, Aborted) or error.retry_after is not None
+
+
+def pause(error: IsoglossError, waits: Iterator[float]) -> float:
+    """Give the seconds to wait before the next try.
+
+    Raises:
+        IsoglossError: The given one, where patience ends or a wait is asked for that is too long.
+    """
+    wait = max(next(waits, MAX_PAUSE + 1), error.retry_after or 0.0)
+    if wait > MAX_PAUSE:
+        raise error
+    return wait
+
+
+async def repeated(transport: Transport, call: Callable[[], Awaitable[T]]) -> T:
+    """Call, again where that may help, and return the answer.
+
+    Raises:
+        IsoglossError: Calling again cannot mend it, or did not for too long.
+    """
+    waits = delays()
+    while True:
+        try:
+            return await call()
+        except IsoglossError as error:
+            if not passing(error):
+                raise
+            wait = pause(error, waits)
+        await transport.sleep(wait)
+
+
+class Outgoing(Generic[Q]):
+    """The messages of one stream; keeps what making them raised, for gRPC swallows it."""
+
+    def __init__(self, messages: Iterable[Q]) -> None:
+        """Take what makes them."""
+        self._messages = messages
+        self.failure: Exception | None = None
+
+    def __iter__(self) -> Iterator[Q]:
+        """Give them."""
+        try:
+            yield from self._messages
+        except Exception as error:
+            self.failure = error
+            raise
 
 
 async def watched(

@@ -1,48 +1,17 @@
-"""One file into a dataset: measured first, sent in pieces, continued where a stream broke."""
+"""Files into a dataset: sent in pieces, continued where a stream broke."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
-from isogloss import convert
-from isogloss.api.streams import broken, delays
-from isogloss.datasets import Split
+from isogloss import dataset_convert as convert
+from isogloss.api.sources import Source, chunks
+from isogloss.api.streams import Outgoing, delays, passing, pause
 from isogloss.errors import IsoglossError, OutOfRange, Unavailable
 from isogloss.transport import Transport
+from isogloss.v1 import dataset_pb2
 from isogloss.v1 import dataset_service_pb2 as pb
 from isogloss.v1.dataset_service_pb2_grpc import DatasetServiceStub
-
-CHUNK_BYTES = 1024 * 1024
-"""What one message holds: as much as the service takes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A file that is to be uploaded, as it was when it was measured."""
-
-    split: Split
-    path: Path
-    size: int
-    sha256: str
-
-
-def measure(split: Split, path: str | os.PathLike[str]) -> Source:
-    """Read a file once for its size and its sum.
-
-    The sum is taken before anything is sent, so that a file that changes on the way is
-    noticed, and so that an upload can go on in another process.
-    """
-    digest = hashlib.sha256()
-    size = 0
-    with Path(path).open("rb") as file:
-        while data := file.read(CHUNK_BYTES):
-            digest.update(data)
-            size += len(data)
-    return Source(split=split, path=Path(path), size=size, sha256=digest.hexdigest())
 
 
 async def send(
@@ -71,63 +40,56 @@ async def send(
     waits, best = delays(), committed
     at: int | None = committed
     while at is None or at < source.size:
-        pieces = _Pieces(name, source, at or 0, sent)
+        messages = Outgoing(_pieces(name, source, at or 0, sent))
         try:
             if at is None:
-                at = await _committed(transport, stub, name, source)
+                at = await stored(transport, stub, name, source)
                 sent(at)
                 if at > best:
                     best, waits = at, delays()
                 continue
-            at = (await transport.upload(stub.WriteDataset, iter(pieces))).committed_size
+            at = (await transport.upload(stub.WriteDataset, iter(messages))).committed_size
             if at < source.size:
                 # Asked again like a broken stream, with an end to its patience.
                 raise Unavailable(f"Only {at} of {source.size} bytes were stored.")
         except IsoglossError as error:
-            if pieces.failure is not None:
-                raise pieces.failure from error
-            wait = next(waits, None)
-            if wait is None or not (isinstance(error, OutOfRange) or broken(error)):
+            if messages.failure is not None:
+                raise messages.failure from error
+            if not (isinstance(error, OutOfRange) or passing(error)):
                 raise
+            wait = pause(error, waits)
             await transport.sleep(wait)
             at = None
 
 
-async def _committed(
-    transport: Transport, stub: DatasetServiceStub, name: str, source: Source
-) -> int:
+async def stored(transport: Transport, stub: DatasetServiceStub, name: str, source: Source) -> int:
+    """Ask how many bytes of a file are stored without a gap."""
     message = await transport.unary(stub.GetDataset, pb.GetDatasetRequest(name=name), None)
     return convert.dataset(message).uploads.get(source.split, 0)
 
 
-class _Pieces:
-    """The messages of one stream; keeps what reading the file raised, for gRPC swallows it."""
+def check_messages(
+    options: dataset_pb2.DatasetOptions,
+    sources: Sequence[Source],
+    sent: Callable[[Source, int], None],
+) -> Iterator[pb.CheckDatasetRequest]:
+    """Give the messages of a check: the options, then the files one after another."""
+    yield pb.CheckDatasetRequest(options=options)
+    for source in sources:
+        split = convert.split_to_proto(source.split)
+        for position, data in chunks(source, 0, source.size):
+            yield pb.CheckDatasetRequest(split=split, data=data)
+            sent(source, position + len(data))
 
-    def __init__(self, name: str, source: Source, offset: int, sent: Callable[[int], None]) -> None:
-        self._name, self._source, self._offset, self._sent = name, source, offset, sent
-        self.failure: Exception | None = None
 
-    def __iter__(self) -> Iterator[pb.WriteDatasetRequest]:
-        try:
-            yield from self._read()
-        except Exception as error:
-            self.failure = error
-            raise
-
-    def _read(self) -> Iterator[pb.WriteDatasetRequest]:
-        position, end = self._offset, self._source.size
-        with self._source.path.open("rb") as file:
-            file.seek(position)
-            message = pb.WriteDatasetRequest(
-                name=self._name,
-                split=convert.split_to_proto(self._source.split),
-                offset=position,
-            )
-            while position < end:
-                message.data = file.read(min(CHUNK_BYTES, end - position))
-                if not message.data:
-                    raise OSError(f"{self._source.path} became shorter while it was uploaded.")
-                yield message
-                position += len(message.data)
-                self._sent(position)
-                message = pb.WriteDatasetRequest()
+def _pieces(
+    name: str, source: Source, offset: int, sent: Callable[[int], None]
+) -> Iterator[pb.WriteDatasetRequest]:
+    message = pb.WriteDatasetRequest(
+        name=name, split=convert.split_to_proto(source.split), offset=offset
+    )
+    for position, data in chunks(source, offset, source.size):
+        message.data = data
+        yield message
+        sent(position + len(data))
+        message = pb.WriteDatasetRequest()

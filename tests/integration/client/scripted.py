@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
 
 import grpc
 import numpy as np
-from google.protobuf import any_pb2, duration_pb2, empty_pb2
-from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
+from google.protobuf import empty_pb2
 from grpc_health.v1.health import HealthServicer
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
@@ -21,24 +16,16 @@ from numpy.typing import NDArray
 
 from isogloss.v1 import (
     base_model_pb2,
-    dataset_pb2,
     evaluation_pb2,
-    example_pb2,
-    finding_pb2,
     label_mode_pb2,
     model_event_pb2,
     model_pb2,
     precision_pb2,
-    split_pb2,
     vector_pb2,
 )
-from isogloss.v1 import dataset_service_pb2 as dpb
 from isogloss.v1 import inference_service_pb2 as ipb
 from isogloss.v1 import model_service_pb2 as mpb
-from isogloss.v1.dataset_service_pb2_grpc import (
-    DatasetServiceServicer,
-    add_DatasetServiceServicer_to_server,
-)
+from isogloss.v1.dataset_service_pb2_grpc import add_DatasetServiceServicer_to_server
 from isogloss.v1.inference_service_pb2_grpc import (
     InferenceServiceServicer,
     add_InferenceServiceServicer_to_server,
@@ -47,230 +34,26 @@ from isogloss.v1.model_service_pb2_grpc import (
     ModelServiceServicer,
     add_ModelServiceServicer_to_server,
 )
+from tests.integration.client.answers import Context, abort, bad_request, refusal
+from tests.integration.client.scripted_datasets import DATASET, ScriptedDatasets
 
-Context = Any
 Model = model_pb2.Model
-Dataset = dataset_pb2.Dataset
 
-DATASET = "datasets/tone-abc234"
 MODEL = "models/tone-xyz567"
 DIMENSION = 4
 
 
-def refusal(
-    code: grpc.StatusCode,
-    message: str,
-    *details: Message,
-    reason: str = "",
-    metadata: dict[str, str] | None = None,
-) -> status_pb2.Status:
-    """Build the status that a server of ours would answer."""
-    packed = []
-    info = error_details_pb2.ErrorInfo(domain="isogloss", reason=reason, metadata=metadata or {})
-    for detail in (info, *details):
-        container = any_pb2.Any()
-        container.Pack(detail)
-        packed.append(container)
-    return status_pb2.Status(code=code.value[0], message=message, details=packed)
-
-
-def bad_request(*violations: tuple[str, str]) -> error_details_pb2.BadRequest:
-    """Build the detail that names fields."""
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(
-                field=field, description=description, reason="INVALID_FIELD"
-            )
-            for field, description in violations
-        ]
-    )
-
-
-def retry_after(seconds: int) -> error_details_pb2.RetryInfo:
-    """Build the detail that says when to come back."""
-    return error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=seconds))
-
-
-def abort(context: Context, status: status_pb2.Status) -> NoReturn:
-    """Answer a status the way our servers do."""
-    code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
-    details = (("grpc-status-details-bin", status.SerializeToString()),)
-    context.set_trailing_metadata(details)
-    context.abort(code, status.message)
-    raise AssertionError
-
-
-class Scripted(DatasetServiceServicer, ModelServiceServicer, InferenceServiceServicer):
+class Scripted(ScriptedDatasets, ModelServiceServicer, InferenceServiceServicer):
     """What the test set, and what it was asked."""
 
     def __init__(self) -> None:
         """Begin with a suite in which everything goes well."""
-        self.calls: list[tuple[str, Message]] = []
-        self.metadata: list[dict[str, str]] = []
-        self.refusals: dict[str, list[status_pb2.Status]] = defaultdict(list)
-        self.files: dict[int, bytearray] = defaultdict(bytearray)
-        self.lose_stream_after: list[int] = []
-        self.dataset = Dataset(name=DATASET, display_name="tone", state=Dataset.STATE_UPLOADING)
-        self.validation: list[Dataset] = []
-        self.findings: list[finding_pb2.Finding] = []
+        super().__init__()
         self.models: list[Model] = [model()]
         self.events: list[mpb.WatchModelResponse] = []
-        self.lose_watch_after: list[int] = []
         self.dimension = DIMENSION
         self.most_texts = 512
-        self.deleted: list[str] = []
         self.evaluation = evaluation_pb2.Evaluation(name=f"{MODEL}/evaluation")
-        self.hold = threading.Event()
-        self.hold.set()
-
-    def _asked(self, method: str, request: Message, context: Context) -> None:
-        copy = type(request)()
-        copy.CopyFrom(request)
-        self.calls.append((method, copy))
-        self.metadata.append(dict(context.invocation_metadata()))
-        self.hold.wait(10)
-        if self.refusals[method]:
-            abort(context, self.refusals[method].pop(0))
-
-    def asked(self, method: str) -> list[Any]:
-        """Give the requests of one method in their order."""
-        return [request for name, request in self.calls if name == method]
-
-    # Datasets.
-
-    def CreateDataset(self, request: dpb.CreateDatasetRequest, context: Context) -> Dataset:  # noqa: N802
-        self._asked("CreateDataset", request, context)
-        self.dataset.display_name = request.dataset.display_name
-        self.dataset.options.CopyFrom(request.dataset.options)
-        return self.dataset
-
-    def WriteDataset(  # noqa: N802
-        self, request_iterator: Iterator[dpb.WriteDatasetRequest], context: Context
-    ) -> dpb.WriteDatasetResponse:
-        first = next(request_iterator)
-        self._asked("WriteDataset", dpb.WriteDatasetRequest(offset=first.offset), context)
-        stored = self.files[first.split]
-        if first.offset != len(stored):
-            metadata = {"committed_size": str(len(stored))}
-            abort(
-                context,
-                refusal(
-                    grpc.StatusCode.OUT_OF_RANGE,
-                    "wrong offset",
-                    reason="UPLOAD_OFFSET_MISMATCH",
-                    metadata=metadata,
-                ),
-            )
-        room = self.lose_stream_after.pop(0) if self.lose_stream_after else 1 << 40
-        message = first
-        while True:
-            stored += message.data[: max(room, 0)]
-            room -= len(message.data)
-            if room < 0:
-                context.abort(grpc.StatusCode.UNAVAILABLE, "connection lost")
-            following = next(request_iterator, None)
-            if following is None:
-                return dpb.WriteDatasetResponse(committed_size=len(stored))
-            message = following
-
-    def FinalizeDataset(self, request: dpb.FinalizeDatasetRequest, context: Context) -> Dataset:  # noqa: N802
-        self._asked("FinalizeDataset", request, context)
-        for expected in request.checksums:
-            stored = bytes(self.files[expected.split])
-            if hashlib.sha256(stored).hexdigest() != expected.sha256:
-                abort(
-                    context,
-                    refusal(
-                        grpc.StatusCode.FAILED_PRECONDITION,
-                        "The stored bytes differ.",
-                        reason="CHECKSUM_MISMATCH",
-                    ),
-                )
-        if self.dataset.state == Dataset.STATE_UPLOADING:
-            self.dataset.state = Dataset.STATE_VALIDATING
-        return self.dataset
-
-    def GetDataset(self, request: dpb.GetDatasetRequest, context: Context) -> Dataset:  # noqa: N802
-        self._asked("GetDataset", request, context)
-        if request.name != self.dataset.name:
-            abort(
-                context,
-                refusal(
-                    grpc.StatusCode.NOT_FOUND,
-                    f"{request.name} was not found.",
-                    reason="RESOURCE_NOT_FOUND",
-                    metadata={"name": request.name},
-                ),
-            )
-        answer = Dataset()
-        answer.CopyFrom(self.dataset)
-        for split, data in self.files.items():
-            answer.uploads.add(split=split_pb2.Split.ValueType(split), committed_size=len(data))
-        return answer
-
-    def ListDatasets(  # noqa: N802
-        self, request: dpb.ListDatasetsRequest, context: Context
-    ) -> dpb.ListDatasetsResponse:
-        self._asked("ListDatasets", request, context)
-        page = int(request.page_token or 0)
-        entry = Dataset()
-        entry.CopyFrom(self.dataset)
-        entry.name = f"{DATASET}-{page}"
-        token = str(page + 1) if page < 2 else ""
-        return dpb.ListDatasetsResponse(datasets=[entry], next_page_token=token)
-
-    def WatchDataset(  # noqa: N802
-        self, request: dpb.WatchDatasetRequest, context: Context
-    ) -> Iterator[dpb.WatchDatasetResponse]:
-        self._asked("WatchDataset", request, context)
-        while self.validation:
-            self.dataset = self.validation.pop(0)
-            yield dpb.WatchDatasetResponse(dataset=self.dataset)
-            if self.lose_watch_after:
-                self.lose_watch_after.pop()
-                context.abort(grpc.StatusCode.UNAVAILABLE, "connection lost")
-        if self.dataset.state == Dataset.STATE_VALIDATING:
-            self.dataset.state = Dataset.STATE_READY
-        yield dpb.WatchDatasetResponse(dataset=self.dataset)
-
-    def DeleteDataset(  # noqa: N802
-        self, request: dpb.DeleteDatasetRequest, context: Context
-    ) -> empty_pb2.Empty:
-        self._asked("DeleteDataset", request, context)
-        self.deleted.append(request.name)
-        return empty_pb2.Empty()
-
-    def PreviewDataset(  # noqa: N802
-        self, request: dpb.PreviewDatasetRequest, context: Context
-    ) -> dpb.PreviewDatasetResponse:
-        self._asked("PreviewDataset", request, context)
-        return dpb.PreviewDatasetResponse(
-            splits=[
-                dpb.SplitPreview(
-                    split=split_pb2.SPLIT_TRAIN,
-                    row_count=3,
-                    examples=[
-                        example_pb2.Example(
-                            text="My order was [late]",
-                            labels=["negative"],
-                            split=split_pb2.SPLIT_TRAIN,
-                            line=2,
-                            row=1,
-                        )
-                    ],
-                    labels=[
-                        example_pb2.LabelCount(label="negative", count=2),
-                        example_pb2.LabelCount(label="positive", count=1),
-                    ],
-                )
-            ]
-        )
-
-    def ListFindings(  # noqa: N802
-        self, request: dpb.ListFindingsRequest, context: Context
-    ) -> dpb.ListFindingsResponse:
-        self._asked("ListFindings", request, context)
-        return dpb.ListFindingsResponse(findings=self.findings)
 
     # Models.
 

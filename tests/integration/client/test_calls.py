@@ -8,15 +8,9 @@ import trustme
 
 import isogloss
 from isogloss import AsyncClient, Client, errors
-from tests.integration.client.scripted import (
-    DATASET,
-    MODEL,
-    Scripted,
-    Suite,
-    bad_request,
-    refusal,
-    retry_after,
-)
+from tests.integration.client.answers import bad_request, refusal, retry_after
+from tests.integration.client.scripted import MODEL, Scripted, Suite
+from tests.integration.client.scripted_datasets import DATASET
 
 DOWN = refusal(grpc.StatusCode.UNAVAILABLE, "down", reason="DEPENDENCY_UNAVAILABLE")
 

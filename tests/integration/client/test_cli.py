@@ -18,18 +18,9 @@ from typer.testing import CliRunner, Result
 
 from isogloss.cli.app import app
 from isogloss.v1 import dataset_pb2, finding_pb2, split_pb2
-from tests.integration.client.scripted import (
-    DATASET,
-    MODEL,
-    Dataset,
-    Model,
-    Scripted,
-    Suite,
-    bad_request,
-    event,
-    refusal,
-    vector_of,
-)
+from tests.integration.client.answers import bad_request, refusal
+from tests.integration.client.scripted import MODEL, Model, Scripted, Suite, event, vector_of
+from tests.integration.client.scripted_datasets import DATASET, Dataset
 
 ANSI = "\x1b["
 Run = Callable[..., Result]
@@ -210,7 +201,7 @@ def test_upload_of_a_refused_file_lists_every_reason(
 def test_an_upload_that_breaks_off_says_how_to_go_on(
     run: Run, script: Scripted, train: Path
 ) -> None:
-    script.refusals["FinalizeDataset"] = [refusal(grpc.StatusCode.UNAVAILABLE, "away")] * 9
+    script.refusals["FinalizeDataset"] = [refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "slow")]
 
     result = run("datasets", "upload", "tone", "--train", str(train))
 

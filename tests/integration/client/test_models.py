@@ -14,15 +14,9 @@ from isogloss import (
     StateChange,
     StepMetrics,
 )
-from tests.integration.client.scripted import (
-    DATASET,
-    MODEL,
-    Model,
-    Scripted,
-    event,
-    model,
-    refusal,
-)
+from tests.integration.client.answers import refusal
+from tests.integration.client.scripted import MODEL, Model, Scripted, event, model
+from tests.integration.client.scripted_datasets import DATASET
 
 HISTORY = [
     event(1, state=Model.STATE_TRAINING),

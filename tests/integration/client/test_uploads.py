@@ -17,13 +17,9 @@ from isogloss import (
 )
 from isogloss.v1 import split_pb2
 from isogloss.v1.dataset_pb2 import ValidationProgress
-from tests.integration.client.scripted import (
-    DATASET,
-    Dataset,
-    Scripted,
-    bad_request,
-    refusal,
-)
+from tests.integration.client.answers import bad_request, refusal
+from tests.integration.client.scripted import Scripted
+from tests.integration.client.scripted_datasets import DATASET, Dataset
 
 TRAIN, TEST = split_pb2.SPLIT_TRAIN, split_pb2.SPLIT_TEST
 MIB = 1024 * 1024

@@ -8,7 +8,9 @@ from google.protobuf import any_pb2
 from google.protobuf.descriptor import EnumDescriptor
 from google.rpc import error_details_pb2, status_pb2
 
-from isogloss import convert, datasets, errors, inference, models
+from isogloss import convert as model_convert
+from isogloss import dataset_convert as convert
+from isogloss import dataset_options, dataset_report, datasets, errors, inference, models
 from isogloss.status import error_from_status
 from isogloss.v1 import (
     dataset_pb2,
@@ -24,12 +26,12 @@ from isogloss.v1 import (
 
 ENUMS: list[tuple[type[StrEnum], EnumDescriptor]] = [
     (datasets.DatasetState, dataset_pb2.Dataset.State.DESCRIPTOR),
-    (datasets.Severity, finding_pb2.Finding.Severity.DESCRIPTOR),
-    (datasets.Split, split_pb2.Split.DESCRIPTOR),
+    (dataset_report.Severity, finding_pb2.Finding.Severity.DESCRIPTOR),
+    (dataset_report.Split, split_pb2.Split.DESCRIPTOR),
     (models.ModelState, model_pb2.Model.State.DESCRIPTOR),
     (models.Precision, precision_pb2.Precision.DESCRIPTOR),
     (models.Averaging, evaluation_pb2.ClassificationMetrics.Averaging.DESCRIPTOR),
-    (inference.LabelMode, label_mode_pb2.LabelMode.DESCRIPTOR),
+    (dataset_report.LabelMode, label_mode_pb2.LabelMode.DESCRIPTOR),
     (inference.Truncation, inference_service_pb2.Truncation.DESCRIPTOR),
 ]
 
@@ -58,9 +60,9 @@ def test_a_state_that_is_newer_than_the_client_is_unknown() -> None:
 
 def test_what_is_unset_stays_unset() -> None:
     dataset = convert.dataset(dataset_pb2.Dataset(name="datasets/a"))
-    model = convert.model(model_pb2.Model(name="models/a"))
+    model = model_convert.model(model_pb2.Model(name="models/a"))
 
-    assert dataset.options == datasets.DatasetOptions()
+    assert dataset.options == dataset_options.DatasetOptions()
     assert (dataset.error, dataset.report, dataset.create_time) == (None, None, None)
     assert model.hyperparameters == models.Hyperparameters()
     assert (model.progress, model.latest_metrics, model.error) == (None, None, None)
@@ -69,8 +71,8 @@ def test_what_is_unset_stays_unset() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        datasets.DatasetOptions(),
-        datasets.DatasetOptions(
+        dataset_options.DatasetOptions(),
+        dataset_options.DatasetOptions(
             has_header=False,
             delimiter=";",
             profile="strict",
@@ -80,7 +82,7 @@ def test_what_is_unset_stays_unset() -> None:
         ),
     ],
 )
-def test_options_come_back_as_they_were_sent(options: datasets.DatasetOptions) -> None:
+def test_options_come_back_as_they_were_sent(options: dataset_options.DatasetOptions) -> None:
     message = dataset_pb2.Dataset(options=convert.options_to_proto(options))
 
     assert convert.dataset(message).options == options
@@ -88,9 +90,9 @@ def test_options_come_back_as_they_were_sent(options: datasets.DatasetOptions) -
 
 def test_hyperparameters_come_back_as_they_were_sent() -> None:
     given = models.Hyperparameters(epochs=3, learning_rate=1e-4, batch_size=8, seed=0)
-    message = model_pb2.Model(hyperparameters=convert.hyperparameters_to_proto(given))
+    message = model_pb2.Model(hyperparameters=model_convert.hyperparameters_to_proto(given))
 
-    assert convert.model(message).hyperparameters == given
+    assert model_convert.model(message).hyperparameters == given
 
 
 def test_what_is_in_the_way_is_a_violation_too() -> None:
@@ -130,6 +132,6 @@ def test_vectors_are_read_in_either_form_and_a_failed_text_is_no_number() -> Non
     )
     failed = inference_service_pb2.EmbedResult(error=status_pb2.Status(code=3))
 
-    assert convert.vector(packed, 2).tolist() == [1.0, 2.0]
-    assert convert.vector(listed, 2).tolist() == [1.0, 2.0]
-    assert str(convert.vector(failed, 2).tolist()) == "[nan, nan]"
+    assert model_convert.vector(packed, 2).tolist() == [1.0, 2.0]
+    assert model_convert.vector(listed, 2).tolist() == [1.0, 2.0]
+    assert str(model_convert.vector(failed, 2).tolist()) == "[nan, nan]"

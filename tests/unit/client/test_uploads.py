@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from isogloss.api.datasets import finalize_timeout
-from isogloss.api.upload import Source
-from isogloss.datasets import Split
+from isogloss.api.sources import Source
+from isogloss.dataset_report import Split
 
 
 def test_finalizing_may_take_longer_the_more_there_is_to_read_back() -> None:

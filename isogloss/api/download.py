@@ -1,0 +1,105 @@
+"""What a dataset holds, into a file, and from there into rows and tables."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, cast
+
+from isogloss.api.streams import broken, delays, pause
+from isogloss.dataset_options import FileFormat
+from isogloss.dataset_report import Split
+from isogloss.datasets import DownloadProgress, Example
+from isogloss.errors import IsoglossError, Unavailable
+from isogloss.transport import Transport
+from isogloss.v1 import dataset_service_pb2 as pb
+
+_ENDINGS = {
+    ".csv": FileFormat.CSV,
+    ".jsonl": FileFormat.JSONL,
+    ".ndjson": FileFormat.JSONL,
+    ".parquet": FileFormat.PARQUET,
+}
+_OWN = {"text", "labels", "row", "line", "group", "split"}
+
+Replies = Callable[[], AsyncIterator[pb.DownloadDatasetResponse]]
+
+
+def format_of(to: Path, given: FileFormat | str | None) -> FileFormat | str:
+    """Choose how rows are written: as given, or by the file's ending, or Parquet."""
+    return given or _ENDINGS.get(to.suffix.lower(), FileFormat.PARQUET)
+
+
+async def save(
+    transport: Transport,
+    replies: Replies,
+    to: Path,
+    progress: Callable[[DownloadProgress], None] | None,
+) -> None:
+    """Write what a stream sends into a file, which is there only when it is whole.
+
+    A stream that breaks is begun anew.
+
+    Raises:
+        IsoglossError: The service refused, or the connection broke too often.
+        OSError: The file cannot be written.
+    """
+    await transport.work(_refuse_directory, to)
+    partial = to.with_name(f"{to.name}.partial")
+    waits = delays()
+    try:
+        while True:
+            try:
+                await _receive(transport, replies, partial, progress)
+                break
+            except IsoglossError as error:
+                if not (broken(error) or error.retry_after is not None):
+                    raise
+                wait = pause(error, waits)
+            await transport.sleep(wait)
+        await transport.work(partial.replace, to)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _refuse_directory(to: Path) -> None:
+    if to.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(to))
+
+
+async def _receive(
+    transport: Transport,
+    replies: Replies,
+    partial: Path,
+    progress: Callable[[DownloadProgress], None] | None,
+) -> None:
+    received = total = 0
+    with partial.open("wb") as file:
+        async with aclosing(cast("Any", replies())) as stream:
+            async for reply in stream:
+                await transport.work(file.write, reply.data)
+                received += len(reply.data)
+                total = reply.size_bytes or total
+                if progress is not None:
+                    progress(DownloadProgress(received_bytes=received, total_bytes=total))
+    if total and received != total:
+        raise Unavailable(f"Only {received} of {total} bytes came.")
+
+
+def read_rows(path: Path, split: Split) -> Iterator[Example]:
+    """Read rows that were downloaded as JSON lines."""
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        for line in lines:
+            row = json.loads(line)
+            yield Example(
+                text=row["text"],
+                labels=tuple(row["labels"]),
+                split=split,
+                line=row["line"],
+                row=row["row"],
+                columns={name: cell for name, cell in row.items() if name not in _OWN},
+            )
