@@ -63,6 +63,11 @@ def model_pending(tenant: str, model: str) -> str:
     return f"{model_prefix(tenant, model)}pending.json"
 
 
+def model_examples_prefix(tenant: str, model: str) -> str:
+    """Return what the keys of all texts start with that a model copied of its dataset."""
+    return f"{model_prefix(tenant, model)}examples/"
+
+
 def runs_prefix(tenant: str, model: str) -> str:
     """Return what the keys of all attempts at a model start with."""
     return f"{model_prefix(tenant, model)}runs/"

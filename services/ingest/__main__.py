@@ -19,6 +19,11 @@ from services.common.settings import load
 from services.common.storage import ObjectStore, open_store
 from services.ingest import convert
 from services.ingest.artefacts import ArtefactCache
+from services.ingest.check import Checker
+from services.ingest.creation import Creation
+from services.ingest.deletion import Deletion
+from services.ingest.diff import Differences
+from services.ingest.download import Downloads
 from services.ingest.record import StoredFile
 from services.ingest.registry import Registry
 from services.ingest.scratch import Scratch
@@ -44,9 +49,8 @@ def build(settings: IngestSettings) -> Application:
     database = Database(settings.database_url)
     database.upgrade(MIGRATIONS)
     uploads = Uploads(store, settings.upload_limits)
-    registry = Registry(
-        database=database, store=store, uploads=uploads, profiles=settings.named_profiles()
-    )
+    registry = Registry(database=database, uploads=uploads)
+    deletion = Deletion(database, store)
     scratch = Scratch(settings.data_directory / "ingest" / "scratch")
     options = settings.worker_options(scratch.path)
     workers = [
@@ -67,11 +71,23 @@ def build(settings: IngestSettings) -> Application:
         task.add_done_callback(wakers.discard)
 
     servicer = DatasetServicer(
+        creation=Creation(database, options.profiles),
         registry=registry,
+        deletion=deletion,
         uploads=uploads,
         cache=cache,
+        checker=Checker(
+            scratch=scratch.path,
+            limits=options.limits,
+            engine=options.engine,
+            profiles=options.profiles,
+            upload_limits=settings.upload_limits,
+        ),
+        downloads=Downloads(store=store, cache=cache, scratch=scratch.path, engine=options.engine),
+        differences=Differences(cache=cache, scratch=scratch.path, engine=options.engine),
         wake=wake,
         concurrent_uploads=settings.concurrent_uploads,
+        concurrent_checks=settings.concurrent_checks,
     )
     return Application(
         settings=settings,
@@ -81,7 +97,7 @@ def build(settings: IngestSettings) -> Application:
         roles=ROLES,
         background=[
             *(partial(_validate, worker, bell, settings.poll_seconds) for worker in workers),
-            partial(_finish_deletions, registry.finish_deletions, _DELETION_SECONDS),
+            partial(_repeat, deletion.finish, _DELETION_SECONDS, "deletions"),
         ],
         close=[*(worker.close for worker in workers), scratch.close, database.close],
     )
@@ -116,14 +132,15 @@ async def _ring(bell: asyncio.Condition) -> None:
         bell.notify_all()
 
 
-async def _finish_deletions(finish: Callable[[], None], pause_seconds: float) -> None:
+async def _repeat(job: Callable[[], object], pause_seconds: float, what: str) -> None:
+    """Do a job again and again; one that fails is logged and must not end the server."""
     while True:
         try:
-            await asyncio.to_thread(finish)
+            await asyncio.to_thread(job)
         except Unavailable as error:
-            _log.warning("deletions wait", error=str(error))
-        except Exception:  # noqa: BLE001  # logged; a deletion that fails must not end the server
-            _log.exception("deletions failed")
+            _log.warning("background job waits", job=what, error=str(error))
+        except Exception:  # noqa: BLE001  # logged; the next turn may succeed
+            _log.exception("background job failed", job=what)
         await asyncio.sleep(pause_seconds)
 
 

@@ -51,6 +51,23 @@ class ArtefactCache:
             os.utime(path)
         return path
 
+    def lend(self, file: StoredFile, directory: Path) -> Path:
+        """Return a local copy of `file` that stays when the cache has no room for it.
+
+        Args:
+            file: Which.
+            directory: Where the copy lies, on the same disk; the caller removes it.
+
+        Raises:
+            DataLoss: As `path`.
+        """
+        lent = directory / f"{file.sha256}.parquet"
+        while not lent.exists():
+            # Another process may drop the copy in between.
+            with contextlib.suppress(FileNotFoundError):
+                lent.hardlink_to(self.path(file))
+        return lent
+
     def _shrink(self, keep: Path) -> None:
         # Another process may remove copies at the same time.
         sizes: list[tuple[float, int, Path]] = []

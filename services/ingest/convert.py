@@ -21,9 +21,8 @@ from services.common.status import to_status
 from services.ingest.convert_enums import SPLITS, SPLITS_BACK, STATES
 from services.ingest.convert_options import options_to_proto
 from services.ingest.convert_report import report_to_proto
-from services.ingest.dataset import Example, Split, State
+from services.ingest.dataset import Split, State
 from services.ingest.finding import Finding
-from services.ingest.preview import SplitPreview
 from services.ingest.record import DatasetRecord, DeclaredFile, Problem, StoredFile
 
 
@@ -104,7 +103,11 @@ def dataset_to_proto(
         content_hash=record.content_hash,
         create_time=time_to_proto(record.create_time),
         update_time=time_to_proto(record.update_time),
+        parent_dataset=record.parent_name,
+        etag=record.etag if record.id else "",
     )
+    if record.expire_time is not None:
+        message.expire_time.CopyFrom(time_to_proto(record.expire_time))
     if record.validate_time is not None:
         message.validate_time.CopyFrom(time_to_proto(record.validate_time))
     if record.report is not None:
@@ -146,16 +149,6 @@ def finding_to_proto(finding: Finding) -> finding_pb2.Finding:
     )
 
 
-def preview_to_proto(preview: SplitPreview) -> dataset_service_pb2.SplitPreview:
-    """Return the beginning of one split."""
-    return dataset_service_pb2.SplitPreview(
-        split=SPLITS[preview.split],
-        examples=[_example(example) for example in preview.examples],
-        labels=labels_to_proto(preview.labels),
-        row_count=preview.row_count,
-    )
-
-
 def labels_to_proto(labels: Iterable[tuple[str, int]]) -> list[example_pb2.LabelCount]:
     """Return how often each label stands."""
     return [example_pb2.LabelCount(label=label, count=count) for label, count in labels]
@@ -176,13 +169,3 @@ def time_to_proto(time: datetime) -> Timestamp:
     stamp = Timestamp()
     stamp.FromDatetime(time)
     return stamp
-
-
-def _example(example: Example) -> example_pb2.Example:
-    return example_pb2.Example(
-        text=example.text,
-        labels=example.labels,
-        split=SPLITS[example.split],
-        line=example.line,
-        row=example.row,
-    )

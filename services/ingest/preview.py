@@ -1,13 +1,15 @@
-"""The first rows of each split and its labels, from the published Parquet."""
+"""The first rows of each split and its labels, from the Parquet of validation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 
 from services.ingest.artefacts import ArtefactCache
+from services.ingest.checks.validation import SplitRows
 from services.ingest.dataset import Example, Split
 from services.ingest.record import StoredSplit
 
@@ -18,8 +20,9 @@ MAX_ROWS = 100
 """Rows of each split: 3 splits of 100 texts of 2000 characters of up to 4 bytes are 2.4 MB, less
 than a response may have."""
 
+# One thread that keeps the order of insertion reads the beginning of the file and no more.
 _FIRST_ROWS = """
-SELECT left(text, $length), labels, row, line FROM read_parquet($path) ORDER BY row LIMIT $rows
+SELECT left(text, $length), labels, row, line FROM read_parquet($path) LIMIT $rows
 """
 
 
@@ -35,37 +38,52 @@ class SplitPreview:
     row_count: int
 
 
-def preview(
+def preview_published(
     splits: Sequence[StoredSplit], *, cache: ArtefactCache, rows: int
 ) -> list[SplitPreview]:
-    """Read the first rows of each split.
+    """Read the first rows of each published split.
 
     Args:
         splits: As published.
         cache: Where their files are at hand.
         rows: How many of each, 1 to 100.
     """
+    return preview(
+        [
+            SplitRows(
+                split=stored.split,
+                path=cache.path(stored.file),
+                row_count=stored.row_count,
+                labels=stored.labels,
+            )
+            for stored in splits
+        ],
+        rows=rows,
+    )
+
+
+def preview(splits: Sequence[SplitRows], *, rows: int) -> list[SplitPreview]:
+    """Read the first rows of each split.
+
+    Args:
+        splits: As validation wrote them, on this machine.
+        rows: How many of each, 1 to 100.
+    """
     return [
         SplitPreview(
-            split=stored.split,
+            split=split.split,
             examples=tuple(
-                Example(text=text, labels=tuple(labels), split=stored.split, row=row, line=line)
-                for text, labels, row, line in _rows(cache, stored, rows)
+                Example(text=text, labels=tuple(labels), split=split.split, row=row, line=line)
+                for text, labels, row, line in _rows(split.path, rows)
             ),
-            labels=stored.labels,
-            row_count=stored.row_count,
+            labels=split.labels,
+            row_count=split.row_count,
         )
-        for stored in splits
+        for split in splits
     ]
 
 
-def _rows(
-    cache: ArtefactCache, stored: StoredSplit, rows: int
-) -> list[tuple[str, list[str], int, int]]:
-    parameters = {
-        "length": MAX_TEXT_LENGTH,
-        "path": str(cache.path(stored.file)),
-        "rows": min(rows, MAX_ROWS),
-    }
+def _rows(path: Path, rows: int) -> list[tuple[str, list[str], int, int]]:
+    parameters = {"length": MAX_TEXT_LENGTH, "path": str(path), "rows": min(rows, MAX_ROWS)}
     with duckdb.connect(":memory:", config={"threads": 1}) as connection:
         return connection.execute(_FIRST_ROWS, parameters).fetchall()

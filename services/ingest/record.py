@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +14,9 @@ from services.ingest.dataset import DatasetOptions, Report, Split, State
 
 _OPTIONS = TypeAdapter(DatasetOptions)
 _REPORT = TypeAdapter(Report)
+
+_ETAG_LENGTH = 16
+"""Hexadecimal digits: 64 bits tell the few states of one dataset apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,15 @@ class StoredSplit:
     row_count: int
     labels: tuple[tuple[str, int], ...]
     """Each label and its rows, most frequent first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawFile:
+    """One uploaded file as it came."""
+
+    split: Split
+    parts: tuple[StoredFile, ...]
+    """They lie end to end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +94,28 @@ class DatasetRecord:
     content_hash: str = ""
     findings: StoredFile | None = None
     splits: tuple[StoredSplit, ...] = ()
+    raw: tuple[RawFile, ...] = ()
+    """The files as they were uploaded, where they are kept."""
+
+    expire_time: datetime | None = None
+    parent: str = ""
+    """Id of the dataset whose rows it begins with; may be empty."""
 
     @property
     def name(self) -> str:
         """Full resource name."""
         return f"datasets/{self.id}"
+
+    @property
+    def parent_name(self) -> str:
+        """Full resource name of the parent; may be empty."""
+        return f"datasets/{self.parent}" if self.parent else ""
+
+    @property
+    def etag(self) -> str:
+        """Differs after each change that callers can make or wait for."""
+        seen = (self.id, self.state, self.update_time, self.display_name, self.expire_time)
+        return hashlib.sha256(repr(seen).encode()).hexdigest()[:_ETAG_LENGTH]
 
 
 def to_json(value: Any) -> Any:  # noqa: ANN401  # any of the dataclasses above, or a collection
@@ -131,6 +161,16 @@ def splits_from_json(value: Sequence[Mapping[str, Any]] | None) -> tuple[StoredS
             file=StoredFile(**item["file"]),
             row_count=item["row_count"],
             labels=tuple((label, count) for label, count in item["labels"]),
+        )
+        for item in value or ()
+    )
+
+
+def raw_from_json(value: Sequence[Mapping[str, Any]] | None) -> tuple[RawFile, ...]:
+    """Read what `to_json` wrote."""
+    return tuple(
+        RawFile(
+            split=Split(item["split"]), parts=tuple(StoredFile(**part) for part in item["parts"])
         )
         for item in value or ()
     )

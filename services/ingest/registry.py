@@ -1,4 +1,4 @@
-"""The datasets that the service knows: created, uploaded to, finalised, listed, deleted.
+"""The datasets that the service knows: uploaded to, finalised, listed, changed.
 
 Synchronous; every method takes the tenant first and sees nothing of any other.
 """
@@ -6,13 +6,14 @@ Synchronous; every method takes the tenant first and sees nothing of any other.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection as AnyCollection
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import sqlalchemy as sa
 
-from services.common import layout
 from services.common.database import Database
 from services.common.errors import (
     Aborted,
@@ -21,106 +22,44 @@ from services.common.errors import (
     InvalidArgument,
     Reason,
 )
-from services.common.names import Collection, ResourceName, check_display_name, new_name
+from services.common.names import check_display_name
 from services.common.pagination import Page, PageRequest, cut_page, time_and_id
-from services.common.requests import check_request_id, claim_request
-from services.common.storage import ObjectStore
-from services.ingest.dataset import DatasetOptions, Profile, Split, State
+from services.ingest.creation import check_expire_time
+from services.ingest.dataset import Split, State
 from services.ingest.gate import RowGate, find_row
-from services.ingest.option_rules import check_options
 from services.ingest.record import DatasetRecord, DeclaredFile, to_json
-from services.ingest.tables import DatasetRow, RequestRow
+from services.ingest.tables import DatasetRow
 from services.ingest.uploads import Uploads, UploadWriter
+from services.ingest.usage import Usage, usage_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What is to become of a dataset."""
+
+    display_name: str | None = None
+    """None where it stays."""
+
+    expires: bool = False
+    """Whether `expire_time` is to be set, or taken away where it is None."""
+
+    expire_time: datetime | None = None
+    etag: str = ""
+    """What the dataset must have; empty takes it as it is."""
 
 
 class Registry:
     """The datasets of all tenants. Thread safe."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        store: ObjectStore,
-        uploads: Uploads,
-        profiles: Mapping[str, Profile],
-    ) -> None:
+    def __init__(self, *, database: Database, uploads: Uploads) -> None:
         """Keep the parts.
 
         Args:
             database: With the tables of `services.ingest.tables`.
-            store: Where published datasets and the marks of their users lie.
             uploads: The uploaded bytes.
-            profiles: What `DatasetOptions.profile` may name.
         """
         self._database = database
-        self._store = store
         self._uploads = uploads
-        self._profiles = profiles
-
-    def create(
-        self,
-        tenant: str,
-        *,
-        display_name: str,
-        options: DatasetOptions,
-        request_id: str,
-        validate_only: bool,
-    ) -> DatasetRecord:
-        """Create a dataset that can be written to.
-
-        Args:
-            tenant: Whose.
-            display_name: A name for people.
-            options: How its files are to be read.
-            request_id: Makes the call safe to repeat; may be empty.
-            validate_only: Create nothing; the answer has no id.
-
-        Raises:
-            InvalidArgument: Naming every field that is wrong.
-            AlreadyExists: Where the request id was used for another request.
-        """
-        violations = [
-            *check_display_name(display_name, field="dataset.display_name"),
-            *check_options(options, self._profiles),
-            *check_request_id(request_id),
-        ]
-        if violations:
-            raise InvalidArgument(violations)
-        now = datetime.now(UTC)
-        name = new_name(Collection.DATASETS, display_name)
-        row = DatasetRow(
-            tenant=tenant,
-            id=name.id,
-            display_name=display_name,
-            state=State.UPLOADING,
-            options=to_json(options),
-            create_time=now,
-            update_time=now,
-            declared={},
-            phase="",
-            fraction=0.0,
-            content_hash="",
-            deleting=False,
-        )
-        if validate_only:
-            row.id = ""
-            return row.record()
-        fingerprint = json.dumps([display_name, to_json(options)], sort_keys=True).encode()
-        with self._database.write() as session:
-            before = claim_request(
-                session,
-                RequestRow,
-                tenant=tenant,
-                method="CreateDataset",
-                request_id=request_id,
-                fingerprint=fingerprint,
-                resource=name.id,
-                now=now,
-            )
-            if before is not None:
-                return find_row(session, tenant, before).record()
-            session.add(row)
-        return row.record()
 
     def get(self, tenant: str, dataset: str) -> DatasetRecord:
         """Return one dataset.
@@ -131,11 +70,31 @@ class Registry:
         with self._database.read() as session:
             return find_row(session, tenant, dataset).record()
 
-    def list(self, tenant: str, request: PageRequest) -> Page[DatasetRecord]:
-        """Return one page of the tenant's datasets, newest first."""
+    def list(
+        self,
+        tenant: str,
+        request: PageRequest,
+        *,
+        states: AnyCollection[State] = (),
+        name_part: str = "",
+    ) -> Page[DatasetRecord]:
+        """Return one page of the tenant's datasets, newest first.
+
+        Args:
+            tenant: Whose.
+            request: Which page.
+            states: Only datasets in one of these; empty for all.
+            name_part: Only datasets whose display name holds this, whatever the case.
+        """
         query = sa.select(DatasetRow).where(
             DatasetRow.tenant == tenant, DatasetRow.deleting.is_(False)
         )
+        if states:
+            query = query.where(DatasetRow.state.in_(states))
+        if name_part:
+            query = query.where(
+                DatasetRow.search_name.contains(name_part.casefold(), autoescape=True)
+            )
         if request.cursor is not None:
             after, last = time_and_id(request.cursor)
             query = query.where(
@@ -153,6 +112,38 @@ class Registry:
             cursor_of=lambda record: (record.create_time.isoformat(), record.id),
             size_of=_size_in_a_list,
         )
+
+    def usage(self, tenant: str) -> Usage:
+        """Count what the tenant stores."""
+        with self._database.read() as session:
+            return usage_of(session, tenant)
+
+    def update(self, tenant: str, dataset: str, change: Change) -> DatasetRecord:
+        """Change what can be changed of a dataset.
+
+        Raises:
+            InvalidArgument: Naming every field that is wrong.
+            Aborted: Where it is not as the caller saw it.
+            NotFound: Where there is no such dataset.
+        """
+        now = datetime.now(UTC)
+        values: dict[str, Any] = {"update_time": now}
+        violations: list[FieldViolation] = []
+        if change.display_name is not None:
+            violations += check_display_name(change.display_name, field="dataset.display_name")
+            values["display_name"] = change.display_name
+            values["search_name"] = change.display_name.casefold()
+        if change.expires:
+            violations += check_expire_time(change.expire_time, now)
+            values["expire_time"] = change.expire_time
+        if violations:
+            raise InvalidArgument(violations)
+        with self._database.write() as session:
+            row = find_row(session, tenant, dataset, lock=True)
+            check_etag(row.record(), change.etag)
+            for name, value in values.items():
+                setattr(row, name, value)
+            return row.record()
 
     def write(self, tenant: str, dataset: str, split: Split) -> UploadWriter:
         """Return a writer that stores bytes as long as the dataset takes them.
@@ -236,62 +227,19 @@ class Registry:
                 )
             return find_row(session, tenant, dataset).record()
 
-    def delete(self, tenant: str, dataset: str) -> None:
-        """Delete a dataset and all that is stored of it.
 
-        Raises:
-            FailedPrecondition: Where models use it; names them.
-        """
-        record = self.get(tenant, dataset)
-        prefix = layout.dataset_uses_prefix(tenant, dataset)
-        models = [
-            str(ResourceName(collection=Collection.MODELS, id=info.key.removeprefix(prefix)))
-            for info in self._store.list(prefix)
-        ]
-        if models:
-            raise FailedPrecondition(
-                f"{record.name} is used by {', '.join(models)}: delete "
-                f"{'that model' if len(models) == 1 else 'those models'} first.",
-                reason=Reason.DATASET_IN_USE,
-                metadata={"name": record.name, "models": ",".join(models)},
-            )
-        # From here on it is gone for every caller, and whoever validates it has lost its lease;
-        # if this process dies, `finish_deletions` does the rest.
-        with self._database.write() as session:
-            session.execute(
-                sa.update(DatasetRow)
-                .where(DatasetRow.tenant == tenant, DatasetRow.id == dataset)
-                .values(deleting=True, token=DatasetRow.token + 1, lease_until=None)
-            )
-        self._purge(tenant, dataset)
+def check_etag(record: DatasetRecord, etag: str) -> None:
+    """Make sure that a dataset is as the caller saw it; an empty etag says nothing.
 
-    def finish_deletions(self) -> None:
-        """Go on with deletions that a crash has cut short."""
-        with self._database.read() as session:
-            rows = session.scalars(
-                sa.select(DatasetRow).where(DatasetRow.deleting.is_(True)).limit(100)
-            ).all()
-        for row in rows:
-            self._purge(row.tenant, row.id)
-
-    def _purge(self, tenant: str, dataset: str) -> None:
-        self._remove_objects(tenant, dataset)
-        with self._database.write() as session:
-            session.execute(
-                sa.delete(DatasetRow).where(
-                    DatasetRow.tenant == tenant,
-                    DatasetRow.id == dataset,
-                    DatasetRow.deleting.is_(True),
-                )
-            )
-        # What a validator or an upload put there meanwhile, without having looked at the row yet.
-        self._remove_objects(tenant, dataset)
-
-    def _remove_objects(self, tenant: str, dataset: str) -> None:
-        # The manifest first: without it, nothing else is part of a dataset.
-        self._store.delete(layout.dataset_manifest(tenant, dataset))
-        for info in list(self._store.list(layout.dataset_prefix(tenant, dataset))):
-            self._store.delete(info.key)
+    Raises:
+        Aborted: Where it has changed.
+    """
+    if etag and etag != record.etag:
+        raise Aborted(
+            f"{record.name} has changed since its etag was {etag}: read it again, then decide.",
+            reason=Reason.ETAG_MISMATCH,
+            metadata={"name": record.name, "etag": record.etag},
+        )
 
 
 def _compare(declared: Mapping[Split, DeclaredFile], stored: Mapping[Split, DeclaredFile]) -> None:
@@ -330,11 +278,7 @@ def _compare(declared: Mapping[Split, DeclaredFile], stored: Mapping[Split, Decl
 def _size_in_a_list(record: DatasetRecord) -> int:
     """Return a bound on the bytes of a dataset in a response.
 
-    Strings of the report dominate; UTF-8 has at most four bytes a character, the rest is below
-    4 kB.
+    As JSON in ASCII no string is shorter than on the wire, and no number shorter than half.
     """
-    report = record.report
-    words = [problem.message for problem in record.problems]
-    if report is not None:
-        words += [*report.removed_labels, *report.warnings]
-    return 4096 + sum(4 * len(word) + 16 for word in words)
+    words = to_json([record.options, record.report, record.problems])
+    return 1024 + 2 * len(json.dumps(words))

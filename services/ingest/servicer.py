@@ -4,33 +4,46 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
+from contextlib import aclosing
+from functools import partial
+from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 from grpc.aio import ServicerContext
 
 from isogloss.v1 import dataset_pb2, dataset_service_pb2_grpc
 from isogloss.v1 import dataset_service_pb2 as messages
-from services.common.errors import (
-    FailedPrecondition,
-    FieldViolation,
-    InvalidArgument,
-    Reason,
-    ResourceExhausted,
-)
+from services.common.errors import FieldViolation, InvalidArgument
 from services.common.identity import Role, current_principal
-from services.common.names import Collection, parse
 from services.common.pagination import page_request
-from services.ingest import convert
 from services.ingest.artefacts import ArtefactCache
-from services.ingest.convert_options import options_from_proto
+from services.ingest.calls import Slots, dataset_id, on_scratch, run_stoppable
+from services.ingest.check import Checker
+from services.ingest.convert import dataset_to_proto, declared_from_proto, finding_to_proto
 from services.ingest.convert_report import count_to_proto
-from services.ingest.dataset import Split, State
+from services.ingest.convert_requests import (
+    change_from_proto,
+    new_dataset_from_proto,
+    states_from_proto,
+    wanted_from_proto,
+)
+from services.ingest.convert_responses import (
+    check_to_proto,
+    difference_to_proto,
+    preview_to_proto,
+    usage_to_proto,
+)
+from services.ingest.creation import Creation, require
+from services.ingest.dataset import State
+from services.ingest.deletion import Deletion
+from services.ingest.diff import Differences
+from services.ingest.download import Downloads
 from services.ingest.findings import list_findings
-from services.ingest.preview import MAX_ROWS, preview
+from services.ingest.preview import MAX_ROWS, preview_published
 from services.ingest.record import DatasetRecord
 from services.ingest.registry import Registry
-from services.ingest.uploads import Uploads, UploadWriter
+from services.ingest.streams import CheckStream, WriteStream, download_messages
+from services.ingest.uploads import Uploads
 
 SERVICE = "isogloss.v1.DatasetService"
 ROLES = {
@@ -56,9 +69,7 @@ ROLES = {
 WATCH_SECONDS = 0.3
 """How often a watched dataset is looked at: often enough for an eye."""
 
-_MAX_DATA_BYTES = 1 << 20
-_DEFAULT_PREVIEW_ROWS = 10
-_RETRY_UPLOAD_SECONDS = 1.0
+_DEFAULT_ROWS = 10
 
 Context = ServicerContext[Any, Any]
 
@@ -69,27 +80,45 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     def __init__(
         self,
         *,
+        creation: Creation,
         registry: Registry,
+        deletion: Deletion,
         uploads: Uploads,
         cache: ArtefactCache,
+        checker: Checker,
+        downloads: Downloads,
+        differences: Differences,
         wake: Callable[[], None],
         concurrent_uploads: int,
+        concurrent_checks: int,
     ) -> None:
         """Keep the parts.
 
         Args:
-            registry: The datasets.
+            creation: Makes datasets.
+            registry: The datasets that there are.
+            deletion: Their end.
             uploads: Their bytes.
             cache: Their published files.
+            checker: Judges files that become no dataset.
+            downloads: What datasets hold, as files.
+            differences: Compares datasets.
             wake: Tells the validators that there is work.
             concurrent_uploads: Streams of WriteDataset at the same time: each holds memory.
+            concurrent_checks: Checks, comparisons and conversions at the same time: each has a
+                DuckDB of its own.
         """
+        self._creation = creation
         self._registry = registry
+        self._deletion = deletion
         self._uploads = uploads
         self._cache = cache
+        self._checker = checker
+        self._downloads = downloads
+        self._differences = differences
         self._wake = wake
-        self._concurrent_uploads = concurrent_uploads
-        self._uploading = 0
+        self._uploading = Slots(concurrent_uploads, what="uploads")
+        self._checking = Slots(concurrent_checks, what="checks, comparisons and conversions")
 
     async def CreateDataset(  # noqa: N802  # the contract's
         self, request: messages.CreateDatasetRequest, context: Context
@@ -97,40 +126,57 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         """Create a dataset that is ready to be written to."""
         del context
         record = await asyncio.to_thread(
-            self._registry.create,
+            self._creation.create,
             current_principal().tenant,
-            display_name=request.dataset.display_name,
-            options=options_from_proto(request.dataset.options),
+            new_dataset_from_proto(request.dataset),
             request_id=request.request_id,
             validate_only=request.validate_only,
         )
-        return convert.dataset_to_proto(record)
+        return dataset_to_proto(record)
+
+    async def AppendDataset(  # noqa: N802
+        self, request: messages.AppendDatasetRequest, context: Context
+    ) -> dataset_pb2.Dataset:
+        """Create a dataset that begins with the rows of another."""
+        del context
+        record = await asyncio.to_thread(
+            self._creation.append,
+            current_principal().tenant,
+            dataset_id(request.parent_dataset, field="parent_dataset"),
+            new_dataset_from_proto(request.dataset),
+            request_id=request.request_id,
+        )
+        return dataset_to_proto(record)
 
     async def WriteDataset(  # noqa: N802
         self, request_iterator: AsyncIterator[messages.WriteDatasetRequest], context: Context
     ) -> messages.WriteDatasetResponse:
         """Store bytes; whatever arrived is kept, however the stream ends."""
         del context
-        if self._uploading >= self._concurrent_uploads:
-            raise ResourceExhausted(
-                f"{self._concurrent_uploads} uploads are in progress here, as many as are taken "
-                "at once: try again in a second.",
-                metadata={"limit": str(self._concurrent_uploads)},
-                retry_after=_RETRY_UPLOAD_SECONDS,
-            )
-        stream = _WriteStream(self._registry, current_principal().tenant)
-        self._uploading += 1
-        try:
-            async for request in request_iterator:
-                await stream.take(request)
-            stream.check_begun()
-        finally:
+        with self._uploading.taken():
+            stream = WriteStream(self._registry, current_principal().tenant)
             try:
+                async for request in request_iterator:
+                    await stream.take(request)
+                stream.check_begun()
+            finally:
                 # A stream that breaks cancels this call; what it brought is stored nonetheless.
                 committed = await asyncio.shield(stream.flush())
-            finally:
-                self._uploading -= 1
         return messages.WriteDatasetResponse(committed_size=committed)
+
+    async def CheckDataset(  # noqa: N802
+        self, request_iterator: AsyncIterator[messages.CheckDatasetRequest], context: Context
+    ) -> messages.CheckDatasetResponse:
+        """Judge whole files and keep nothing of them."""
+        del context
+        with self._checking.taken(), on_scratch():
+            stream = CheckStream(self._checker)
+            try:
+                async for request in request_iterator:
+                    await stream.take(request)
+                return check_to_proto(await stream.result())
+            finally:
+                await asyncio.shield(stream.close())
 
     async def FinalizeDataset(  # noqa: N802
         self, request: messages.FinalizeDatasetRequest, context: Context
@@ -140,18 +186,28 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         record = await asyncio.to_thread(
             self._registry.finalize,
             current_principal().tenant,
-            _dataset_id(request.name),
-            convert.declared_from_proto(request.checksums),
+            dataset_id(request.name),
+            declared_from_proto(request.checksums),
         )
         self._wake()
-        return convert.dataset_to_proto(record)
+        return dataset_to_proto(record)
+
+    async def UpdateDataset(  # noqa: N802
+        self, request: messages.UpdateDatasetRequest, context: Context
+    ) -> dataset_pb2.Dataset:
+        """Change what can be changed of a dataset."""
+        del context
+        tenant, dataset = current_principal().tenant, dataset_id(request.dataset.name)
+        change = change_from_proto(request)
+        record = await asyncio.to_thread(self._registry.update, tenant, dataset, change)
+        return await asyncio.to_thread(self._shown, record)
 
     async def GetDataset(  # noqa: N802
         self, request: messages.GetDatasetRequest, context: Context
     ) -> dataset_pb2.Dataset:
         """Return one dataset."""
         del context
-        dataset = _dataset_id(request.name)
+        dataset = dataset_id(request.name)
         return await asyncio.to_thread(self._read, current_principal().tenant, dataset)
 
     async def ListDatasets(  # noqa: N802
@@ -159,13 +215,15 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> messages.ListDatasetsResponse:
         """Return one page of datasets, newest first."""
         del context
-        tenant = current_principal().tenant
+        tenant, states = current_principal().tenant, states_from_proto(request.states)
         wanted = page_request(
             page_size=request.page_size,
             page_token=request.page_token,
-            scope=("ListDatasets", tenant),
+            scope=("ListDatasets", tenant, request.query, *states),
         )
-        page = await asyncio.to_thread(self._registry.list, tenant, wanted)
+        page = await asyncio.to_thread(
+            self._registry.list, tenant, wanted, states=states, name_part=request.query
+        )
         datasets = [await asyncio.to_thread(self._shown, record) for record in page.items]
         return messages.ListDatasetsResponse(
             datasets=datasets, next_page_token=page.next_page_token
@@ -176,7 +234,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> AsyncIterator[messages.WatchDatasetResponse]:
         """Send the dataset now, at each change, and at last in READY or FAILED."""
         del context
-        tenant, dataset = current_principal().tenant, _dataset_id(request.name)
+        tenant, dataset = current_principal().tenant, dataset_id(request.name)
         sent: dataset_pb2.Dataset | None = None
         while True:
             message = await asyncio.to_thread(self._read, tenant, dataset)
@@ -195,8 +253,13 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> Empty:
         """Delete a dataset and all that is stored of it."""
         del context
-        dataset = _dataset_id(request.name)
-        await asyncio.to_thread(self._registry.delete, current_principal().tenant, dataset)
+        await asyncio.to_thread(
+            self._deletion.delete,
+            current_principal().tenant,
+            dataset_id(request.name),
+            purge=request.purge,
+            etag=request.etag,
+        )
         return Empty()
 
     async def PreviewDataset(  # noqa: N802
@@ -204,26 +267,57 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> messages.PreviewDatasetResponse:
         """Show the first rows of each split."""
         del context
-        rows = request.row_count or _DEFAULT_PREVIEW_ROWS
-        dataset = _dataset_id(request.name)
-        if not 0 < rows <= MAX_ROWS:
-            raise InvalidArgument(
-                FieldViolation(field="row_count", description=f"{rows} is not 1 to {MAX_ROWS}.")
-            )
-        tenant = current_principal().tenant
+        rows = _row_count(request.row_count)
+        tenant, dataset = current_principal().tenant, dataset_id(request.name)
         record = await asyncio.to_thread(self._registry.get, tenant, dataset)
-        _require(record, State.READY)
-        splits = await asyncio.to_thread(preview, record.splits, cache=self._cache, rows=rows)
-        return messages.PreviewDatasetResponse(
-            splits=[convert.preview_to_proto(split) for split in splits]
+        require(record, State.READY)
+        splits = await asyncio.to_thread(
+            preview_published, record.splits, cache=self._cache, rows=rows
         )
+        return messages.PreviewDatasetResponse(splits=[preview_to_proto(split) for split in splits])
+
+    async def DiffDatasets(  # noqa: N802
+        self, request: messages.DiffDatasetsRequest, context: Context
+    ) -> messages.DiffDatasetsResponse:
+        """Compare two datasets."""
+        del context
+        rows, tenant = _row_count(request.row_count), current_principal().tenant
+        names = {"base": request.base, "other": request.other}
+        ids = [dataset_id(name, field=field) for field, name in names.items()]
+        base, other = [await asyncio.to_thread(self._registry.get, tenant, id_) for id_ in ids]
+        for record in (base, other):
+            require(record, State.READY)
+        with self._checking.taken(), on_scratch():
+            found = await run_stoppable(partial(self._differences.between, base, other, rows))
+        return difference_to_proto(found)
+
+    async def DownloadDataset(  # noqa: N802
+        self, request: messages.DownloadDatasetRequest, context: Context
+    ) -> AsyncIterator[messages.DownloadDatasetResponse]:
+        """Send what a dataset holds."""
+        del context
+        tenant, dataset = current_principal().tenant, dataset_id(request.name)
+        wanted = wanted_from_proto(request)
+        record = await asyncio.to_thread(self._registry.get, tenant, dataset)
+        responses = download_messages(self._downloads, self._checking, record, wanted)
+        async with aclosing(responses):
+            async for response in responses:
+                yield response
+
+    async def GetUsage(  # noqa: N802
+        self, request: messages.GetUsageRequest, context: Context
+    ) -> messages.Usage:
+        """Tell what the caller's tenant stores and may store."""
+        del request, context
+        usage = await asyncio.to_thread(self._registry.usage, current_principal().tenant)
+        return usage_to_proto(usage, max_uploads=0, max_stored_bytes=0)
 
     async def ListFindings(  # noqa: N802
         self, request: messages.ListFindingsRequest, context: Context
     ) -> messages.ListFindingsResponse:
         """Return one page of findings, by split and line."""
         del context
-        tenant, dataset = current_principal().tenant, _dataset_id(request.parent, field="parent")
+        tenant, dataset = current_principal().tenant, dataset_id(request.parent, field="parent")
         wanted = page_request(
             page_size=request.page_size,
             page_token=request.page_token,
@@ -236,7 +330,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
             ),
         )
         record = await asyncio.to_thread(self._registry.get, tenant, dataset)
-        _require(record, State.READY, State.FAILED)
+        require(record, State.READY, State.FAILED)
         counts = record.report.findings if record.report else ()
         response = messages.ListFindingsResponse(counts=[count_to_proto(count) for count in counts])
         if record.findings is not None:
@@ -248,7 +342,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
                 codes=list(request.codes),
                 min_severity=int(request.min_severity),
             )
-            response.findings.extend(convert.finding_to_proto(found) for found in page.items)
+            response.findings.extend(finding_to_proto(found) for found in page.items)
             response.next_page_token = page.next_page_token
         return response
 
@@ -258,95 +352,19 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     def _shown(self, record: DatasetRecord) -> dataset_pb2.Dataset:
         """Return a dataset with what is stored of its files while it is uploaded to."""
         if record.state is not State.UPLOADING:
-            return convert.dataset_to_proto(record)
-        return convert.dataset_to_proto(record, self._uploads.sizes(record.tenant, record.id))
+            return dataset_to_proto(record)
+        return dataset_to_proto(record, self._uploads.sizes(record.tenant, record.id))
 
 
-class _WriteStream:
-    """One call of WriteDataset."""
+def _row_count(asked: int) -> int:
+    """Return the rows to show of each kind.
 
-    def __init__(self, registry: Registry, tenant: str) -> None:
-        self._registry = registry
-        self._tenant = tenant
-        self._writer: UploadWriter | None = None
-        self._file: tuple[str, Split] | None = None
-
-    async def take(self, request: messages.WriteDatasetRequest) -> None:
-        """Take one message; store a part when one is full."""
-        if len(request.data) > _MAX_DATA_BYTES:
-            raise InvalidArgument(
-                FieldViolation(
-                    field="data",
-                    description=f"has {len(request.data)} bytes: send {_MAX_DATA_BYTES} at most "
-                    "in one message.",
-                )
-            )
-        first = self._writer is None
-        writer = self._writer or await self._open(request)
-        if not first:
-            self._check_file(request)
-        offset = request.offset if request.HasField("offset") else None
-        if first and offset is None and request.data:
-            offset = 0
-        writer.add(offset, request.data)
-        if writer.is_full:
-            await asyncio.to_thread(writer.flush)
-
-    def check_begun(self) -> None:
-        """Make sure that a first message came."""
-        if self._writer is None:
-            raise InvalidArgument(
-                [
-                    FieldViolation(
-                        field=field, description="is required in the first message: none came."
-                    )
-                    for field in ("name", "split")
-                ]
-            )
-
-    async def flush(self) -> int:
-        """Store what is left; return the committed size."""
-        if self._writer is None:
-            return 0
-        return await asyncio.to_thread(self._writer.flush)
-
-    async def _open(self, request: messages.WriteDatasetRequest) -> UploadWriter:
-        dataset = _dataset_id(request.name)
-        split = convert.split_from_proto(request.split)
-        self._writer = await asyncio.to_thread(self._registry.write, self._tenant, dataset, split)
-        self._file = (request.name, split)
-        return self._writer
-
-    def _check_file(self, request: messages.WriteDatasetRequest) -> None:
-        name, split = cast("tuple[str, Split]", self._file)
-        for field, differs in (
-            ("name", request.name not in {"", name}),
-            ("split", request.split and request.split != convert.split_to_proto(split)),
-        ):
-            if differs:
-                raise InvalidArgument(
-                    FieldViolation(
-                        field=field,
-                        description="differs from the first message: write each file in a stream "
-                        "of its own.",
-                    )
-                )
-
-
-def _dataset_id(name: str, *, field: str = "name") -> str:
-    return parse(name, Collection.DATASETS, field=field).id
-
-
-def _require(record: DatasetRecord, *states: State) -> None:
-    if record.state in states:
-        return
-    doing = {
-        State.UPLOADING: "its upload was not finalised: call FinalizeDataset",
-        State.VALIDATING: "it is being validated: follow it with WatchDataset",
-        State.FAILED: "it was refused: ListFindings says why",
-    }
-    raise FailedPrecondition(
-        f"{record.name} is not READY: {doing.get(record.state, record.state)}.",
-        reason=Reason.DATASET_REFUSED if record.state is State.FAILED else Reason.DATASET_NOT_READY,
-        metadata={"name": record.name, "state": record.state},
-    )
+    Raises:
+        InvalidArgument: Where they are too many.
+    """
+    rows = asked or _DEFAULT_ROWS
+    if not 0 < rows <= MAX_ROWS:
+        raise InvalidArgument(
+            FieldViolation(field="row_count", description=f"{rows} is not 1 to {MAX_ROWS}.")
+        )
+    return rows

@@ -66,6 +66,11 @@ class IngestSettings(DatabaseSettings):
     """Uploads that one process takes at the same time; more are told to try again in a second.
     Each holds about twice `upload_part_bytes`: 16 x 2 x 8 MiB are 256 MiB at most."""
 
+    concurrent_checks: int = Field(default=2, ge=1, le=64)
+    """Calls of CheckDataset and DiffDatasets, and downloads in another format than the stored one,
+    that one process works on at the same time; more are told to try again in a second. Each has a
+    DuckDB of its own (`duckdb_memory`), and a check up to five times its files' size of scratch."""
+
     max_rows: int = Field(default=20_000_000, ge=1)
     """Most data rows of one file."""
 

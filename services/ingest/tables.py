@@ -18,6 +18,7 @@ from services.ingest.record import (
     file_from_json,
     options_from_json,
     problems_from_json,
+    raw_from_json,
     report_from_json,
     splits_from_json,
 )
@@ -34,6 +35,7 @@ class DatasetRow(LeaseColumns, Base):
     __table_args__ = (
         sa.Index("datasets_newest", "tenant", "create_time", "id"),
         sa.Index("datasets_work", "state", "update_time"),
+        sa.Index("datasets_parent", "tenant", "parent"),
     )
 
     tenant: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
@@ -54,6 +56,17 @@ class DatasetRow(LeaseColumns, Base):
         sa.JSON(none_as_null=True), default=None
     )
     splits: Mapped[list[Any] | None] = mapped_column(sa.JSON(none_as_null=True), default=None)
+    raw: Mapped[list[Any] | None] = mapped_column(sa.JSON(none_as_null=True), default=None)
+    expire_time: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
+    parent: Mapped[str] = mapped_column(sa.String(63), default="", server_default="")
+    """Id of the dataset whose rows it begins with; may be empty."""
+
+    search_name: Mapped[str] = mapped_column(sa.String(300), default="", server_default="")
+    """The display name as it is searched in: databases fold the case of ASCII only. Folding
+    makes at most three characters of one."""
+
+    stored_bytes: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
+    row_count: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
     deleting: Mapped[bool] = mapped_column(sa.Boolean, default=False)
     """Nobody sees it any more; its objects are being removed, then the row."""
 
@@ -76,6 +89,9 @@ class DatasetRow(LeaseColumns, Base):
             content_hash=self.content_hash,
             findings=file_from_json(self.findings),
             splits=splits_from_json(self.splits),
+            raw=raw_from_json(self.raw),
+            expire_time=self.expire_time,
+            parent=self.parent,
         )
 
 

@@ -36,6 +36,14 @@ ROLES = {
     f"/{NAME}/CreateDataset": Role.WRITE,
     f"/{NAME}/WriteDataset": Role.WRITE,
     f"/{NAME}/FinalizeDataset": Role.WRITE,
+    f"/{NAME}/CheckDataset": Role.WRITE,
+    f"/{NAME}/GenerateUploadUrl": Role.WRITE,
+    f"/{NAME}/ImportDataset": Role.WRITE,
+    f"/{NAME}/AppendDataset": Role.WRITE,
+    f"/{NAME}/UpdateDataset": Role.WRITE,
+    f"/{NAME}/DiffDatasets": Role.READ,
+    f"/{NAME}/DownloadDataset": Role.READ,
+    f"/{NAME}/GetUsage": Role.READ,
     f"/{NAME}/GetDataset": Role.READ,
     f"/{NAME}/ListDatasets": Role.READ,
     f"/{NAME}/WatchDataset": Role.READ,
@@ -123,6 +131,42 @@ class SampleServicer(DatasetServiceServicer):
         """Aborts by itself, as a servicer should not, but a library may."""
         await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "by itself")
         raise AssertionError
+
+    async def CheckDataset(
+        self, request_iterator: AsyncIterator[Any], context: Any
+    ) -> messages.CheckDatasetResponse:
+        self._enter()
+        return messages.CheckDatasetResponse()
+
+    async def GenerateUploadUrl(
+        self, request: Any, context: Any
+    ) -> messages.GenerateUploadUrlResponse:
+        self._enter()
+        return messages.GenerateUploadUrlResponse()
+
+    async def ImportDataset(self, request: Any, context: Any) -> Dataset:
+        self._enter()
+        return Dataset()
+
+    async def AppendDataset(self, request: Any, context: Any) -> Dataset:
+        self._enter()
+        return Dataset()
+
+    async def UpdateDataset(self, request: Any, context: Any) -> Dataset:
+        self._enter()
+        return Dataset()
+
+    async def DiffDatasets(self, request: Any, context: Any) -> messages.DiffDatasetsResponse:
+        self._enter()
+        return messages.DiffDatasetsResponse()
+
+    async def DownloadDataset(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        self._enter()
+        yield messages.DownloadDatasetResponse()
+
+    async def GetUsage(self, request: Any, context: Any) -> messages.Usage:
+        self._enter()
+        return messages.Usage()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

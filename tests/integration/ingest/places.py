@@ -11,7 +11,9 @@ import sqlalchemy as sa
 from services.common.database import Database
 from services.common.errors import Unavailable
 from services.common.storage import ObjectInfo, ObjectStore
+from services.ingest.creation import Creation, NewDataset
 from services.ingest.dataset import DatasetOptions, Limits, Profile, Split
+from services.ingest.deletion import Deletion
 from services.ingest.record import DatasetRecord
 from services.ingest.registry import Registry
 from services.ingest.tables import DatasetRow
@@ -117,7 +119,9 @@ class Place:
         self.database = database
         self.store = store
         uploads = Uploads(store, UploadLimits())
-        self.registry = Registry(database=database, store=store, uploads=uploads, profiles=PROFILES)
+        self.creation = Creation(database, PROFILES)
+        self.registry = Registry(database=database, uploads=uploads)
+        self.deletion = Deletion(database, store)
         self.uploads = uploads
         self.worker = Worker(
             database=database,
@@ -133,12 +137,8 @@ class Place:
         )
 
     def created(self) -> DatasetRecord:
-        return self.registry.create(
-            "default",
-            display_name="Tone",
-            options=DatasetOptions(),
-            request_id="",
-            validate_only=False,
+        return self.creation.create(
+            "default", NewDataset(display_name="Tone", options=DatasetOptions())
         )
 
     def finalised(self, content: bytes) -> DatasetRecord:

@@ -166,7 +166,7 @@ def test_a_part_of_a_deleted_dataset_is_removed(
     dataset = place.created().id
     writer = place.registry.write("default", dataset, Split.TRAIN)
     writer.add(0, CONTENT)
-    crowded.at(moment, lambda: place.registry.delete("default", dataset))
+    crowded.at(moment, lambda: place.deletion.delete("default", dataset))
 
     with pytest.raises(NotFound):
         writer.flush()
@@ -198,7 +198,7 @@ def test_what_comes_while_a_deletion_removes_is_removed_too(
     late = f"default/{record.name}/raw/train/{len(CONTENT):020d}"
     crowded.at("after delete", lambda: store.create(late, b"late"))
 
-    place.registry.delete("default", record.id)
+    place.deletion.delete("default", record.id)
 
     assert list(store.list("default/")) == []
 

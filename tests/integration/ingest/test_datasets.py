@@ -365,9 +365,9 @@ async def test_every_wrong_field_is_named(stub: DatasetServiceAsyncStub) -> None
     assert details(raised.value)[2] == [
         "dataset.display_name",
         "dataset.options.delimiter",
-        "dataset.options.profile",
         "dataset.options.split.validation_share",
         "dataset.options.split.test_share",
+        "dataset.options.profile",
     ]
 
 

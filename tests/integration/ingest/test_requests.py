@@ -43,7 +43,7 @@ def token(scope: tuple[str, ...], *cursor: object) -> str:
 async def test_a_made_up_token_of_a_list_is_refused(
     stub: DatasetServiceAsyncStub, cursor: tuple[object, ...]
 ) -> None:
-    made_up = token(("ListDatasets", "default"), *cursor)
+    made_up = token(("ListDatasets", "default", ""), *cursor)
 
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await stub.ListDatasets(messages.ListDatasetsRequest(page_token=made_up))

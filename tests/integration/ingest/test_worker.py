@@ -134,7 +134,7 @@ def test_a_dataset_deleted_while_it_is_validated_leaves_nothing(
     validator.start()
     assert slow_store.stalled.wait(20)
 
-    Place(database, store, tmp_path / "other").registry.delete("default", record.id)
+    Place(database, store, tmp_path / "other").deletion.delete("default", record.id)
     slow_store.go_on.set()
     validator.join()
 
@@ -171,7 +171,7 @@ def test_a_deletion_that_was_cut_short_is_taken_up(
         session.execute(sa.update(DatasetRow).values(deleting=True))
 
     assert not place.worker.run_one()
-    place.registry.finish_deletions()
+    place.deletion.finish()
 
     assert list(store.list("default/")) == []
     with database.read() as session:

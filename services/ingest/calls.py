@@ -1,0 +1,96 @@
+"""What calls of the service have in common: how many run at once, and work that they stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from services.common.errors import ResourceExhausted, Unavailable
+from services.common.names import Collection, parse
+from services.ingest.cancellation import Cancellation
+from services.ingest.workbench import DiskFailed
+
+_RETRY_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+class Slots:
+    """A number of calls that may run at the same time. For the event loop's thread only."""
+
+    def __init__(self, limit: int, *, what: str) -> None:
+        """Begin with all of them free.
+
+        Args:
+            limit: How many.
+            what: What the calls do, in words, such as `uploads`.
+        """
+        self._limit = limit
+        self._what = what
+        self._taken = 0
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Take one while the block runs.
+
+        Raises:
+            ResourceExhausted: Where none is free.
+        """
+        if self._taken >= self._limit:
+            raise ResourceExhausted(
+                f"{self._limit} {self._what} are in progress here, as many as are taken at once: "
+                "try again in a second.",
+                metadata={"limit": str(self._limit)},
+                retry_after=_RETRY_SECONDS,
+            )
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+
+@contextmanager
+def on_scratch() -> Iterator[None]:
+    """Tell a disk that fails from a fault of the program: the caller may try again.
+
+    Raises:
+        Unavailable: Where the scratch directory cannot be written or read.
+    """
+    try:
+        yield
+    except (OSError, DiskFailed) as error:
+        raise Unavailable(
+            "The scratch directory of this server does not work, or is full: try again, or ask "
+            "its operator to see that it has five times the files' size free.",
+            metadata={"dependency": "scratch"},
+            retry_after=_RETRY_SECONDS,
+        ) from error
+
+
+async def run_stoppable(work: Callable[[Cancellation], T]) -> T:
+    """Run `work` in a thread; where the call ends before it, stop it and wait until it has.
+
+    What a call has taken (a slot, a scratch directory) is so never given back too early.
+    """
+    cancellation = Cancellation()
+    running = asyncio.ensure_future(asyncio.to_thread(work, cancellation))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        cancellation.cancel()
+        await asyncio.wait({running})
+        # Looked at, so that nobody warns of it: the call has ended, whatever came of the work.
+        running.exception()
+        raise
+
+
+def dataset_id(name: str, *, field: str = "name") -> str:
+    """Return the id in the full name of a dataset.
+
+    Raises:
+        InvalidArgument: Where it is no such name.
+    """
+    return parse(name, Collection.DATASETS, field=field).id

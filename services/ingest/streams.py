@@ -1,0 +1,192 @@
+"""The state of one streaming call: what came, and whether the next message fits it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack, aclosing
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import cast
+
+from isogloss.v1 import dataset_service_pb2 as messages
+from services.common.errors import FieldViolation, InvalidArgument
+from services.ingest.calls import Slots, dataset_id, on_scratch, run_stoppable
+from services.ingest.check import Check, Checker, CheckResult
+from services.ingest.convert import split_from_proto, split_to_proto
+from services.ingest.convert_options import options_from_proto
+from services.ingest.dataset import Split
+from services.ingest.download import Download, Downloads, Wanted
+from services.ingest.record import DatasetRecord
+from services.ingest.registry import Registry
+from services.ingest.uploads import UploadWriter
+
+_MAX_DATA_BYTES = 1 << 20
+
+
+class WriteStream:
+    """One call of WriteDataset."""
+
+    def __init__(self, registry: Registry, tenant: str) -> None:
+        """Wait for the first message."""
+        self._registry = registry
+        self._tenant = tenant
+        self._writer: UploadWriter | None = None
+        self._file: tuple[str, Split] | None = None
+
+    async def take(self, request: messages.WriteDatasetRequest) -> None:
+        """Take one message; store a part when one is full."""
+        _check_size(request.data)
+        first = self._writer is None
+        writer = self._writer or await self._open(request)
+        if not first:
+            self._check_file(request)
+        offset = request.offset if request.HasField("offset") else None
+        if first and offset is None and request.data:
+            offset = 0
+        writer.add(offset, request.data)
+        if writer.is_full:
+            await asyncio.to_thread(writer.flush)
+
+    def check_begun(self) -> None:
+        """Make sure that a first message came."""
+        if self._writer is None:
+            raise InvalidArgument(
+                [
+                    FieldViolation(
+                        field=field, description="is required in the first message: none came."
+                    )
+                    for field in ("name", "split")
+                ]
+            )
+
+    async def flush(self) -> int:
+        """Store what is left; return the committed size."""
+        if self._writer is None:
+            return 0
+        return await asyncio.to_thread(self._writer.flush)
+
+    async def _open(self, request: messages.WriteDatasetRequest) -> UploadWriter:
+        dataset = dataset_id(request.name)
+        split = split_from_proto(request.split)
+        self._writer = await asyncio.to_thread(self._registry.write, self._tenant, dataset, split)
+        self._file = (request.name, split)
+        return self._writer
+
+    def _check_file(self, request: messages.WriteDatasetRequest) -> None:
+        name, split = cast("tuple[str, Split]", self._file)
+        for field, differs in (
+            ("name", request.name not in {"", name}),
+            ("split", request.split and request.split != split_to_proto(split)),
+        ):
+            if differs:
+                raise InvalidArgument(
+                    FieldViolation(
+                        field=field,
+                        description="differs from the first message: write each file in a stream "
+                        "of its own.",
+                    )
+                )
+
+
+class CheckStream:
+    """One call of CheckDataset."""
+
+    def __init__(self, checker: Checker) -> None:
+        """Wait for the first message."""
+        self._checker = checker
+        self._check: Check | None = None
+
+    async def take(self, request: messages.CheckDatasetRequest) -> None:
+        """Take one message."""
+        _check_size(request.data)
+        if self._check is None:
+            options = options_from_proto(request.options, field="options")
+            self._check = await asyncio.to_thread(self._checker.begin, options)
+            if not request.split and not request.data:
+                return
+        elif request.HasField("options"):
+            raise InvalidArgument(
+                FieldViolation(
+                    field="options", description="is for the first message only: leave it out."
+                )
+            )
+        split = split_from_proto(request.split)
+        await asyncio.to_thread(self._check.add, split, request.data)
+
+    async def result(self) -> CheckResult:
+        """Judge what came."""
+        if self._check is None or not self._check.has(Split.TRAIN):
+            raise InvalidArgument(
+                FieldViolation(
+                    field="split",
+                    description="no training file came: send one with the split SPLIT_TRAIN.",
+                )
+            )
+        return await run_stoppable(self._check.judge)
+
+    async def close(self) -> None:
+        """Remove what came."""
+        if self._check is not None:
+            await asyncio.to_thread(self._check.close)
+
+
+async def download_messages(
+    downloads: Downloads, slots: Slots, record: DatasetRecord, wanted: Wanted
+) -> AsyncGenerator[messages.DownloadDatasetResponse]:
+    """Send what is wanted of a dataset; a slot is taken where it is written anew for that."""
+    async with AsyncExitStack() as stack:
+        if wanted.is_converted:
+            stack.enter_context(slots.taken())
+            stack.enter_context(on_scratch())
+            directory = Path(stack.enter_context(downloads.directory()))
+            download = await run_stoppable(partial(downloads.converted, record, wanted, directory))
+        else:
+            download = downloads.stored(record, wanted)
+        responses = await stack.enter_async_context(aclosing(_sent(download)))
+        async for response in responses:
+            yield response
+
+
+async def _sent(download: Download) -> AsyncGenerator[messages.DownloadDatasetResponse]:
+    """Yield message by message: none is read before the one before it was taken."""
+    chunks = _Chunks(download.chunks)
+    # Sent even where there is no byte: the caller learns that it has everything.
+    message = messages.DownloadDatasetResponse(size_bytes=download.size_bytes)
+    try:
+        message.data = await asyncio.to_thread(chunks.next)
+        yield message
+        while data := await asyncio.to_thread(chunks.next):
+            yield messages.DownloadDatasetResponse(data=data)
+    finally:
+        await asyncio.to_thread(chunks.close)
+
+
+class _Chunks:
+    """An iterator that may be closed while another thread still takes its next item."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._lock = Lock()
+
+    def next(self) -> bytes:
+        with self._lock:
+            return next(self._chunks, b"")
+
+    def close(self) -> None:
+        with self._lock:
+            close = getattr(self._chunks, "close", None)
+            if close is not None:
+                close()
+
+
+def _check_size(data: bytes) -> None:
+    if len(data) > _MAX_DATA_BYTES:
+        raise InvalidArgument(
+            FieldViolation(
+                field="data",
+                description=f"has {len(data)} bytes: send {_MAX_DATA_BYTES} at most in one "
+                "message.",
+            )
+        )
