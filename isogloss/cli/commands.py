@@ -74,7 +74,12 @@ def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
 
 
 def command(
-    app: typer.Typer, name: str, *, services: Sequence[Service] = (), examples: Sequence[str]
+    app: typer.Typer,
+    name: str,
+    *,
+    services: Sequence[Service] = (),
+    shared: Sequence[Callable[..., object]] = (),
+    examples: Sequence[str],
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as a command.
 
@@ -85,12 +90,15 @@ def command(
         app: Where to register it.
         name: The command's name.
         services: Which addresses it can be told.
+        shared: Functions whose parameters become options; the command has a parameter of each
+            one's name, and is given what it returns.
         examples: Command lines that its help shows.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        own = _parameters(function)[1:]
-        shared = _parameters(_json)
+        groups = {group.__name__: (group, _parameters(group)) for group in shared}
+        own = [one for one in _parameters(function)[1:] if one.name not in groups]
+        general = _parameters(_json)
         connection = [_address(service) for service in services]
         if services:
             connection += _parameters(_tls_ca)
@@ -101,10 +109,13 @@ def command(
                 if (value := values.pop(parameter.name)) is not None:
                     options[parameter.name] = value  # type: ignore[literal-required] # named for the options
             session = Session(json=values.pop("json"), options=options)
+            for argument, (group, taken) in groups.items():
+                values[argument] = group(**{one.name: values.pop(one.name) for one in taken})
             with reported(session):
                 function(session, **values)
 
-        parameters = own + shared + connection
+        grouped = [parameter for _, taken in groups.values() for parameter in taken]
+        parameters = own + grouped + general + connection
         run.__doc__ = _flowing(inspect.getdoc(function) or "")
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # read by inspect.signature
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -182,6 +193,10 @@ TLS_HINT = (
 _HINTS = {
     "CREDENTIALS_MISSING": "Set ISOGLOSS_API_KEY to the key that the operator gave you.",
     "CREDENTIALS_INVALID": "ISOGLOSS_API_KEY holds a key that this server does not know.",
+    "STORE_UNSUITABLE": "Without --direct the bytes go through the service; an import needs a "
+    "bucket that the operator allowed.",
+    "QUOTA_EXCEEDED": "`isogloss datasets usage` tells what is stored, `isogloss datasets list` "
+    "what could be deleted.",
     "UNAVAILABLE": "Is it running? `isogloss up` starts all on this machine, `isogloss doctor` "
     "looks for the fault.",
 }

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from isogloss import Dataset, DatasetState, Finding, Severity, Split
+from isogloss import Dataset, Finding, Severity, Split
+from isogloss.cli import dataset_files
 from isogloss.cli.commands import command, dataset_name
-from isogloss.cli.dataset_view import show_dataset, show_preview
-from isogloss.cli.progress import upload_progress
+from isogloss.cli.dataset_flags import days
+from isogloss.cli.dataset_view import show_dataset, show_diff, show_preview, show_usage
+from isogloss.cli.progress import download_progress
 from isogloss.cli.session import Session
-from isogloss.cli.words import ago, count, short
+from isogloss.cli.words import ago, count, short, size
 
 app = typer.Typer(no_args_is_help=True, help="Upload labelled texts and look at them.")
+dataset_files.register(app)
 
 Id = Annotated[str, typer.Argument(help="datasets/ID, or ID alone.", show_default=False)]
 
@@ -29,6 +32,15 @@ class SeverityChoice(StrEnum):
     ERROR = "error"
 
 
+class StateChoice(StrEnum):
+    """States as words of the command line."""
+
+    UPLOADING = "uploading"
+    VALIDATING = "validating"
+    READY = "ready"
+    FAILED = "failed"
+
+
 _SEVERITY = {
     SeverityChoice.INFO: Severity.INFO,
     SeverityChoice.WARNING: Severity.WARNING,
@@ -39,112 +51,24 @@ _SEVERITY = {
 
 @command(
     app,
-    "upload",
+    "list",
     services=["ingest"],
-    examples=[
-        "isogloss datasets upload tone --train train.csv --test test.csv",
-        "isogloss datasets upload tone --train rows.txt --no-header --delimiter '|'",
-        "isogloss datasets upload tone --train train.csv --resume datasets/tone-k3v9qz",
-    ],
+    examples=["isogloss datasets list", "isogloss datasets list --state failed --query tone"],
 )
-def upload(
+def list_(
     session: Session,
-    *,
-    name: Annotated[
-        str, typer.Argument(help="A name for people; need not be unique.", show_default=False)
-    ],
-    train: Annotated[
-        Path,
-        typer.Option(
-            help="CSV file with a text and a label in each row.",
-            exists=True,
-            dir_okay=False,
-            show_default=False,
-        ),
-    ],
-    validation: Annotated[
-        Path | None,
-        typer.Option(
-            help="File to score on while training. Without it: cut from --train.",
-            exists=True,
-            dir_okay=False,
-            show_default=False,
-        ),
+    state: Annotated[
+        list[StateChoice] | None,
+        typer.Option(help="Only in this state; may be repeated.", show_default=False),
     ] = None,
-    test: Annotated[
-        Path | None,
-        typer.Option(
-            help="File to score the result on. Without it: cut from --train.",
-            exists=True,
-            dir_okay=False,
-            show_default=False,
-        ),
-    ] = None,
-    has_header: Annotated[
-        bool | None,
-        typer.Option(
-            "--has-header/--no-header",
-            help="Whether the first row names the columns. Otherwise it is detected.",
-            show_default=False,
-        ),
-    ] = None,
-    delimiter: Annotated[
-        str,
-        typer.Option(
-            help=r"One of , ; | or \t. Otherwise it is detected.",
-            show_default=False,
-        ),
+    query: Annotated[
+        str, typer.Option(help="Only with this in the display name.", show_default=False)
     ] = "",
-    profile: Annotated[
-        str,
-        typer.Option(help="Set of minimum counts that the operator configured."),
-    ] = "standard",
-    seed: Annotated[int | None, typer.Option(help="Seed of the split.", show_default=False)] = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            help="Dataset whose upload was interrupted; sends what is missing.",
-            metavar="DATASET",
-            show_default=False,
-        ),
-    ] = None,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the validation.")] = True,
 ) -> None:
-    """Upload files of labelled texts and validate them.
-
-    A row is a text and its label. Duplicates, broken rows and labels with too few examples
-    are dropped and listed: see [cyan]isogloss datasets findings[/cyan].
-    """
-    with session.client() as client, upload_progress(session) as progress:
-        dataset = client.datasets.upload(
-            name,
-            train=train,
-            validation=validation,
-            test=test,
-            has_header=has_header,
-            delimiter=delimiter.replace("\\t", "\t"),
-            profile="" if profile == "standard" else profile,
-            seed=seed,
-            resume=dataset_name(resume) if resume else None,
-            wait=wait,
-            progress=progress,
-        )
-    if session.json:
-        session.document(dataset)
-        return
-    show_dataset(session, dataset)
-    if dataset.state is DatasetState.READY:
-        session.next_step(
-            f"isogloss models create {name} --dataset {dataset.name} --watch",
-            f"isogloss datasets preview {dataset.name}",
-        )
-
-
-@command(app, "list", services=["ingest"], examples=["isogloss datasets list"])
-def list_(session: Session) -> None:
-    """List all datasets, newest first."""
+    """List datasets, newest first."""
+    states = [choice.name for choice in state or ()]
     with session.client() as client:
-        found = list(client.datasets.list())
+        found = list(client.datasets.list(states=states, query=query))
     if session.json:
         session.document(found)
         return
@@ -213,6 +137,7 @@ def preview(
 )
 def findings(
     session: Session,
+    *,
     dataset: Id,
     code: Annotated[
         list[str] | None,
@@ -222,8 +147,19 @@ def findings(
         SeverityChoice, typer.Option(help="Only what matters at least this much.")
     ] = SeverityChoice.INFO,
     limit: Annotated[int, typer.Option(min=0, help="At most this many; 0 shows all.")] = 200,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write every finding into this file instead: .csv, .jsonl or .parquet.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """List what validation dropped, changed or warns about, with line numbers."""
+    if output is not None:
+        _write_findings(session, dataset_name(dataset), output, filtered=bool(code))
+        return
     with session.client() as client:
         found: list[Finding] = []
         more = False
@@ -241,7 +177,9 @@ def findings(
         session.note("Nothing was found.")
         return
     session.table(
-        ["!split", ">line", "!severity", "!code", "message", "text"],
+        ["!split", ">line", "!severity", "!code", "message", "text"]
+        if session.rich
+        else ["split", "line", "severity", "code", "message", "text"],
         (
             [
                 "" if finding.split is Split.UNKNOWN else finding.split,
@@ -255,15 +193,125 @@ def findings(
         ),
     )
     if more:
-        session.note(f"There are more than {count(limit, 'finding')}: --limit 0 shows all.")
+        session.note(
+            f"There are more than {count(limit, 'finding')}: --limit 0 shows all, --output FILE "
+            "writes all."
+        )
 
 
-@command(app, "delete", services=["ingest"], examples=["isogloss datasets delete tone-k3v9qz"])
-def delete(session: Session, dataset: Id) -> None:
+def _write_findings(session: Session, dataset: str, output: Path, *, filtered: bool) -> None:
+    if filtered:
+        raise typer.BadParameter("--output writes every finding: leave --code out.")
+    with session.client() as client, download_progress(session) as progress:
+        client.datasets.download_findings(dataset, to=output, progress=progress)
+    if session.json:
+        session.document({"file": str(output), "size_bytes": output.stat().st_size})
+    else:
+        session.note(f"{output}: {size(output.stat().st_size)} written.")
+
+
+@command(
+    app,
+    "diff",
+    services=["ingest"],
+    examples=["isogloss datasets diff tone-k3v9qz tone-8m2xwa --rows 3"],
+)
+def diff(
+    session: Session,
+    base: Annotated[str, typer.Argument(help="The dataset before.", show_default=False)],
+    other: Annotated[str, typer.Argument(help="The dataset after.", show_default=False)],
+    rows: Annotated[int, typer.Option(min=1, max=100, help="Rows of each kind.")] = 5,
+) -> None:
+    """Tell which texts and labels were added, removed, relabelled or moved."""
+    with session.client() as client:
+        found = client.datasets.diff(dataset_name(base), dataset_name(other), rows=rows)
+    if session.json:
+        session.document(found)
+    else:
+        show_diff(session, found)
+
+
+@command(
+    app,
+    "update",
+    services=["ingest"],
+    examples=[
+        "isogloss datasets update tone-k3v9qz --name 'tone, March'",
+        "isogloss datasets update tone-k3v9qz --expire-days 30",
+    ],
+)
+def update(
+    session: Session,
+    *,
+    dataset: Id,
+    name: Annotated[
+        str | None, typer.Option(help="A new name for people.", show_default=False)
+    ] = None,
+    expire_days: Annotated[
+        float | None,
+        typer.Option(
+            help="Delete it by itself after so many days from now.",
+            min=0.0,
+            metavar="DAYS",
+            show_default=False,
+        ),
+    ] = None,
+    never_expire: Annotated[
+        bool, typer.Option("--never-expire", help="Do not delete it by itself.")
+    ] = False,
+) -> None:
+    """Change the name or the end of a dataset; its rows never change."""
+    if never_expire and expire_days is not None:
+        raise typer.BadParameter("Give --expire-days or --never-expire, not both.")
+    if name is None and expire_days is None and not never_expire:
+        raise typer.BadParameter("Give --name, --expire-days or --never-expire.")
+    expiry: Literal["never"] | None = "never" if never_expire else None
+    with session.client() as client:
+        found = client.datasets.update(
+            dataset_name(dataset), display_name=name, expire_time=expiry or days(expire_days)
+        )
+    if session.json:
+        session.document(found)
+    else:
+        show_dataset(session, found)
+
+
+@command(app, "usage", services=["ingest"], examples=["isogloss datasets usage"])
+def usage(session: Session) -> None:
+    """Tell what is stored, and how much may be."""
+    with session.client() as client:
+        found = client.datasets.usage()
+    if session.json:
+        session.document(found)
+    else:
+        show_usage(session, found)
+
+
+@command(
+    app,
+    "delete",
+    services=["ingest"],
+    examples=[
+        "isogloss datasets delete tone-k3v9qz",
+        "isogloss datasets delete tone-k3v9qz --purge",
+    ],
+)
+def delete(
+    session: Session,
+    *,
+    dataset: Id,
+    purge: Annotated[
+        bool,
+        typer.Option(
+            "--purge",
+            help="Although finished models use it, whose copies of texts go too. The models stay.",
+        ),
+    ] = False,
+) -> None:
     """Delete a dataset and all that is stored of it. Refused while models use it."""
     name = dataset_name(dataset)
     with session.client() as client:
-        client.datasets.delete(name)
+        client.datasets.delete(name, purge=purge)
     if session.json:
         session.document({"deleted": name})
     else:

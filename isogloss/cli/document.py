@@ -6,17 +6,18 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 
+from isogloss.cli.safe import escaped
 from isogloss.errors import IsoglossError
 
 
 def dumps(value: object, *, indent: int | None = 2) -> str:
-    """Write a result; keys are the attributes' names, times are ISO 8601 in UTC."""
-    return json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    """Write a result: keys are attributes' names, times ISO 8601 in UTC, time spans seconds."""
+    return escaped(json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False))
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911 (any value of ours to any of JSON's; a case each)
@@ -35,6 +36,8 @@ def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911 (any value of ours to any
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     if isinstance(value, Mapping):

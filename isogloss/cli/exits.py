@@ -24,8 +24,9 @@ class ExitCode(IntEnum):
 MEANING = {
     ExitCode.OK: "done",
     ExitCode.FAILED: "the thing itself failed: a run, a check of doctor, a service of up",
-    ExitCode.USAGE: "wrong arguments, by this command's or by the server's judgement",
-    ExitCode.REFUSED: "the file was read, and validation refused the dataset",
+    ExitCode.USAGE: "wrong arguments, by this command's or by the server's judgement; a file that "
+    "`datasets check` cannot read",
+    ExitCode.REFUSED: "validation refused the dataset: no model can be trained on it",
     ExitCode.NOT_FOUND: "no such dataset or model",
     ExitCode.DENIED: "no API key, an unknown one, or one that may not do this",
     ExitCode.UNAVAILABLE: "no answer, not in time, or too much at once: try again",

@@ -15,11 +15,21 @@ from rich.progress import (
     TaskID,
     TaskProgressColumn,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 
-from isogloss import DeadlineExceeded, Unavailable, UploadProgress
+from isogloss import (
+    Aborted,
+    Dataset,
+    DatasetState,
+    DeadlineExceeded,
+    DownloadProgress,
+    ResourceExhausted,
+    Unavailable,
+    UploadProgress,
+)
 from isogloss.cli.session import Session
 from isogloss.cli.words import percent, size
 
@@ -56,6 +66,7 @@ class _Bars:
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             TaskProgressColumn(),
+            TimeElapsedColumn(),
             console=session.err,
             transient=True,
         )
@@ -68,7 +79,7 @@ class _Bars:
         if self._shown is not wanted:
             self.stop()
             self._shown = wanted
-            total = float(progress.total_bytes) if sending else 1.0
+            total = float(progress.total_bytes) if sending else 1.0 if progress.dataset else None
             self._task = wanted.add_task("", total=total)
             wanted.start()
         done = float(progress.sent_bytes) if sending else progress.validated
@@ -95,7 +106,8 @@ class _Lines:
         if progress.phase.startswith(SENDING):
             done = f": {size(progress.sent_bytes)} of {size(progress.total_bytes)}"
         else:
-            done = f": {percent(progress.validated)}" if progress.validated < 1.0 else ""
+            known = progress.dataset and progress.validated < 1.0
+            done = f": {percent(progress.validated)}" if known else ""
         self._session.note(f"{progress.phase}{done}")
 
     def stop(self) -> None:
@@ -116,17 +128,72 @@ def upload_progress(session: Session) -> Iterator[Callable[[UploadProgress], Non
 
     try:
         yield update
-    except (KeyboardInterrupt, Unavailable, DeadlineExceeded):
+    except (KeyboardInterrupt, Aborted, Unavailable, DeadlineExceeded, ResourceExhausted):
         view.stop()
-        if last is not None and last.phase.startswith(SENDING):
+        if last is None or not last.dataset:
+            raise
+        if last.phase.startswith(SENDING):
             session.note(
                 f"What was sent is kept. Go on: the same command with --resume {last.dataset}"
             )
-        elif last is not None:
+        else:
             session.note(f"Validation goes on: isogloss datasets show {last.dataset}")
         raise
     finally:
         view.stop()
+
+
+@contextmanager
+def import_progress(session: Session) -> Iterator[Callable[[Dataset], None]]:
+    """Show how far an import is; where it is left, say how to follow it."""
+    lines = _Lines(session)
+    last: Dataset | None = None
+
+    def update(dataset: Dataset) -> None:
+        nonlocal last
+        last = dataset
+        found = dataset.validation_progress
+        importing = dataset.state is DatasetState.UPLOADING
+        stored = sum(dataset.uploads.values())
+        lines.update(
+            UploadProgress(
+                dataset=dataset.name,
+                phase=f"importing, {size(stored)} so far"
+                if importing
+                else (found.phase if found else dataset.state.lower()),
+                sent_bytes=stored,
+                total_bytes=0,
+                validated=found.fraction if found else 1.0,
+            )
+        )
+
+    try:
+        yield update
+    except (KeyboardInterrupt, Unavailable, DeadlineExceeded):
+        if last is not None:
+            session.note(f"The import goes on: isogloss datasets show {last.name}")
+        raise
+
+
+@contextmanager
+def download_progress(session: Session) -> Iterator[Callable[[DownloadProgress], None] | None]:
+    """Show how many bytes came, on a terminal."""
+    if not (session.err.is_terminal and session.chatty):
+        yield None
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=session.err,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("downloading", total=None)
+        yield lambda progress: bar.update(
+            task, completed=progress.received_bytes, total=progress.total_bytes or None
+        )
 
 
 @contextmanager

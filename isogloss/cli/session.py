@@ -12,14 +12,20 @@ from rich.text import Text
 
 from isogloss import Client, ConnectionOptions
 from isogloss.cli.document import dumps
+from isogloss.cli.safe import VisibleText, visible
 
 
 def _standard_output() -> Console:
-    return Console(highlight=False, soft_wrap=False)
+    return _safe(Console(highlight=False, soft_wrap=False))
 
 
 def _standard_error() -> Console:
-    return Console(stderr=True, highlight=False)
+    return _safe(Console(stderr=True, highlight=False))
+
+
+def _safe(console: Console) -> Console:
+    console.push_render_hook(VisibleText())
+    return console
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +96,7 @@ class Session:
                 header_style="bold",
             )
         for row in rows:
-            drawn.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))  # type: ignore[arg-type] # rich takes anything that it can draw
+            drawn.add_row(*(Text(visible(cell)) if isinstance(cell, str) else cell for cell in row))  # type: ignore[arg-type] # rich takes anything that it can draw
         self.out.print(drawn)
 
     def note(self, text: str | Text) -> None:
@@ -106,6 +112,6 @@ class Session:
 
 
 def one_line(cell: object) -> str:
-    """Make a cell safe between tabs."""
+    """Make a cell safe between tabs, and on the terminal that it may reach after all."""
     text = cell.plain if isinstance(cell, Text) else str(cell)
-    return text.replace("\t", " ").replace("\r", " ").replace("\n", " ")
+    return visible(text.replace("\t", " ").replace("\r", " ").replace("\n", " "))

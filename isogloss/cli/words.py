@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from isogloss.cli.safe import visible
+
 _KILO = 1000
 
 
@@ -35,16 +37,26 @@ def ago(time: datetime | None) -> str:
     """Say how long something is past, roughly."""
     if time is None:
         return ""
-    seconds = int(max((datetime.now(UTC) - time).total_seconds(), 0))
+    return f"{_span(int(max((datetime.now(UTC) - time).total_seconds(), 0)))} ago"
+
+
+def until(time: datetime) -> str:
+    """Say when something will be, and in how long."""
+    seconds = int((time - datetime.now(UTC)).total_seconds())
+    left = "due" if seconds <= 0 else f"in {_span(seconds)}"
+    return f"{time:%Y-%m-%d %H:%M} UTC, {left}"
+
+
+def _span(seconds: int) -> str:
     for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= length:
-            return f"{seconds // length} {unit} ago"
-    return f"{seconds} s ago"
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
 
 
 def short(text: str, most: int) -> str:
-    """Cut a text to a number of characters, on one line."""
-    flat = " ".join(text.split())
+    """Cut a text to a number of characters, on one line, safe to print."""
+    flat = visible(" ".join(text.split()))
     return flat if len(flat) <= most else flat[: most - 1] + "…"
 
 
