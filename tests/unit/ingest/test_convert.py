@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isogloss.v1 import dataset_pb2
@@ -137,16 +137,19 @@ reports = st.builds(
 )
 
 
+@settings(deadline=None)  # no timing decides a test
 @given(options)
 def test_options_come_back_as_they_went(chosen: DatasetOptions) -> None:
     assert options_from_proto(options_to_proto(chosen)) == chosen
 
 
+@settings(deadline=None)  # no timing decides a test
 @given(reports)
 def test_reports_come_back_as_they_went(report: Report) -> None:
     assert report_from_proto(report_to_proto(report)) == report
 
 
+@settings(deadline=None)  # no timing decides a test
 @given(cleanings)
 def test_cleaning_comes_back_as_it_went(cleaning: Cleaning) -> None:
     assert cleaning_from_proto(cleaning_to_proto(cleaning)) == cleaning
