@@ -75,10 +75,10 @@ class Example:
     labels: tuple[str, ...]
     split: Split
     line: int
-    """Physical line of the uploaded file where it begins, from 1."""
+    """Physical line of the uploaded file where it begins, from 1; 0 in a download."""
 
     row: int
-    """Data row of the uploaded file, from 1, the header not counted."""
+    """Data row of the uploaded file, from 1, the header not counted; 0 in a download."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     """Columns carried along by `keep_columns`; only `rows` tells them."""

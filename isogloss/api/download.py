@@ -24,7 +24,6 @@ _ENDINGS = {
     ".ndjson": FileFormat.JSONL,
     ".parquet": FileFormat.PARQUET,
 }
-_OWN = {"text", "labels", "row", "line", "group", "split"}
 
 Replies = Callable[[], AsyncIterator[pb.DownloadDatasetResponse]]
 
@@ -94,12 +93,13 @@ def read_rows(path: Path, split: Split) -> Iterator[Example]:
     """Read rows that were downloaded as JSON lines."""
     with path.open(encoding="utf-8", newline="\n") as lines:
         for line in lines:
-            row = json.loads(line)
+            cells = json.loads(line)
+            text, labels = cells.pop("text"), cells.pop("labels")
             yield Example(
-                text=row["text"],
-                labels=tuple(row["labels"]),
+                text=text,
+                labels=(labels,) if isinstance(labels, str) else tuple(labels),
                 split=split,
-                line=row["line"],
-                row=row["row"],
-                columns={name: cell for name, cell in row.items() if name not in _OWN},
+                line=0,
+                row=0,
+                columns=cells,
             )

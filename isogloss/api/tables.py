@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -54,25 +55,30 @@ def write_rows(table: Any, path: Path, *, split: Split, options: DatasetOptions)
         InvalidArgument: It is no table, or holds what JSON cannot.
         MissingPackage: Only pyarrow can read such a table.
     """
-    names, rows = _rows(table, split)
+    names, rows, cells = _rows(table, split)
     taken = _taken(names, options)
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     with path.open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
         for number, row in enumerate(rows, start=1):
             try:
-                file.write(encode({names[n]: _json(row[n]) for n in taken}) + "\n")
-            except (TypeError, ValueError, IndexError) as error:
+                values = cells(row)
+                file.write(encode({names[n]: _json(values[n]) for n in taken}) + "\n")
+            except (TypeError, ValueError) as error:
                 raise _refusal(split, f"row {number} cannot be sent: {error}") from None
 
 
-def _rows(table: Any, split: Split) -> tuple[Sequence[str], Iterator[Sequence[object]]]:  # noqa: ANN401
+_Rows = tuple[Sequence[str], Iterable[Any], Callable[[Any], Sequence[object]]]
+"""Names of the columns, the rows, and what makes cells of a row."""
+
+
+def _rows(table: Any, split: Split) -> _Rows:  # noqa: ANN401 (see `Table`)
     if hasattr(table, "itertuples"):
-        return _names(table.columns, split), table.itertuples(index=False, name=None)
+        return _names(table.columns, split), table.itertuples(index=False, name=None), tuple
     if hasattr(table, "iter_rows"):
-        return _names(table.columns, split), table.iter_rows()
+        return _names(table.columns, split), table.iter_rows(), tuple
     if hasattr(table, "__arrow_c_stream__"):
         reader = package("pyarrow", "to read this table").RecordBatchReader.from_stream(table)
-        return _names(reader.schema.names, split), _arrow_rows(reader)
+        return _names(reader.schema.names, split), _arrow_rows(reader), tuple
     try:
         rows: Iterator[Any] = iter(table)
     except TypeError:
@@ -85,14 +91,22 @@ def _rows(table: Any, split: Split) -> tuple[Sequence[str], Iterator[Sequence[ob
     every = () if first is None else chain([first], rows)
     if isinstance(first, Mapping):
         names = _names(first, split)
-        return names, ([row[name] for name in names] for row in every)
-    return _PAIR, (_pair(row) for row in every)
+        return names, every, partial(_of_mapping, names)
+    return _PAIR, every, _of_pair
 
 
-def _pair(row: object) -> Sequence[object]:
+def _of_pair(row: object) -> Sequence[object]:
     if not isinstance(row, tuple | list) or len(row) != len(_PAIR):
         raise TypeError("it is no (text, label) pair")
     return row
+
+
+def _of_mapping(names: Sequence[str], row: Mapping[str, object]) -> Sequence[object]:
+    if missing := [name for name in names if name not in row]:
+        raise TypeError(f"{missing[0]!r} is missing")
+    if more := [name for name in row if name not in names]:
+        raise TypeError(f"{more[0]!r} is not in the first row")
+    return [row[name] for name in names]
 
 
 def _arrow_rows(reader: Iterable[Any]) -> Iterator[Sequence[object]]:
