@@ -13,9 +13,20 @@ _OFFSET_DIGITS = 20
 """Digits of 2**64 - 1: offsets sort as numbers."""
 
 
+def datasets_prefix(tenant: str) -> str:
+    """Return what every key of a tenant's datasets starts with."""
+    return f"{tenant}/datasets/"
+
+
 def dataset_prefix(tenant: str, dataset: str) -> str:
     """Return what every key of a dataset starts with."""
-    return f"{tenant}/datasets/{dataset}/"
+    return f"{datasets_prefix(tenant)}{dataset}/"
+
+
+def dataset_of(key: str) -> tuple[str, str] | None:
+    """Return tenant and id of the dataset that a key belongs to; None where it is another's."""
+    tenant, *rest = key.split("/", 3)
+    return (tenant, rest[1]) if len(rest) == 3 and rest[0] == "datasets" else None  # noqa: PLR2004  # the collection, the id, and what is in it
 
 
 def dataset_manifest(tenant: str, dataset: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -23,12 +25,17 @@ from services.ingest.check import Checker
 from services.ingest.creation import Creation
 from services.ingest.deletion import Deletion
 from services.ingest.diff import Differences
+from services.ingest.direct import DirectUploads
 from services.ingest.download import Downloads
+from services.ingest.importer import Importer
+from services.ingest.imports import Imports
+from services.ingest.reconcile import reconcile
 from services.ingest.record import StoredFile
 from services.ingest.registry import Registry
 from services.ingest.scratch import Scratch
 from services.ingest.servicer import ROLES, SERVICE, DatasetServicer
 from services.ingest.settings import IngestSettings
+from services.ingest.sweep import Sweep
 from services.ingest.uploads import Uploads
 from services.ingest.worker import Worker
 
@@ -42,6 +49,9 @@ _PAUSE_SECONDS = 1.0
 _DELETION_SECONDS = 60.0
 """How often deletions that a crash cut short are taken up."""
 
+_FORGETTING_SECONDS = 3600.0
+"""How often request ids that are days old are forgotten."""
+
 
 def build(settings: IngestSettings) -> Application:
     """Assemble the service."""
@@ -49,14 +59,39 @@ def build(settings: IngestSettings) -> Application:
     database = Database(settings.database_url)
     database.upgrade(MIGRATIONS)
     uploads = Uploads(store, settings.upload_limits)
-    registry = Registry(database=database, uploads=uploads)
+    quotas = settings.quotas
+    registry = Registry(database=database, uploads=uploads, quotas=quotas)
     deletion = Deletion(database, store)
+    creation = Creation(
+        database, settings.named_profiles(), quotas=quotas, retention=settings.retention
+    )
+    sweep = Sweep(
+        database=database,
+        store=store,
+        deletion=deletion,
+        abandoned_after=timedelta(hours=settings.abandoned_upload_hours),
+        grace=timedelta(hours=settings.orphan_grace_hours),
+    )
+    buckets = settings.open_import_buckets()
     scratch = Scratch(settings.data_directory / "ingest" / "scratch")
     options = settings.worker_options(scratch.path)
     workers = [
         Worker(database=database, store=store, uploads=uploads, options=options)
         for _ in range(settings.validators)
     ]
+    importers = [
+        Importer(
+            database=database,
+            registry=registry,
+            uploads=uploads,
+            quotas=quotas,
+            readers={name: bucket.reader for name, bucket in buckets.items()},
+            owner=options.owner,
+            lease_seconds=settings.lease_seconds,
+        )
+        for _ in range(settings.concurrent_imports if buckets else 0)
+    ]
+    busy: list[_Worker] = [*workers, *importers]
     cache = ArtefactCache(
         settings.data_directory / "ingest" / "cache",
         fetch=partial(_fetch, store),
@@ -71,9 +106,17 @@ def build(settings: IngestSettings) -> Application:
         task.add_done_callback(wakers.discard)
 
     servicer = DatasetServicer(
-        creation=Creation(database, options.profiles),
+        creation=creation,
         registry=registry,
         deletion=deletion,
+        direct=DirectUploads(
+            database=database,
+            store=store,
+            uploads=uploads,
+            quotas=quotas,
+            seconds=settings.upload_url_seconds,
+        ),
+        imports=Imports(creation, buckets, settings.upload_limits),
         uploads=uploads,
         cache=cache,
         checker=Checker(
@@ -86,6 +129,8 @@ def build(settings: IngestSettings) -> Application:
         downloads=Downloads(store=store, cache=cache, scratch=scratch.path, engine=options.engine),
         differences=Differences(cache=cache, scratch=scratch.path, engine=options.engine),
         wake=wake,
+        quotas=quotas,
+        pace=settings.pace,
         concurrent_uploads=settings.concurrent_uploads,
         concurrent_checks=settings.concurrent_checks,
     )
@@ -96,25 +141,51 @@ def build(settings: IngestSettings) -> Application:
         ],
         roles=ROLES,
         background=[
-            *(partial(_validate, worker, bell, settings.poll_seconds) for worker in workers),
+            *(partial(_work, worker, bell, settings.poll_seconds) for worker in busy),
+            *(
+                partial(_repeat, job, settings.sweep_seconds, what)
+                for job, what in (
+                    (sweep.remove_expired, "retention"),
+                    (sweep.remove_abandoned, "abandoned uploads"),
+                    (sweep.remove_orphans, "orphans"),
+                )
+            ),
             partial(_repeat, deletion.finish, _DELETION_SECONDS, "deletions"),
+            partial(_repeat, creation.forget_requests, _FORGETTING_SECONDS, "request ids"),
+            partial(_until_done, partial(reconcile, database, store), "reconciliation"),
         ],
-        close=[*(worker.close for worker in workers), scratch.close, database.close],
+        close=[*(worker.close for worker in busy), scratch.close, database.close],
     )
 
 
-async def _validate(worker: Worker, bell: asyncio.Condition, poll_seconds: float) -> None:
-    """Validate whatever waits, at once when it is told so, else at the next look."""
+class _Worker(Protocol):
+    """Does one piece of work at a time, in a thread."""
+
+    def run_one(self) -> bool:
+        """Do one, and tell whether there was one."""
+        ...
+
+    def stop(self) -> None:
+        """Give up what is being done."""
+        ...
+
+    def close(self) -> None:
+        """Stop, and wait until nothing is being done any more."""
+        ...
+
+
+async def _work(worker: _Worker, bell: asyncio.Condition, poll_seconds: float) -> None:
+    """Do whatever waits, at once when it is told so, else at the next look."""
     try:
         while True:
             try:
                 worked = await asyncio.to_thread(worker.run_one)
             except Unavailable as error:
-                _log.warning("validator waits", error=str(error))
+                _log.warning("worker waits", error=str(error))
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
-            except Exception:  # noqa: BLE001  # logged; one validation must not end all others
-                _log.exception("validator failed")
+            except Exception:  # noqa: BLE001  # logged; one dataset must not end all others
+                _log.exception("worker failed")
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
             if not worked:
@@ -142,6 +213,21 @@ async def _repeat(job: Callable[[], object], pause_seconds: float, what: str) ->
         except Exception:  # noqa: BLE001  # logged; the next turn may succeed
             _log.exception("background job failed", job=what)
         await asyncio.sleep(pause_seconds)
+
+
+async def _until_done(job: Callable[[], object], what: str) -> None:
+    """Do a job once, as soon as what it needs answers."""
+    while True:
+        try:
+            await asyncio.to_thread(job)
+        except Unavailable as error:
+            _log.warning("background job waits", job=what, error=str(error))
+            await asyncio.sleep(_PAUSE_SECONDS)
+        except Exception:  # noqa: BLE001  # logged; the server is useful without
+            _log.exception("background job failed", job=what)
+            return
+        else:
+            return
 
 
 def _fetch(store: ObjectStore, file: StoredFile, path: Path) -> None:

@@ -12,7 +12,7 @@ from services.ingest.convert import split_from_proto
 from services.ingest.convert_enums import FORMATS_BACK, STATES
 from services.ingest.convert_options import options_from_proto
 from services.ingest.creation import NewDataset
-from services.ingest.dataset import Format, State
+from services.ingest.dataset import Format, Split, State
 from services.ingest.download import Content, Wanted
 from services.ingest.registry import Change
 
@@ -107,6 +107,18 @@ def wanted_from_proto(request: messages.DownloadDatasetRequest) -> Wanted:
         split=None if content is Content.FINDINGS else split_from_proto(request.split),
         format=FORMATS_BACK[request.format] if request.format else Format.PARQUET,
     )
+
+
+def sources_from_proto(sources: Iterable[messages.ImportSource]) -> list[tuple[Split, str]]:
+    """Return which file each source becomes, and where it lies.
+
+    Raises:
+        InvalidArgument: Where a split is unspecified or unknown.
+    """
+    return [
+        (split_from_proto(source.split, field=f"sources[{position}].split"), source.uri)
+        for position, source in enumerate(sources)
+    ]
 
 
 def states_from_proto(

@@ -9,8 +9,9 @@ from google.protobuf.message import Message
 
 from isogloss.v1 import dataset_service_pb2 as messages
 from isogloss.v1 import example_pb2
+from services.common.storage import SignedWrite
 from services.ingest.check import CheckResult
-from services.ingest.convert import finding_to_proto, labels_to_proto
+from services.ingest.convert import finding_to_proto, labels_to_proto, time_to_proto
 from services.ingest.convert_enums import SPLITS
 from services.ingest.convert_report import report_to_proto
 from services.ingest.dataset import Example
@@ -80,6 +81,13 @@ def difference_to_proto(difference: Difference) -> messages.DiffDatasetsResponse
         removed=_fitting(map(_example, difference.removed), _DIFF_BYTES),
         relabelled=_fitting(relabelled, _DIFF_BYTES),
         same_content=difference.same_content,
+    )
+
+
+def signed_to_proto(signed: SignedWrite) -> messages.GenerateUploadUrlResponse:
+    """Return a request that a caller may send to the store."""
+    return messages.GenerateUploadUrlResponse(
+        url=signed.url, headers=signed.headers, expire_time=time_to_proto(signed.expire_time)
     )
 
 

@@ -8,19 +8,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from services.common.database import Database
 from services.common.errors import FailedPrecondition, FieldViolation, InvalidArgument, Reason
 from services.common.names import Collection, check_display_name, new_name
-from services.common.requests import check_request_id, claim_request, find_request
-from services.ingest.dataset import DatasetOptions, Profile, State
+from services.common.requests import check_request_id, claim_request, find_request, forget_requests
+from services.ingest.dataset import DatasetOptions, Profile, Split, State
 from services.ingest.gate import find_row
 from services.ingest.option_rules import check_options
-from services.ingest.record import DatasetRecord, to_json
+from services.ingest.quotas import Quotas
+from services.ingest.record import DatasetRecord, SourceFile, to_json
 from services.ingest.tables import DatasetRow, RequestRow
+
+REQUESTS_REMEMBERED = timedelta(days=7)
+"""How long a call can be repeated under its request id: longer than any caller tries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +40,27 @@ class NewDataset:
 class Creation:
     """Creates datasets of all tenants. Thread safe."""
 
-    def __init__(self, database: Database, profiles: Mapping[str, Profile]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        profiles: Mapping[str, Profile],
+        *,
+        quotas: Quotas,
+        retention: timedelta | None = None,
+    ) -> None:
         """Keep the parts.
 
         Args:
             database: With the tables of `services.ingest.tables`.
             profiles: What `DatasetOptions.profile` may name.
+            quotas: What a tenant may have.
+            retention: After how long a dataset is deleted whose creator said nothing of it; None
+                for never.
         """
         self._database = database
         self._profiles = profiles
+        self._quotas = quotas
+        self._retention = retention
 
     def create(
         self, tenant: str, wanted: NewDataset, *, request_id: str = "", validate_only: bool = False
@@ -63,12 +79,62 @@ class Creation:
         """
         now = datetime.now(UTC)
         self._check(wanted, request_id, now)
-        row = _new_row(tenant, wanted, now)
+        row = self._new_row(tenant, wanted, now)
         if validate_only:
             row.id = ""
             return row.record()
         with self._database.write() as session:
-            return _insert(session, row, "CreateDataset", request_id, _fingerprint(wanted))
+            return self._insert(session, row, "CreateDataset", request_id, _fingerprint(wanted))
+
+    def imported(
+        self, tenant: str, wanted: NewDataset, uris: Mapping[Split, str], *, request_id: str
+    ) -> DatasetRecord | None:
+        """Return what the same import created before; None where it is new.
+
+        Raises:
+            InvalidArgument, AlreadyExists: As `create`.
+        """
+        self._check(wanted, request_id, datetime.now(UTC))
+        with self._database.read() as session:
+            before = find_request(
+                session,
+                RequestRow,
+                tenant=tenant,
+                method="ImportDataset",
+                request_id=request_id,
+                fingerprint=_fingerprint(wanted, uris),
+            )
+            return None if before is None else find_row(session, tenant, before).record()
+
+    def create_import(
+        self,
+        tenant: str,
+        wanted: NewDataset,
+        sources: Mapping[Split, SourceFile],
+        *,
+        request_id: str,
+    ) -> DatasetRecord:
+        """Create a dataset whose files are copied from elsewhere.
+
+        Args:
+            tenant: Whose.
+            wanted: What to create.
+            sources: Its files.
+            request_id: As in `create`.
+
+        Raises:
+            InvalidArgument, AlreadyExists: As `create`.
+            ResourceExhausted: Where the tenant may not store so much.
+        """
+        now = datetime.now(UTC)
+        self._check(wanted, request_id, now)
+        row = self._new_row(tenant, wanted, now)
+        row.sources = to_json(sources)
+        row.phase = "waiting to be imported"
+        fingerprint = _fingerprint(wanted, {split: file.uri for split, file in sources.items()})
+        with self._database.write() as session:
+            self._quotas.check_bytes(session, tenant, sum(file.size for file in sources.values()))
+            return self._insert(session, row, "ImportDataset", request_id, fingerprint)
 
     def append(
         self, tenant: str, parent: str, wanted: NewDataset, *, request_id: str = ""
@@ -105,11 +171,17 @@ class Creation:
             # Locked, so that it cannot be deleted before there is a child that keeps it.
             record = find_row(session, tenant, parent, lock=True).record()
             require(record, State.READY)
-            row = _new_row(
+            row = self._new_row(
                 tenant, replace(wanted, options=appended_options(wanted.options, record)), now
             )
             row.parent = parent
-            return _insert(session, row, "AppendDataset", request_id, fingerprint)
+            return self._insert(session, row, "AppendDataset", request_id, fingerprint)
+
+    def forget_requests(self) -> None:
+        """Forget the ids of old requests."""
+        before = datetime.now(UTC) - REQUESTS_REMEMBERED
+        with self._database.write() as session:
+            forget_requests(session, RequestRow, before)
 
     def _check(self, wanted: NewDataset, request_id: str, now: datetime) -> None:
         violations = [
@@ -120,6 +192,48 @@ class Creation:
         ]
         if violations:
             raise InvalidArgument(violations)
+
+    def _new_row(self, tenant: str, wanted: NewDataset, now: datetime) -> DatasetRow:
+        expire_time = wanted.expire_time
+        if expire_time is None and self._retention is not None:
+            expire_time = now + self._retention
+        return DatasetRow(
+            tenant=tenant,
+            id=new_name(Collection.DATASETS, wanted.display_name).id,
+            display_name=wanted.display_name,
+            search_name=wanted.display_name.casefold(),
+            state=State.UPLOADING,
+            options=to_json(wanted.options),
+            create_time=now,
+            update_time=now,
+            expire_time=expire_time,
+            parent="",
+            declared={},
+            phase="",
+            fraction=0.0,
+            content_hash="",
+            deleting=False,
+        )
+
+    def _insert(
+        self, session: Session, row: DatasetRow, method: str, request_id: str, fingerprint: bytes
+    ) -> DatasetRecord:
+        """Insert a row, or return what the same request created before."""
+        before = claim_request(
+            session,
+            RequestRow,
+            tenant=row.tenant,
+            method=method,
+            request_id=request_id,
+            fingerprint=fingerprint,
+            resource=row.id,
+            now=row.create_time,
+        )
+        if before is not None:
+            return find_row(session, row.tenant, before).record()
+        self._quotas.check_upload(session, row.tenant)
+        session.add(row)
+        return row.record()
 
 
 def check_expire_time(expire_time: datetime | None, now: datetime) -> list[FieldViolation]:
@@ -180,48 +294,8 @@ def appended_options(wanted: DatasetOptions, parent: DatasetRecord) -> DatasetOp
     )
 
 
-def _new_row(tenant: str, wanted: NewDataset, now: datetime) -> DatasetRow:
-    return DatasetRow(
-        tenant=tenant,
-        id=new_name(Collection.DATASETS, wanted.display_name).id,
-        display_name=wanted.display_name,
-        search_name=wanted.display_name.casefold(),
-        state=State.UPLOADING,
-        options=to_json(wanted.options),
-        create_time=now,
-        update_time=now,
-        expire_time=wanted.expire_time,
-        parent="",
-        declared={},
-        phase="",
-        fraction=0.0,
-        content_hash="",
-        deleting=False,
-    )
-
-
-def _insert(
-    session: Session, row: DatasetRow, method: str, request_id: str, fingerprint: bytes
-) -> DatasetRecord:
-    """Insert a row, or return what the same request created before."""
-    before = claim_request(
-        session,
-        RequestRow,
-        tenant=row.tenant,
-        method=method,
-        request_id=request_id,
-        fingerprint=fingerprint,
-        resource=row.id,
-        now=row.create_time,
-    )
-    if before is not None:
-        return find_row(session, row.tenant, before).record()
-    session.add(row)
-    return row.record()
-
-
-def _fingerprint(wanted: NewDataset, parent: str = "") -> bytes:
+def _fingerprint(wanted: NewDataset, begins_with: str | Mapping[Split, str] = "") -> bytes:
     """Return the same bytes for the same request."""
     expires = wanted.expire_time.isoformat() if wanted.expire_time else ""
-    content = [wanted.display_name, to_json(wanted.options), expires, parent]
+    content = [wanted.display_name, to_json(wanted.options), expires, to_json(begins_with)]
     return json.dumps(content, sort_keys=True).encode()

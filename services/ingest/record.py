@@ -51,6 +51,23 @@ class RawFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A file in a bucket of others, as it was when its import was asked for."""
+
+    bucket: str
+    key: str
+    size: int
+    """Bytes."""
+
+    etag: str
+
+    @property
+    def uri(self) -> str:
+        """As callers write it."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredFile:
     """What an upload was declared to be."""
 
@@ -100,6 +117,9 @@ class DatasetRecord:
     expire_time: datetime | None = None
     parent: str = ""
     """Id of the dataset whose rows it begins with; may be empty."""
+
+    sources: Mapping[Split, SourceFile] = field(default_factory=dict)
+    """What its files are copied from, where it is imported."""
 
     @property
     def name(self) -> str:
@@ -164,6 +184,11 @@ def splits_from_json(value: Sequence[Mapping[str, Any]] | None) -> tuple[StoredS
         )
         for item in value or ()
     )
+
+
+def sources_from_json(value: Mapping[str, Any] | None) -> dict[Split, SourceFile]:
+    """Read what `to_json` wrote."""
+    return {Split(split): SourceFile(**file) for split, file in (value or {}).items()}
 
 
 def raw_from_json(value: Sequence[Mapping[str, Any]] | None) -> tuple[RawFile, ...]:

@@ -26,7 +26,8 @@ from services.common.names import check_display_name
 from services.common.pagination import Page, PageRequest, cut_page, time_and_id
 from services.ingest.creation import check_expire_time
 from services.ingest.dataset import Split, State
-from services.ingest.gate import RowGate, find_row
+from services.ingest.gate import RowGate, find_row, still_importing
+from services.ingest.quotas import Quotas
 from services.ingest.record import DatasetRecord, DeclaredFile, to_json
 from services.ingest.tables import DatasetRow
 from services.ingest.uploads import Uploads, UploadWriter
@@ -51,15 +52,17 @@ class Change:
 class Registry:
     """The datasets of all tenants. Thread safe."""
 
-    def __init__(self, *, database: Database, uploads: Uploads) -> None:
+    def __init__(self, *, database: Database, uploads: Uploads, quotas: Quotas) -> None:
         """Keep the parts.
 
         Args:
             database: With the tables of `services.ingest.tables`.
             uploads: The uploaded bytes.
+            quotas: What a tenant may store.
         """
         self._database = database
         self._uploads = uploads
+        self._quotas = quotas
 
     def get(self, tenant: str, dataset: str) -> DatasetRecord:
         """Return one dataset.
@@ -152,12 +155,17 @@ class Registry:
             FailedPrecondition: Where the upload was finalised.
             NotFound: Where there is no such dataset.
         """
-        gate = RowGate(self._database, tenant, dataset, split)
+        gate = RowGate(self._database, self._quotas, tenant, dataset, split)
         gate.check_open()
         return self._uploads.open(tenant, dataset, split, gate=gate)
 
     def finalize(
-        self, tenant: str, dataset: str, declared: Mapping[Split, DeclaredFile]
+        self,
+        tenant: str,
+        dataset: str,
+        declared: Mapping[Split, DeclaredFile],
+        *,
+        importing: bool = False,
     ) -> DatasetRecord:
         """Check what was uploaded and hand the dataset to the validators.
 
@@ -166,10 +174,13 @@ class Registry:
             dataset: Its id.
             declared: What the caller believes to have uploaded; files that it does not name
                 are not checked.
+            importing: Whether an import is at its end, which callers cannot finalise.
 
         Raises:
             InvalidArgument: Where no training file was uploaded.
-            FailedPrecondition: Where stored bytes differ from what is declared.
+            FailedPrecondition: Where stored bytes differ from what is declared, or are still
+                being imported.
+            ResourceExhausted: Where they are too many.
             Aborted: Where bytes arrived meanwhile.
         """
         record = self.get(tenant, dataset)
@@ -179,6 +190,8 @@ class Registry:
                 known[file.split] = DeclaredFile(size_bytes=file.size_bytes, sha256=file.sha256)
             _compare(declared, known)
             return record
+        if record.sources and not importing:
+            raise still_importing(record)
         stored = {
             split: DeclaredFile(
                 size_bytes=size,
@@ -189,6 +202,9 @@ class Registry:
             for split, size in self._uploads.sizes(tenant, dataset).items()
         }
         _compare(declared, stored)
+        sizes = {split: file.size_bytes for split, file in stored.items()}
+        # Addresses for direct uploads may be given out for several files at once.
+        self._uploads.limits.check(sizes)
         if Split.TRAIN not in stored:
             raise InvalidArgument(
                 FieldViolation(
@@ -209,13 +225,13 @@ class Registry:
                 .values(
                     state=State.VALIDATING,
                     declared=to_json(stored),
+                    stored_bytes=sum(sizes.values()),
                     phase="waiting for a validator",
                     update_time=datetime.now(UTC),
                 )
             )
             # Under the row's lock, which `RowGate.check_kept` waits for: a part that was
             # acknowledged is counted here, one that comes later is refused there.
-            sizes = {split: file.size_bytes for split, file in stored.items()}
             if (
                 cast("sa.CursorResult[Any]", changed).rowcount
                 and self._uploads.sizes(tenant, dataset) != sizes

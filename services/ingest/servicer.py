@@ -19,11 +19,17 @@ from services.common.pagination import page_request
 from services.ingest.artefacts import ArtefactCache
 from services.ingest.calls import Slots, dataset_id, on_scratch, run_stoppable
 from services.ingest.check import Checker
-from services.ingest.convert import dataset_to_proto, declared_from_proto, finding_to_proto
+from services.ingest.convert import (
+    dataset_to_proto,
+    declared_from_proto,
+    finding_to_proto,
+    split_from_proto,
+)
 from services.ingest.convert_report import count_to_proto
 from services.ingest.convert_requests import (
     change_from_proto,
     new_dataset_from_proto,
+    sources_from_proto,
     states_from_proto,
     wanted_from_proto,
 )
@@ -31,18 +37,23 @@ from services.ingest.convert_responses import (
     check_to_proto,
     difference_to_proto,
     preview_to_proto,
+    signed_to_proto,
     usage_to_proto,
 )
 from services.ingest.creation import Creation, require
 from services.ingest.dataset import State
 from services.ingest.deletion import Deletion
 from services.ingest.diff import Differences
+from services.ingest.direct import DirectUploads
 from services.ingest.download import Downloads
 from services.ingest.findings import list_findings
+from services.ingest.imports import Imports
+from services.ingest.pace import Pace, paced
 from services.ingest.preview import MAX_ROWS, preview_published
+from services.ingest.quotas import Quotas
 from services.ingest.record import DatasetRecord
 from services.ingest.registry import Registry
-from services.ingest.streams import CheckStream, WriteStream, download_messages
+from services.ingest.streams import CheckStream, WriteStream, data_size, download_messages
 from services.ingest.uploads import Uploads
 
 SERVICE = "isogloss.v1.DatasetService"
@@ -83,12 +94,16 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         creation: Creation,
         registry: Registry,
         deletion: Deletion,
+        direct: DirectUploads,
+        imports: Imports,
         uploads: Uploads,
         cache: ArtefactCache,
         checker: Checker,
         downloads: Downloads,
         differences: Differences,
         wake: Callable[[], None],
+        quotas: Quotas,
+        pace: Pace,
         concurrent_uploads: int,
         concurrent_checks: int,
     ) -> None:
@@ -98,12 +113,16 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
             creation: Makes datasets.
             registry: The datasets that there are.
             deletion: Their end.
+            direct: Lets their bytes pass this service by.
+            imports: Makes datasets of files that lie elsewhere.
             uploads: Their bytes.
             cache: Their published files.
             checker: Judges files that become no dataset.
             downloads: What datasets hold, as files.
             differences: Compares datasets.
-            wake: Tells the validators that there is work.
+            wake: Tells the validators and importers that there is work.
+            quotas: What a tenant may have.
+            pace: What a stream must send at least.
             concurrent_uploads: Streams of WriteDataset at the same time: each holds memory.
             concurrent_checks: Checks, comparisons and conversions at the same time: each has a
                 DuckDB of its own.
@@ -111,12 +130,16 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self._creation = creation
         self._registry = registry
         self._deletion = deletion
+        self._direct = direct
+        self._imports = imports
         self._uploads = uploads
         self._cache = cache
         self._checker = checker
         self._downloads = downloads
         self._differences = differences
         self._wake = wake
+        self._quotas = quotas
+        self._pace = pace
         self._uploading = Slots(concurrent_uploads, what="uploads")
         self._checking = Slots(concurrent_checks, what="checks, comparisons and conversions")
 
@@ -156,7 +179,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         with self._uploading.taken():
             stream = WriteStream(self._registry, current_principal().tenant)
             try:
-                async for request in request_iterator:
+                async for request in paced(request_iterator, self._pace, data_size):
                     await stream.take(request)
                 stream.check_begun()
             finally:
@@ -172,11 +195,41 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         with self._checking.taken(), on_scratch():
             stream = CheckStream(self._checker)
             try:
-                async for request in request_iterator:
+                async for request in paced(request_iterator, self._pace, data_size):
                     await stream.take(request)
                 return check_to_proto(await stream.result())
             finally:
                 await asyncio.shield(stream.close())
+
+    async def GenerateUploadUrl(  # noqa: N802
+        self, request: messages.GenerateUploadUrlRequest, context: Context
+    ) -> messages.GenerateUploadUrlResponse:
+        """Let the caller send bytes straight into the store."""
+        del context
+        signed = await asyncio.to_thread(
+            self._direct.sign,
+            current_principal().tenant,
+            dataset_id(request.name),
+            split_from_proto(request.split),
+            offset=request.offset,
+            size=request.size_bytes,
+        )
+        return signed_to_proto(signed)
+
+    async def ImportDataset(  # noqa: N802
+        self, request: messages.ImportDatasetRequest, context: Context
+    ) -> dataset_pb2.Dataset:
+        """Create a dataset of files that lie elsewhere."""
+        del context
+        record = await asyncio.to_thread(
+            self._imports.create,
+            current_principal().tenant,
+            new_dataset_from_proto(request.dataset),
+            sources_from_proto(request.sources),
+            request_id=request.request_id,
+        )
+        self._wake()
+        return dataset_to_proto(record)
 
     async def FinalizeDataset(  # noqa: N802
         self, request: messages.FinalizeDatasetRequest, context: Context
@@ -310,7 +363,11 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         """Tell what the caller's tenant stores and may store."""
         del request, context
         usage = await asyncio.to_thread(self._registry.usage, current_principal().tenant)
-        return usage_to_proto(usage, max_uploads=0, max_stored_bytes=0)
+        return usage_to_proto(
+            usage,
+            max_uploads=self._quotas.max_uploads,
+            max_stored_bytes=self._quotas.max_stored_bytes,
+        )
 
     async def ListFindings(  # noqa: N802
         self, request: messages.ListFindingsRequest, context: Context

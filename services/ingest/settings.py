@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import DatabaseSettings, PositiveSeconds
+from services.common.storage import StoreOptions
 from services.ingest.dataset import DatasetOptions, Limits, Profile
+from services.ingest.import_settings import ImportBucketSettings, open_buckets
+from services.ingest.imports import AllowedBucket
+from services.ingest.pace import Pace
+from services.ingest.quotas import Quotas
 from services.ingest.uploads import UploadLimits
 from services.ingest.workbench import EngineOptions
 from services.ingest.worker import WorkerOptions
@@ -59,12 +66,57 @@ class IngestSettings(DatabaseSettings):
     """Largest sum of a dataset's files, in bytes."""
 
     upload_part_bytes: int = Field(default=8 * _MIB, ge=64 << 10, le=64 * _MIB)
-    """Bytes of one stored part of an upload. An upload in progress holds about twice this in
-    memory."""
+    """Bytes of one stored part of an upload. An upload in progress holds about three times this
+    in memory: a part that is being stored, and the next one that comes meanwhile."""
 
     concurrent_uploads: int = Field(default=16, ge=1, le=1024)
     """Uploads that one process takes at the same time; more are told to try again in a second.
-    Each holds about twice `upload_part_bytes`: 16 x 2 x 8 MiB are 256 MiB at most."""
+    Each holds about three times `upload_part_bytes`: 16 x 3 x 8 MiB are 384 MiB at most."""
+
+    stream_idle_seconds: PositiveSeconds = 60.0
+    """Longest wait for the next message of an upload or a check. A stream that is silent for
+    longer is ended, which frees its memory and its place; what it brought is kept."""
+
+    stream_min_bytes_per_second: int = Field(default=1024, ge=0)
+    """Least rate of an upload or a check, over any `stream_idle_seconds` spent waiting for its
+    caller. A slower stream is ended; what it brought is kept. 0 takes any rate."""
+
+    direct_upload_endpoint: str = ""
+    """`https://host:port` at which clients reach the S3 store, for uploads past this service; by
+    default the endpoint in `store`."""
+
+    upload_url_seconds: int = Field(default=3600, ge=60, le=7 * 24 * 3600)
+    """How long an address for a direct upload works."""
+
+    max_uploads_per_tenant: int = Field(default=100, ge=0)
+    """Most datasets of one tenant that are being uploaded to or imported. 0: no limit."""
+
+    max_stored_bytes_per_tenant: int = Field(default=0, ge=0)
+    """Most bytes of all datasets of one tenant, uploads in progress included. 0: no limit."""
+
+    import_buckets: dict[str, ImportBucketSettings] = Field(default={})
+    """Buckets that datasets may be imported from, as JSON, by name: `endpoint`
+    (`https://host:port`), `access_key`, `secret_key`, `region`, and `tenants` (a list of those who
+    may; empty lets everybody). Without an endpoint: the server and the credentials of `store`. The
+    bucket of `store` itself cannot be one."""
+
+    concurrent_imports: int = Field(default=1, ge=1, le=64)
+    """Datasets that are imported at the same time."""
+
+    retention_days: float = Field(default=0.0, ge=0)
+    """Days after its creation at which a dataset is deleted whose creator set no `expire_time`.
+    Datasets that models use wait. 0 keeps them."""
+
+    abandoned_upload_hours: float = Field(default=72.0, gt=0)
+    """Hours without a new byte after which an upload that was not finalised is deleted."""
+
+    orphan_grace_hours: float = Field(default=24.0, ge=0)
+    """Age from which an object in the store that belongs to no dataset is removed. Two ingest
+    services with databases of their own must not share a store: each would take the other's
+    uploads for such."""
+
+    sweep_seconds: PositiveSeconds = 3600.0
+    """Seconds between two looks for expired datasets, abandoned uploads and such objects."""
 
     concurrent_checks: int = Field(default=2, ge=1, le=64)
     """Calls of CheckDataset and DiffDatasets, and downloads in another format than the stored one,
@@ -83,6 +135,16 @@ class IngestSettings(DatabaseSettings):
     max_record_bytes: int = Field(default=2 * _MIB, ge=1024, le=256 * _MIB)
     """Longest record of a file in bytes, and how far the end of a quote is looked for. About
     three times this is held in memory."""
+
+    max_columns: int = Field(default=256, ge=2, le=10_000)
+    """Most columns of a file, those that are left out included."""
+
+    max_decompressed_bytes: int = Field(default=20 * _GIB, ge=1)
+    """Largest file after decompression, in bytes: what a small file can claim on the scratch
+    disk."""
+
+    max_validation_seconds: PositiveSeconds = 3600.0
+    """Longest validation or check; a dataset that takes longer is refused."""
 
     max_malformed_share: float = Field(default=0.1, ge=0, le=1)
     """Share of malformed rows over which a file is refused; below, they are dropped and
@@ -126,6 +188,41 @@ class IngestSettings(DatabaseSettings):
             part_bytes=self.upload_part_bytes,
         )
 
+    @property
+    def store_options(self) -> StoreOptions:
+        """What `open_store` needs beside the URL."""
+        options = super().store_options
+        return replace(options, public_endpoint=self.direct_upload_endpoint)
+
+    @property
+    def quotas(self) -> Quotas:
+        """What one tenant may have."""
+        return Quotas(
+            max_uploads=self.max_uploads_per_tenant,
+            max_stored_bytes=self.max_stored_bytes_per_tenant,
+        )
+
+    @property
+    def pace(self) -> Pace:
+        """What a stream must send at least."""
+        return Pace(
+            idle_seconds=self.stream_idle_seconds,
+            bytes_per_second=self.stream_min_bytes_per_second,
+        )
+
+    @property
+    def retention(self) -> timedelta | None:
+        """After how long datasets are deleted by default; None for never."""
+        return timedelta(days=self.retention_days) if self.retention_days else None
+
+    def open_import_buckets(self) -> dict[str, AllowedBucket]:
+        """Return what may be imported from.
+
+        Raises:
+            ValueError: Where a bucket cannot be meant.
+        """
+        return open_buckets(self.import_buckets, store=self.store_url, options=self.store_options)
+
     def named_profiles(self) -> dict[str, Profile]:
         """Return the profiles as the domain knows them."""
         return {name: Profile(**profile.model_dump()) for name, profile in self.profiles.items()}
@@ -141,6 +238,9 @@ class IngestSettings(DatabaseSettings):
                 max_text_bytes=self.max_text_bytes,
                 max_record_bytes=self.max_record_bytes,
                 max_malformed_share=self.max_malformed_share,
+                max_columns=self.max_columns,
+                max_decompressed_bytes=self.max_decompressed_bytes,
+                max_seconds=self.max_validation_seconds,
             ),
             engine=EngineOptions(memory_limit=self.duckdb_memory, threads=self.duckdb_threads),
             owner=f"{socket.gethostname()}:{os.getpid()}",

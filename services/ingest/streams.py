@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import cast
 
 from isogloss.v1 import dataset_service_pb2 as messages
-from services.common.errors import FieldViolation, InvalidArgument
+from services.common.errors import FieldViolation, InvalidArgument, Unavailable
 from services.ingest.calls import Slots, dataset_id, on_scratch, run_stoppable
 from services.ingest.check import Check, Checker, CheckResult
 from services.ingest.convert import split_from_proto, split_to_proto
@@ -33,10 +33,14 @@ class WriteStream:
         self._registry = registry
         self._tenant = tenant
         self._writer: UploadWriter | None = None
+        self._storing: asyncio.Task[int] | None = None
         self._file: tuple[str, Split] | None = None
 
     async def take(self, request: messages.WriteDatasetRequest) -> None:
-        """Take one message; store a part when one is full."""
+        """Take one message; begin to store a part when one is full.
+
+        The next part comes in while that one is stored, and then waits for it.
+        """
         _check_size(request.data)
         first = self._writer is None
         writer = self._writer or await self._open(request)
@@ -47,7 +51,8 @@ class WriteStream:
             offset = 0
         writer.add(offset, request.data)
         if writer.is_full:
-            await asyncio.to_thread(writer.flush)
+            await self._stored()
+            self._storing = asyncio.create_task(asyncio.to_thread(writer.store))
 
     def check_begun(self) -> None:
         """Make sure that a first message came."""
@@ -65,7 +70,20 @@ class WriteStream:
         """Store what is left; return the committed size."""
         if self._writer is None:
             return 0
+        # What could not be stored for the moment is tried once more.
+        with suppress(Unavailable):
+            await self._stored()
         return await asyncio.to_thread(self._writer.flush)
+
+    async def _stored(self) -> None:
+        """Wait for the part that is being stored."""
+        storing = self._storing
+        if storing is None:
+            return
+        # A call that is cancelled must not cancel the part with it.
+        await asyncio.wait({storing})
+        self._storing = None
+        storing.result()
 
     async def _open(self, request: messages.WriteDatasetRequest) -> UploadWriter:
         dataset = dataset_id(request.name)
@@ -179,6 +197,11 @@ class _Chunks:
             close = getattr(self._chunks, "close", None)
             if close is not None:
                 close()
+
+
+def data_size(request: messages.WriteDatasetRequest | messages.CheckDatasetRequest) -> int:
+    """Return the bytes of a file that a message brings."""
+    return len(request.data)
 
 
 def _check_size(data: bytes) -> None:

@@ -20,6 +20,7 @@ from services.ingest.record import (
     problems_from_json,
     raw_from_json,
     report_from_json,
+    sources_from_json,
     splits_from_json,
 )
 
@@ -36,6 +37,7 @@ class DatasetRow(LeaseColumns, Base):
         sa.Index("datasets_newest", "tenant", "create_time", "id"),
         sa.Index("datasets_work", "state", "update_time"),
         sa.Index("datasets_parent", "tenant", "parent"),
+        sa.Index("datasets_expiry", "expire_time"),
     )
 
     tenant: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
@@ -58,6 +60,7 @@ class DatasetRow(LeaseColumns, Base):
     splits: Mapped[list[Any] | None] = mapped_column(sa.JSON(none_as_null=True), default=None)
     raw: Mapped[list[Any] | None] = mapped_column(sa.JSON(none_as_null=True), default=None)
     expire_time: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
+    sources: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True), default=None)
     parent: Mapped[str] = mapped_column(sa.String(63), default="", server_default="")
     """Id of the dataset whose rows it begins with; may be empty."""
 
@@ -92,6 +95,7 @@ class DatasetRow(LeaseColumns, Base):
             raw=raw_from_json(self.raw),
             expire_time=self.expire_time,
             parent=self.parent,
+            sources=sources_from_json(self.sources),
         )
 
 

@@ -7,7 +7,7 @@ Whatever a stream brought is stored when it ends, so that nothing is sent twice.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
@@ -16,6 +16,7 @@ from services.common import layout
 from services.common.errors import (
     DataLoss,
     FailedPrecondition,
+    IsoglossError,
     NotFound,
     OutOfRange,
     Reason,
@@ -34,26 +35,51 @@ class UploadLimits:
     """All files of one dataset together."""
 
     part_bytes: int = 8 << 20
-    """Bytes of one stored part; one upload holds about twice this in memory."""
+    """Bytes of one stored part; one upload holds about three times this in memory."""
+
+    def check(self, sizes: Mapping[Split, int]) -> None:
+        """Make sure that a dataset may have files of these sizes.
+
+        Raises:
+            ResourceExhausted: Where one of them, or all together, are too large.
+        """
+        for what, size, limit, setting in (
+            *(
+                (f"{split} file", size, self.max_file_bytes, "max_file_bytes")
+                for split, size in sizes.items()
+            ),
+            ("dataset", sum(sizes.values()), self.max_dataset_bytes, "max_dataset_bytes"),
+        ):
+            if size > limit:
+                raise ResourceExhausted(
+                    f"The {what} is larger than {limit} bytes ({setting}). Upload fewer rows.",
+                    reason=Reason.LIMIT_EXCEEDED,
+                    metadata={"limit": str(limit), "setting": setting},
+                )
 
 
 class Gate(Protocol):
     """Says whether a file still takes bytes: others finalise and delete it meanwhile."""
 
-    def check_open(self) -> None:
+    def check_open(self, size: int = 0) -> None:
         """Look before a part is stored.
+
+        Args:
+            size: Bytes of the part; 0 where none is there yet.
 
         Raises:
             FailedPrecondition: Where the dataset was finalised.
             NotFound: Where it is gone.
+            ResourceExhausted: Where its tenant may not store so many bytes more.
         """
         ...
 
-    def check_kept(self, end: int) -> None:
-        """Make sure that a part which was just stored belongs to the dataset.
+    def check_kept(self, end: int, size: int) -> None:
+        """Make sure that a part which was just stored belongs to the dataset; count it.
 
         Args:
             end: Where the part ends in its file.
+            size: Its bytes.
 
         Raises:
             FailedPrecondition: Where the dataset was finalised without it.
@@ -68,11 +94,11 @@ class Uploads:
     def __init__(self, store: ObjectStore, limits: UploadLimits) -> None:
         """Keep where and how much."""
         self._store = store
-        self._limits = limits
+        self.limits = limits
 
     def committed(self, tenant: str, dataset: str, split: Split) -> int:
         """Return how many bytes are stored without a gap from the beginning."""
-        return sum(size for _, size in self._parts(tenant, dataset, split))
+        return sum(size for _, size in self.parts(tenant, dataset, split))
 
     def sizes(self, tenant: str, dataset: str) -> dict[Split, int]:
         """Return the committed size of every file of which something is stored."""
@@ -90,14 +116,11 @@ class Uploads:
             split: Which of its files.
             gate: Asked around every part; None where nobody else knows the dataset.
         """
-        sizes = self.sizes(tenant, dataset)
-        others = sum(sizes.values()) - sizes.get(split, 0)
         return UploadWriter(
+            uploads=self,
             store=self._store,
             prefix=(tenant, dataset, split),
-            committed=sizes.get(split, 0),
-            others=others,
-            limits=self._limits,
+            sizes=self.sizes(tenant, dataset),
             gate=gate,
         )
 
@@ -108,7 +131,7 @@ class Uploads:
             DataLoss: Where fewer bytes are stored.
         """
         left = size
-        for key, part_size in self._parts(tenant, dataset, split):
+        for key, part_size in self.parts(tenant, dataset, split):
             if not left:
                 return
             yield from self._store.get(key, length=min(left, part_size))
@@ -126,12 +149,13 @@ class Uploads:
             digest.update(chunk)
         return digest.hexdigest()
 
-    def remove(self, tenant: str, dataset: str) -> None:
-        """Remove all uploaded bytes of a dataset."""
+    def remove(self, tenant: str, dataset: str, *, keep: Collection[str] = ()) -> None:
+        """Remove the uploaded bytes of a dataset, but for the parts whose keys are to be kept."""
         for info in list(self._store.list(layout.raw_prefix(tenant, dataset))):
-            self._store.delete(info.key)
+            if info.key not in keep:
+                self._store.delete(info.key)
 
-    def _parts(self, tenant: str, dataset: str, split: Split) -> Iterator[tuple[str, int]]:
+    def parts(self, tenant: str, dataset: str, split: Split) -> Iterator[tuple[str, int]]:
         """Yield key and size of the parts that reach from 0 without a gap.
 
         A part beside the chain is what a writer left that was overtaken: it is not read.
@@ -146,48 +170,50 @@ class Uploads:
 class UploadWriter:
     """One stream of bytes into one file.
 
-    Only `flush` may be called while it runs in another thread: a call that is cancelled leaves
-    its thread behind and stores the rest from the next one.
+    One thread adds while another stores what was added before, so that neither waits for the
+    other. A call that is cancelled leaves its thread behind and stores the rest from the next
+    one: of several that store, each waits for the one before it.
     """
 
     def __init__(
         self,
         *,
+        uploads: Uploads,
         store: ObjectStore,
         prefix: tuple[str, str, Split],
-        committed: int,
-        others: int,
-        limits: UploadLimits,
+        sizes: Mapping[Split, int],
         gate: Gate | None,
     ) -> None:
         """Begin at the committed size.
 
         Args:
+            uploads: All uploads.
             store: Where the parts go.
             prefix: Tenant, dataset and split.
-            committed: Bytes of the file that are stored.
-            others: Bytes of the dataset's other files.
-            limits: What is too much.
+            sizes: Bytes that are stored of each of the dataset's files.
             gate: Asked around every part.
         """
+        self._uploads = uploads
         self._store = store
         self._prefix = prefix
-        self._committed = committed
-        self._others = others
-        self._limits = limits
+        self._sizes = dict(sizes)
         self._gate = gate
-        self._buffer = bytearray()
-        self._flushing = Lock()
+        self._committed = self._received = self._sizes.get(prefix[2], 0)
+        self._taken: list[bytes] = []
+        self._taken_size = 0
+        self._part = b""
+        self._failure: IsoglossError | None = None
+        self._taking, self._storing = Lock(), Lock()
 
     @property
     def received(self) -> int:
         """Where the next byte belongs."""
-        return self._committed + len(self._buffer)
+        return self._received
 
     @property
     def is_full(self) -> bool:
         """Whether a whole part waits to be stored."""
-        return len(self._buffer) >= self._limits.part_bytes
+        return self._taken_size >= self._uploads.limits.part_bytes
 
     def add(self, offset: int | None, data: bytes) -> None:
         """Take bytes, in memory only.
@@ -199,53 +225,77 @@ class UploadWriter:
         Raises:
             OutOfRange: Where the file does not go on at `offset`; names where it does.
             ResourceExhausted: Where the file or the dataset becomes too large.
+            IsoglossError: Where there was no place for bytes before these: what `store` raised.
         """
-        if offset is not None and offset != self.received:
-            raise self._wrong_offset(
-                f"The {self._prefix[2]} file goes on at byte {self.received}, not at {offset}: "
-                "send from there.",
-                self.received,
-            )
-        size = self.received + len(data)
-        for what, total, limit in (
-            (f"{self._prefix[2]} file", size, self._limits.max_file_bytes),
-            ("dataset", size + self._others, self._limits.max_dataset_bytes),
-        ):
-            if total > limit:
-                raise ResourceExhausted(
-                    f"The {what} is larger than {limit} bytes. Upload fewer rows.",
-                    reason=Reason.LIMIT_EXCEEDED,
-                    metadata={"limit": str(limit), "committed_size": str(self._committed)},
+        with self._taking:
+            if self._failure is not None:
+                # What follows bytes that are lost must not take their place.
+                raise self._failure
+            if offset is not None and offset != self._received:
+                raise self._wrong_offset(
+                    f"The {self._prefix[2]} file goes on at byte {self._received}, not at "
+                    f"{offset}: send from there.",
+                    self._received,
                 )
-        self._buffer += data
+            size = self._received + len(data)
+            self._uploads.limits.check({**self._sizes, self._prefix[2]: size})
+            if data:
+                self._taken.append(data)
+                self._taken_size += len(data)
+                self._received = size
 
-    def flush(self) -> int:
-        """Store what was taken; return the committed size.
+    def store(self) -> int:
+        """Store what was taken as one part; return the committed size.
+
+        What fails because the store or the database does not answer may be tried again.
 
         Raises:
             OutOfRange: Where another stream stored a part at this place meanwhile.
             FailedPrecondition: Where the dataset was finalised without these bytes.
             NotFound: Where the dataset was deleted.
+            ResourceExhausted: Where its tenant may not store them.
         """
-        with self._flushing:
-            if self._buffer:
+        with self._storing:
+            if not self._part:
+                with self._taking:
+                    self._part = b"".join(self._taken)
+                    self._forget_taken()
+            if self._part:
                 try:
                     self._store_part()
-                except (FailedPrecondition, NotFound, OutOfRange):
-                    # There is no place for these bytes; what failed otherwise may be tried again.
-                    self._buffer.clear()
+                except (FailedPrecondition, NotFound, OutOfRange, ResourceExhausted) as error:
+                    # There is no place for these bytes, nor for any that follow them.
+                    with self._taking:
+                        self._failure = error
+                        self._forget_taken()
+                    self._part = b""
                     raise
-                self._buffer.clear()
+                self._part = b""
             return self._committed
+
+    def flush(self) -> int:
+        """Store all that was taken; return the committed size.
+
+        Raises:
+            IsoglossError: As `store`.
+        """
+        # A part that failed before, and what came behind it.
+        self.store()
+        return self.store()
+
+    def _forget_taken(self) -> None:
+        self._taken = []
+        self._taken_size = 0
 
     def _store_part(self) -> None:
         tenant, dataset, split = self._prefix
         key = layout.raw_chunk(tenant, dataset, split, self._committed)
-        end = self._committed + len(self._buffer)
+        size = len(self._part)
+        end = self._committed + size
         if self._gate is not None:
-            self._gate.check_open()
-        if not self._store.create(key, bytes(self._buffer)):
-            stored = Uploads(self._store, self._limits).committed(tenant, dataset, split)
+            self._gate.check_open(size)
+        if not self._store.create(key, self._part):
+            stored = self._uploads.committed(tenant, dataset, split)
             raise self._wrong_offset(
                 f"Another stream has stored bytes of the {split} file meanwhile: it goes on at "
                 f"byte {stored}.",
@@ -253,7 +303,7 @@ class UploadWriter:
             )
         if self._gate is not None:
             try:
-                self._gate.check_kept(end)
+                self._gate.check_kept(end, size)
             except (FailedPrecondition, NotFound):
                 # Finalised or deleted between the look and the store: nobody would find it.
                 self._store.delete(key)

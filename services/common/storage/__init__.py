@@ -11,7 +11,7 @@ from services.common.storage.object_store import (
     UnsuitableStore,
     read_all,
 )
-from services.common.storage.opening import StoreOptions, open_reader, open_store
+from services.common.storage.opening import StoreOptions, open_reader, open_store, s3_place
 
 __all__ = [
     "CHUNK_BYTES",
@@ -26,4 +26,5 @@ __all__ = [
     "open_reader",
     "open_store",
     "read_all",
+    "s3_place",
 ]

@@ -67,6 +67,14 @@ def open_store(url: str, options: StoreOptions = _DEFAULTS) -> ObjectStore:
     return DirectoryStore(Path(url))
 
 
+def s3_place(url: str) -> tuple[str, str] | None:
+    """Return endpoint and bucket of an S3 store's URL; None where it is a directory's."""
+    parts = urlsplit(url)
+    if parts.scheme != "s3":
+        return None
+    return parse_qs(parts.query).get("endpoint", [_AMAZON])[0], parts.netloc
+
+
 def open_reader(bucket: str, *, endpoint: str, options: StoreOptions) -> Reader:
     """Return what reads a bucket; nothing is sent yet.
 

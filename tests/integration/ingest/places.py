@@ -14,6 +14,7 @@ from services.common.storage import ObjectInfo, ObjectStore
 from services.ingest.creation import Creation, NewDataset
 from services.ingest.dataset import DatasetOptions, Limits, Profile, Split
 from services.ingest.deletion import Deletion
+from services.ingest.quotas import Quotas
 from services.ingest.record import DatasetRecord
 from services.ingest.registry import Registry
 from services.ingest.tables import DatasetRow
@@ -119,8 +120,9 @@ class Place:
         self.database = database
         self.store = store
         uploads = Uploads(store, UploadLimits())
-        self.creation = Creation(database, PROFILES)
-        self.registry = Registry(database=database, uploads=uploads)
+        quotas = Quotas()
+        self.creation = Creation(database, PROFILES, quotas=quotas)
+        self.registry = Registry(database=database, uploads=uploads, quotas=quotas)
         self.deletion = Deletion(database, store)
         self.uploads = uploads
         self.worker = Worker(

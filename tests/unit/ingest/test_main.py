@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from services.ingest.__main__ import _finish_deletions
+from services.ingest.__main__ import _repeat
 
 
 async def test_deletions_go_on_after_any_error() -> None:
@@ -17,7 +17,7 @@ async def test_deletions_go_on_after_any_error() -> None:
             raise KeyError("something that nobody thought of")
         loop.call_soon_threadsafe(again.set)
 
-    task = asyncio.create_task(_finish_deletions(finish, 0))
+    task = asyncio.create_task(_repeat(finish, 0, "deletions"))
     await asyncio.wait(
         {task, waiting := asyncio.create_task(again.wait())},
         timeout=20,

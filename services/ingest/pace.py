@@ -1,0 +1,67 @@
+"""Ends streams of callers who send too little: each of them keeps memory and a place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from services.common.errors import DeadlineExceeded
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """The least that a stream must send."""
+
+    idle_seconds: float
+    """Longest wait for one message."""
+
+    bytes_per_second: int
+    """Least rate over any `idle_seconds` that were spent waiting for the caller; 0 takes any."""
+
+
+async def paced(
+    requests: AsyncIterator[T], pace: Pace, size_of: Callable[[T], int]
+) -> AsyncIterator[T]:
+    """Yield messages as long as they come fast enough.
+
+    Only the time that is spent waiting for the caller counts: a slow store is not its fault.
+
+    Args:
+        requests: What the caller sends.
+        pace: The least that it must send.
+        size_of: Tells a message's bytes.
+
+    Raises:
+        DeadlineExceeded: Naming the setting and what was found.
+    """
+    clock = asyncio.get_running_loop().time
+    waited, received = 0.0, 0
+    while True:
+        began = clock()
+        try:
+            async with asyncio.timeout(pace.idle_seconds):
+                request = await anext(requests, None)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"Nothing came for {pace.idle_seconds:g} seconds (stream_idle_seconds). What came "
+                "before is kept: go on at the committed size.",
+                metadata={"setting": "stream_idle_seconds"},
+            ) from None
+        if request is None:
+            return
+        waited += clock() - began
+        received += size_of(request)
+        if waited >= pace.idle_seconds:
+            if received < pace.bytes_per_second * waited:
+                raise DeadlineExceeded(
+                    f"{received} bytes came in {waited:.1f} seconds, and {pace.bytes_per_second} a "
+                    "second are the least (stream_min_bytes_per_second). What came is kept: go on "
+                    "at the committed size.",
+                    metadata={"setting": "stream_min_bytes_per_second"},
+                )
+            waited, received = 0.0, 0
+        yield request
