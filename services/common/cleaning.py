@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntFlag, StrEnum
 from functools import partial
+from typing import NamedTuple
 
 import ftfy
 
@@ -85,14 +86,16 @@ class Step(IntFlag):
     SYMBOLS = 128
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cleaned:
+class Cleaned(NamedTuple):
     """A text that was cleaned."""
 
     text: str
     steps: Step
     """What changed it; none where it came as it is."""
 
+
+# One for each set of bits: to find it here is faster than to build it, a million times.
+_STEPS = tuple(Step(bits) for bits in range(1 << len(Step)))
 
 # What one step leaves can be work for another: `&lt;b&gt;` becomes a tag. Real texts settle in
 # two or three rounds.
@@ -160,13 +163,12 @@ class Cleaner:
         """Return `text` with everything done that was declared."""
         done = 0
         for _ in range(_ROUNDS):
-            steps, cleaned = self._round(text)
-            if not steps:
-                return Cleaned(text=text, steps=Step(done))
+            steps, text = self._round(text)
             done |= steps
-            text = cleaned
+            if not (steps and self._steps):
+                return Cleaned(text, _STEPS[done])
         # Built to be cleaned for ever. What is left here is settled for every step.
-        return Cleaned(text=_HOSTILE.sub(" ", text).strip(), steps=Step(done))
+        return Cleaned(_HOSTILE.sub(" ", text).strip(), _STEPS[done])
 
     def _round(self, text: str) -> tuple[int, str]:
         done = 0
