@@ -140,3 +140,8 @@ def claim_request(
         request_id=request_id,
         fingerprint=fingerprint,
     )
+
+
+def forget_requests(session: Session, table: type[RequestColumns], before: datetime) -> None:
+    """Forget the ids of requests that are older than `before`: they count as new from then on."""
+    session.execute(sa.delete(table).where(table.create_time < before))

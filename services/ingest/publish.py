@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest, SplitFile
-from isogloss.v1.label_mode_pb2 import LABEL_MODE_SINGLE
+from isogloss.storage.v1.dataset_manifest_pb2 import RawFile as RawFileMessage
+from isogloss.v1.label_mode_pb2 import LABEL_MODE_MULTI, LABEL_MODE_SINGLE
 from services.common import layout
 from services.common.errors import NotFound
 from services.common.manifests import FORMAT_VERSION, create_manifest, read_manifest, upload
@@ -21,7 +23,7 @@ from services.ingest.checks.validation import Verdict
 from services.ingest.convert_options import options_to_proto
 from services.ingest.convert_report import report_from_proto, report_to_proto
 from services.ingest.dataset import Report
-from services.ingest.record import DatasetRecord, StoredFile, StoredSplit
+from services.ingest.record import DatasetRecord, RawFile, StoredFile, StoredSplit, to_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,27 @@ class Published:
     report: Report
     findings: StoredFile
     splits: tuple[StoredSplit, ...]
+    raw: tuple[RawFile, ...]
     validate_time: datetime
+
+    @property
+    def files(self) -> list[StoredFile]:
+        """Every file that the manifest names."""
+        parts = (part for file in self.raw for part in file.parts)
+        return [self.findings, *(stored.file for stored in self.splits), *parts]
+
+    def columns(self) -> dict[str, Any]:
+        """Return what the dataset's row says of it."""
+        return {
+            "report": to_json(self.report),
+            "content_hash": self.content_hash,
+            "findings": to_json(self.findings),
+            "splits": to_json(self.splits),
+            "raw": to_json(self.raw) if self.raw else None,
+            "validate_time": self.validate_time,
+            "stored_bytes": sum(file.size for file in self.files),
+            "row_count": sum(stored.row_count for stored in self.splits),
+        }
 
 
 def publish(
@@ -40,6 +62,7 @@ def publish(
     record: DatasetRecord,
     verdict: Verdict,
     *,
+    raw: Iterable[RawFile],
     attempt: int,
     hold: Callable[[], None],
 ) -> Published:
@@ -49,6 +72,7 @@ def publish(
         store: Where to.
         record: The dataset.
         verdict: What validation made of it.
+        raw: The uploaded files that stay.
         attempt: A number that no other attempt has.
         hold: Called when all files are there, right before the manifest: raises where the
             dataset is no longer this attempt's.
@@ -64,10 +88,18 @@ def publish(
         content_hash=verdict.content_hash,
         options=options_to_proto(record.options),
         report=report_to_proto(verdict.report),
-        label_mode=LABEL_MODE_SINGLE,
+        label_mode=LABEL_MODE_MULTI if verdict.report.multi_label else LABEL_MODE_SINGLE,
         labels=verdict.labels,
         create_time=convert.time_to_proto(record.create_time),
         validate_time=convert.time_to_proto(datetime.now(UTC)),
+        parent_dataset=record.parent_name,
+        raw=[
+            RawFileMessage(
+                split=convert.split_to_proto(file.split),
+                parts=[convert.file_to_proto(part) for part in file.parts],
+            )
+            for file in raw
+        ],
     )
     for rows in verdict.splits:
         file_key = _key(record, verdict, attempt, f"{rows.split}.parquet")
@@ -85,7 +117,7 @@ def publish(
     hold()
     if not create_manifest(store, key, manifest):
         manifest = read_manifest(store, key, DatasetManifest)
-    return _published(manifest)
+    return read_published(manifest)
 
 
 def publish_findings(
@@ -100,7 +132,7 @@ def published(store: ObjectStore, record: DatasetRecord) -> Published | None:
     """Return what was published of a dataset, or None."""
     try:
         key = layout.dataset_manifest(record.tenant, record.id)
-        return _published(read_manifest(store, key, DatasetManifest))
+        return read_published(read_manifest(store, key, DatasetManifest))
     except NotFound:
         return None
 
@@ -121,21 +153,13 @@ def sweep(store: ObjectStore, record: DatasetRecord, keep: Iterable[StoredFile])
             store.delete(info.key)
 
 
-def files_of(found: Published) -> list[StoredFile]:
-    """Return every file that a manifest names."""
-    return [found.findings, *(stored.file for stored in found.splits)]
-
-
 def wrote(attempt: int, found: Published) -> bool:
     """Tell whether this attempt published what was found."""
     return found.findings.key.split("/")[-2] == str(attempt)
 
 
-def _key(record: DatasetRecord, verdict: Verdict, attempt: int, name: str) -> str:
-    return layout.dataset_file(record.tenant, record.id, verdict.content_hash, f"{attempt}/{name}")
-
-
-def _published(manifest: DatasetManifest) -> Published:
+def read_published(manifest: DatasetManifest) -> Published:
+    """Return what a manifest says."""
     return Published(
         content_hash=manifest.content_hash,
         report=report_from_proto(manifest.report),
@@ -149,5 +173,16 @@ def _published(manifest: DatasetManifest) -> Published:
             )
             for split in manifest.splits
         ),
+        raw=tuple(
+            RawFile(
+                split=convert.split_from_proto(file.split),
+                parts=tuple(convert.file_from_proto(part) for part in file.parts),
+            )
+            for file in manifest.raw
+        ),
         validate_time=manifest.validate_time.ToDatetime(tzinfo=UTC),
     )
+
+
+def _key(record: DatasetRecord, verdict: Verdict, attempt: int, name: str) -> str:
+    return layout.dataset_file(record.tenant, record.id, verdict.content_hash, f"{attempt}/{name}")

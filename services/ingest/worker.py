@@ -24,19 +24,21 @@ from services.common.errors import DataLoss, Unavailable
 from services.common.leases import Claim, LeaseLost, LeaseQueue
 from services.common.storage import ObjectStore
 from services.ingest.cancellation import Cancellation, Cancelled
-from services.ingest.checks.validation import Rulebook, Verdict, validate
+from services.ingest.checks.rulebook import Rulebook
+from services.ingest.checks.validation import Verdict, validate
 from services.ingest.dataset import Limits, Profile, Split, State, UploadedFile
 from services.ingest.finding import Finding
+from services.ingest.parents import ParentMissing, fetch_parent
 from services.ingest.publish import (
     Published,
-    files_of,
     publish,
     publish_findings,
     published,
     sweep,
     wrote,
 )
-from services.ingest.record import DatasetRecord, Problem, to_json
+from services.ingest.raw_files import raw_files
+from services.ingest.record import DatasetRecord, Problem, RawFile, to_json
 from services.ingest.tables import DatasetRow
 from services.ingest.uploads import Uploads
 from services.ingest.workbench import DiskFailed, EngineOptions
@@ -203,6 +205,13 @@ class Worker:
         with tempfile.TemporaryDirectory(
             dir=self._options.scratch, prefix=f"{record.id}-", ignore_cleanup_errors=True
         ) as directory:
+            progress = _Progress(self._queue, claim, self._cancellation)
+            check = self._cancellation.check
+            try:
+                parent = fetch_parent(self._database, self._store, record, Path(directory), check)
+            except ParentMissing:
+                self._fail(claim, [_parent_missing(record)], {})
+                return
             verdict = validate(
                 {
                     split: UploadedFile(
@@ -220,51 +229,60 @@ class Worker:
                     engine=self._options.engine,
                 ),
                 directory=Path(directory),
-                progress=_Progress(self._queue, claim, self._cancellation),
+                parent=parent,
+                progress=progress,
                 cancellation=self._cancellation,
             )
             _compare_sums(record, verdict)
-            self._cancellation.check()
-            self._queue.update(claim.lease, {"phase": "publishing", "fraction": 0.97})
+            progress("publishing", 0.97)
             if verdict.refusals:
                 self._refuse(claim, record, verdict)
             else:
-                accepted = publish(
-                    self._store,
-                    record,
-                    verdict,
-                    attempt=claim.lease.token,
-                    hold=lambda: self._queue.renew(claim.lease),
-                )
-                self._finish(claim, record, accepted)
+                self._accept(claim, record, verdict)
+
+    def _accept(self, claim: Claim[DatasetRow], record: DatasetRecord, verdict: Verdict) -> None:
+        raw: tuple[RawFile, ...] = ()
+        if record.options.keep_raw:
+            check = self._cancellation.check
+            raw = raw_files(self._store, self._uploads, record, verdict.report.files, check)
+        accepted = publish(
+            self._store,
+            record,
+            verdict,
+            raw=raw,
+            attempt=claim.lease.token,
+            hold=lambda: self._queue.renew(claim.lease),
+        )
+        self._finish(claim, record, accepted)
 
     def _finish(self, claim: Claim[DatasetRow], record: DatasetRecord, found: Published) -> None:
-        # The manifest stands: nothing needs the uploads any more, whatever happens next.
-        self._uploads.remove(record.tenant, record.id)
+        # The manifest stands: nothing needs other uploads any more, whatever happens next.
+        kept = {file.key for file in found.files}
+        self._uploads.remove(record.tenant, record.id, keep=kept)
         self._release(
             claim,
             {
+                **found.columns(),
                 "state": State.READY,
-                "report": to_json(found.report),
-                "content_hash": found.content_hash,
-                "findings": to_json(found.findings),
-                "splits": to_json(found.splits),
-                "validate_time": found.validate_time,
                 "update_time": datetime.now(UTC),
                 "phase": "",
                 "fraction": 1.0,
             },
         )
-        sweep(self._store, record, files_of(found))
+        sweep(self._store, record, found.files)
         # Nor what an upload stored meanwhile that had not seen the finalisation yet.
-        self._uploads.remove(record.tenant, record.id)
+        self._uploads.remove(record.tenant, record.id, keep=kept)
 
     def _refuse(self, claim: Claim[DatasetRow], record: DatasetRecord, verdict: Verdict) -> None:
         findings = publish_findings(self._store, record, verdict, attempt=claim.lease.token)
         self._fail(
             claim,
             [_problem(finding) for finding in verdict.refusals],
-            {"report": to_json(verdict.report), "findings": to_json(findings)},
+            {
+                "report": to_json(verdict.report),
+                "findings": to_json(findings),
+                "stored_bytes": findings.size,
+            },
         )
         # After the row is FAILED no part is kept any more, so nothing comes behind this.
         self._uploads.remove(record.tenant, record.id)
@@ -318,7 +336,7 @@ class Worker:
             # Given up meanwhile: callers were told so.
             self._store.delete(manifest)
             found = None
-        named = {file.key for file in files_of(found)} if found else set()
+        named = {file.key for file in found.files} if found else set()
         if row.findings:
             named.add(row.findings["key"])
         prefix = layout.dataset_prefix(record.tenant, record.id)
@@ -354,6 +372,15 @@ def _problem(finding: Finding) -> Problem:
     where = str(finding.split or "dataset")
     return Problem(
         code=finding.code, where=where, message=f"{finding.message} {finding.fix}".strip()
+    )
+
+
+def _parent_missing(record: DatasetRecord) -> Problem:
+    return Problem(
+        code="parent_missing",
+        where="dataset",
+        message=f"{record.parent_name}, whose rows it was to begin with, is gone: upload the files "
+        "to a dataset of their own, or append them to another.",
     )
 
 

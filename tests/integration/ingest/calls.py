@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -86,3 +87,41 @@ def details(error: grpc.aio.AioRpcError) -> tuple[str, dict[str, str], list[str]
         detail.Unpack(info)
         detail.Unpack(request)
     return info.reason, dict(info.metadata), [v.field for v in request.field_violations]
+
+
+async def check(
+    stub: DatasetServiceAsyncStub,
+    files: Mapping[Split.ValueType, bytes],
+    **options: Any,  # noqa: ANN401  # fields of DatasetOptions
+) -> messages.CheckDatasetResponse:
+    async def requests() -> AsyncIterator[messages.CheckDatasetRequest]:
+        yield messages.CheckDatasetRequest(options=DatasetOptions(**options))
+        for split, content in files.items():
+            yield messages.CheckDatasetRequest(split=split)
+            for start in range(0, len(content), _MESSAGE):
+                yield messages.CheckDatasetRequest(
+                    split=split, data=content[start : start + _MESSAGE]
+                )
+
+    return await stub.CheckDataset(requests())
+
+
+async def download(
+    stub: DatasetServiceAsyncStub,
+    name: str,
+    **wanted: Any,  # noqa: ANN401  # fields of DownloadDatasetRequest
+) -> bytes:
+    """Return everything, and see that the size was announced."""
+    request = messages.DownloadDatasetRequest(name=name, **wanted)
+    responses = [response async for response in stub.DownloadDataset(request)]
+    content = b"".join(response.data for response in responses)
+    assert [response.size_bytes for response in responses[1:]] == [0] * (len(responses) - 1)
+    assert responses[0].size_bytes == len(content)
+    assert all(len(response.data) <= 1 << 20 for response in responses)
+    return content
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for what another thread or process is about to do."""
+    while not holds():  # noqa: ASYNC110  # nothing tells when it has
+        await asyncio.sleep(0.01)
