@@ -150,7 +150,7 @@ class Dataset(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it last changed its state."""
+        """When its state, or what `UpdateDataset` changes, last changed."""
 
     @_builtins.property
     def validate_time(self) -> _timestamp_pb2.Timestamp:

@@ -35,8 +35,8 @@ class CreateDatasetRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: the same id with the same request answers
-    the same dataset. Empty: every call creates one. See https://google.aip.dev/155.
+    """A UUID that makes the call safe to repeat for seven days: the same id with the same request
+    answers the same dataset. Empty: every call creates one. See https://google.aip.dev/155.
     """
     validate_only: _builtins.bool
     """Check the request and create nothing; the answer has no `name`."""
@@ -523,7 +523,9 @@ class DiffDatasetsResponse(_message.Message):
 
     @_builtins.property
     def added(self) -> _containers.RepeatedCompositeFieldContainer[_example_pb2.Example]:
-        """Rows of each kind, in order of the files: at most as many as asked for."""
+        """Rows of each kind, in order of the files: at most as many as asked for, and as fit. Texts are cut
+        at 2000 characters.
+        """
 
     @_builtins.property
     def removed(self) -> _containers.RepeatedCompositeFieldContainer[_example_pb2.Example]:
@@ -691,8 +693,11 @@ class DownloadDatasetRequest(_message.Message):
     split: _split_pb2.Split.ValueType
     """Of which split; not for FINDINGS."""
     format: _dataset_pb2.FileFormat.ValueType
-    """How rows and findings are written. Unspecified: Parquet. CSV is UTF-8 with a header; a cell
-    that a spreadsheet would run as a formula is sent as it is.
+    """How rows and findings are written. Unspecified: Parquet, as they are stored. CSV and JSON lines
+    hold of a row its `text`, its `labels` and the columns carried along, so that they can be
+    uploaded again; several labels are a list in JSON lines, and in CSV stand between
+    `DatasetOptions.label_separator`, or `|`. CSV is UTF-8 with a header; a cell that a spreadsheet
+    would run as a formula is sent as it is.
     """
     def __init__(
         self,

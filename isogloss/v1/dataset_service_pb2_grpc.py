@@ -274,7 +274,8 @@ class DatasetServiceServicer:
         See https://google.aip.dev/135.
 
         Errors: FAILED_PRECONDITION with DATASET_IN_USE while models use it, unless `purge` is set;
-        then only while one is being trained.
+        then only while one is being trained. So too while a dataset that `AppendDataset` made to
+        begin with its rows is neither READY nor FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -116,7 +116,8 @@ class DatasetServiceStub:
     See https://google.aip.dev/135.
 
     Errors: FAILED_PRECONDITION with DATASET_IN_USE while models use it, unless `purge` is set;
-    then only while one is being trained.
+    then only while one is being trained. So too while a dataset that `AppendDataset` made to
+    begin with its rows is neither READY nor FAILED.
     """
     PreviewDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.PreviewDatasetRequest, _dataset_service_pb2.PreviewDatasetResponse]
     """Shows the first rows of each split of a READY dataset, and its labels."""
@@ -209,7 +210,8 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     See https://google.aip.dev/135.
 
     Errors: FAILED_PRECONDITION with DATASET_IN_USE while models use it, unless `purge` is set;
-    then only while one is being trained.
+    then only while one is being trained. So too while a dataset that `AppendDataset` made to
+    begin with its rows is neither READY nor FAILED.
     """
     PreviewDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.PreviewDatasetRequest, _dataset_service_pb2.PreviewDatasetResponse]  # type: ignore[assignment]
     """Shows the first rows of each split of a READY dataset, and its labels."""
@@ -389,7 +391,8 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         See https://google.aip.dev/135.
 
         Errors: FAILED_PRECONDITION with DATASET_IN_USE while models use it, unless `purge` is set;
-        then only while one is being trained.
+        then only while one is being trained. So too while a dataset that `AppendDataset` made to
+        begin with its rows is neither READY nor FAILED.
         """
 
     @_abc_1.abstractmethod
