@@ -34,7 +34,6 @@ class Code(StrEnum):
     UNSUPPORTED_ENCODING = "unsupported_encoding"
     CORRUPT_FILE = "corrupt_file"
     DECOMPRESSED_SIZE = "decompressed_size"
-    NUL_BYTE = "nul_byte"
     COLUMN_COUNT = "column_count"
     CHOOSE_COLUMNS = "choose_columns"
     MISSING_COLUMN = "missing_column"
@@ -52,6 +51,7 @@ class Code(StrEnum):
     MALFORMED_QUOTES = "malformed_quotes"
     MALFORMED_JSON = "malformed_json"
     BAD_ENCODING = "bad_encoding"
+    NUL_BYTE = "nul_byte"
     LINE_TOO_LONG = "line_too_long"
     STRAY_QUOTE = "stray_quote"
     SUSPICIOUS_QUOTE = "suspicious_quote"
@@ -124,6 +124,7 @@ _ROW_DROPPED = frozenset(
         Code.MALFORMED_QUOTES,
         Code.MALFORMED_JSON,
         Code.BAD_ENCODING,
+        Code.NUL_BYTE,
         Code.LINE_TOO_LONG,
         Code.EMPTY_TEXT,
         Code.EMPTY_LABEL,
@@ -257,6 +258,17 @@ class FindingWriter:
                 finding.count,
             )
         )
+
+    def mark(self) -> int:
+        """Return a place in the file to which `rewind` can go back."""
+        self._file.flush()
+        return self._file.tell()
+
+    def rewind(self, mark: int) -> None:
+        """Withdraw everything that was appended since `mark`."""
+        self._file.flush()
+        self._file.seek(mark)
+        self._file.truncate()
 
     def extend(self, findings: Iterable[Finding]) -> None:
         """Append several findings."""

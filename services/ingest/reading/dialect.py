@@ -1,235 +1,181 @@
-"""Finds out how a file is delimited and which column is what, from its beginning.
+"""Finds out how a file is delimited and quoted, from its beginning.
 
-What the caller declares is never questioned; all that is assumed instead is reported.
+What the caller declares is never questioned; all that is assumed instead is reported. Which
+column is what is the business of `columns`.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from services.ingest.dataset import DatasetOptions, Dialect, RecordLayout
+from services.ingest.dataset import DatasetOptions, Quoting
 from services.ingest.finding import Code, Finding, Refused, excerpt
 from services.ingest.reading.records import Grammar
 
-DELIMITERS = (",", ";", "\t", "|")
-"""What is looked for, the most usual first."""
+_DELIMITERS = ("\t", ",", ";", "|")
+"""What is looked for. Where two do equally well, the one that texts hold less often comes first,
+but for the comma, which is the most usual."""
 
-SAMPLE_RECORDS = 1000
+_SAMPLE_RECORDS = 1000
 """Records of the beginning that decide; more would not change the verdict."""
 
-COLUMNS = 2
-"""Text and label."""
-
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
-_TEXT_NAMES = frozenset(
-    # As people name them in exports and public sets.
-    [
-        "text",
-        "texts",
-        "message",
-        "messages",
-        "sentence",
-        "sentences",
-        "utterance",
-        "utterances",
-        "comment",
-        "comments",
-        "review",
-        "reviews",
-        "body",
-        "content",
-        "description",
-        "document",
-        "example",
-        "feedback",
-        "input",
-        "phrase",
-        "post",
-        "prompt",
-        "query",
-        "question",
-        "request",
-        "subject",
-        "title",
-        "tweet",
-        "verbatim",
-    ]  # reads as a list of words
-)
-_LABEL_NAMES = frozenset(
-    [
-        "label",
-        "labels",
-        "class",
-        "classes",
-        "category",
-        "categories",
-        "intent",
-        "intents",
-        "sentiment",
-        "tone",
-        "target",
-        "answer",
-        "emotion",
-        "group",
-        "output",
-        "rating",
-        "score",
-        "status",
-        "tag",
-        "topic",
-        "type",
-        "y",
-    ]  # as above
-)
 _SEP_LINE = re.compile(rb"""["']?sep=(.)["']?\n""")
 """Excel's own first line that names the delimiter."""
 
-_MOST_CELLS_NAMED = 10
+_ALMOST_ALL = 0.98
+"""Share of the lines that must agree before quotes are taken for characters like any other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sample:
-    """The beginning of the file, read with one delimiter."""
+    """The beginning of a file, read in one way."""
 
     delimiter: str
+    quoting: Quoting
     rows: Sequence[tuple[bytes, ...]]
+    first_end: int
+    """Position after the first row."""
+
     broken_line: int
     """Line of the first record whose quotes are wrong; 0 where there is none."""
 
     @property
-    def share(self) -> float:
-        """Share of the records that have exactly two columns."""
-        return sum(len(row) == COLUMNS for row in self.rows) / max(len(self.rows), 1)
+    def columns(self) -> int:
+        """The most frequent number of columns."""
+        return Counter(map(len, self.rows)).most_common(1)[0][0] if self.rows else 0
 
     @property
-    def usual_columns(self) -> tuple[int, float]:
-        """The most frequent number of columns, and the share of the records that have it."""
-        if not self.rows:
-            return 0, 0.0
-        columns, count = Counter(len(row) for row in self.rows).most_common(1)[0]
-        return columns, count / len(self.rows)
+    def share(self) -> float:
+        """Share of the rows that have that number, where it is more than one."""
+        columns = self.columns
+        return sum(len(row) == columns for row in self.rows) / len(self.rows) if columns > 1 else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Detected:
-    """How the file is to be read, and where its first data row begins."""
+class Table:
+    """How a file is written, and its first rows."""
 
-    dialect: Dialect
-    layout: RecordLayout
-    skip_bytes: int
-    """Bytes before the first data row: the header, and what a spreadsheet puts above it."""
+    delimiter: str
+    quoting: Quoting
+    columns: int
+    """How many most rows have."""
 
-    skip_lines: int
-    """Physical lines in `skip_bytes`."""
+    rows: Sequence[tuple[str, ...]]
+    """The first rows, the header among them, each with as many cells as it has."""
+
+    begin: int
+    """Position of the first row in the sample."""
+
+    first_end: int
+    """Position after the first row."""
+
+    assumed: frozenset[str]
+    """What was detected: fields of `Dialect`."""
 
 
-def detect_dialect(sample: bytes, options: DatasetOptions) -> Detected:
-    """Find out how the file is to be read.
+def detect_table(sample: bytes, options: DatasetOptions, *, is_whole: bool) -> Table:
+    """Find out how a file is delimited and quoted.
 
     Args:
-        sample: Its beginning, UTF-8, line ends LF, whole lines only.
+        sample: Its beginning, UTF-8, line ends LF.
         options: What the caller declared.
+        is_whole: Whether that is all of it.
 
     Raises:
-        Refused: Where the file has not exactly two columns.
+        Refused: Where its rows are not of two columns or more.
     """
-    skip = 0
-    declared = options.delimiter
+    begin = 0
+    delimiter = options.delimiter
     if sep := _SEP_LINE.match(sample):
-        skip = sep.end()
-        declared = declared or sep[1].decode("utf-8", "replace")
-    body = sample[skip:]
-    candidates = [declared] if declared else list(DELIMITERS)
-    samples = [_read(body, delimiter) for delimiter in candidates]
-    best = max(samples, key=lambda found: found.share)
+        begin = sep.end()
+        delimiter = delimiter or sep[1].decode("utf-8", "replace")
+    body = sample[begin:]
     if not body.strip():
         raise _no_rows()
+    samples = [
+        _best_quoting(body, candidate, options.quoting, is_whole=is_whole)
+        for candidate in ([delimiter] if delimiter else _DELIMITERS)
+    ]
+    best = max(samples, key=lambda found: round(found.share, 2))
     if best.share < 0.5:  # noqa: PLR2004  # most of the rows decide
-        raise _wrong_columns(samples, body, options)
-    first = tuple(_name(cell) for cell in best.rows[0])
-    header = options.has_header
-    if header is None:
-        header = _is_header(best.rows)
-    text_index = _text_index(first) if header and len(first) == COLUMNS else 0
-    names = tuple(excerpt(cell.strip()) for cell in best.rows[0]) if header else ("1", "2")
-    header_end = _end_of_first_record(body, best.delimiter) if header else 0
-    return Detected(
-        dialect=Dialect(
-            delimiter=best.delimiter,
-            has_header=header,
-            columns=names,
-            text_column=names[text_index],
-            label_column=names[1 - text_index] if len(names) > 1 else "",
+        raise _no_table(samples, body, options)
+    return Table(
+        delimiter=best.delimiter,
+        quoting=best.quoting,
+        columns=best.columns,
+        rows=[tuple(cell.decode("utf-8", "replace") for cell in row) for row in best.rows],
+        begin=begin,
+        first_end=begin + best.first_end,
+        assumed=frozenset(
+            name
+            for name, declared in (("delimiter", delimiter), ("quoting", options.quoting))
+            if not declared
         ),
-        layout=RecordLayout(delimiter=best.delimiter, text=text_index, labels=1 - text_index),
-        skip_bytes=skip + header_end,
-        skip_lines=sample.count(b"\n", 0, skip + header_end),
     )
 
 
-def _read(body: bytes, delimiter: str) -> _Sample:
+def _best_quoting(body: bytes, delimiter: str, declared: Quoting, *, is_whole: bool) -> _Sample:
+    """Read the sample as it was declared to be quoted, or in the first way that fits."""
+    if declared is not Quoting.DETECT:
+        return _read(body, delimiter, declared, is_whole=is_whole)
+    doubled = _read(body, delimiter, Quoting.DOUBLED, is_whole=is_whole)
+    if not doubled.broken_line:
+        return doubled
+    if b'\\"' in body:
+        escaped = _read(body, delimiter, Quoting.BACKSLASH, is_whole=is_whole)
+        if not escaped.broken_line:
+            return escaped
+    literal = _read(body, delimiter, Quoting.NONE, is_whole=is_whole)
+    is_literal = literal.share >= _ALMOST_ALL and not any(map(_is_quoted, _cells(literal)))
+    return literal if is_literal else doubled
+
+
+def _cells(sample: _Sample) -> Iterator[bytes]:
+    for row in sample.rows:
+        yield from row
+
+
+def _is_quoted(cell: bytes) -> bool:
+    cell = cell.strip()
+    return len(cell) > 1 and cell.startswith(b'"') and cell.endswith(b'"')
+
+
+def _read(body: bytes, delimiter: str, quoting: Quoting, *, is_whole: bool) -> _Sample:
     """Read the first records, up to the first that is broken.
 
     A broken quote may swallow the rest of the sample, and what follows it, read line by line,
     would look like rows: only a broken first record is stepped over.
     """
-    grammar = Grammar(delimiter.encode())
+    grammar = Grammar(delimiter, quoting)
     rows: list[tuple[bytes, ...]] = []
-    position = broken_line = 0
-    while position < len(body) and len(rows) < SAMPLE_RECORDS:
+    position = broken_line = first_end = 0
+    if is_whole and not body.endswith(b"\n"):
+        body += b"\n"
+    while position < len(body) and len(rows) < _SAMPLE_RECORDS:
         record = grammar.match(body, position)
         if record is None:
+            if not is_whole and grammar.is_open(body, position):
+                break
             broken_line = broken_line or body.count(b"\n", 0, position) + 1
             if rows:
                 break
             position = body.find(b"\n", position) + 1 or len(body)
             continue
         position = record.end
-        if any(cell.strip() for cell in record.cells):
+        if any(map(bytes.strip, record.cells)):
             rows.append(record.cells)
-    return _Sample(delimiter=delimiter, rows=rows, broken_line=broken_line)
-
-
-def _end_of_first_record(body: bytes, delimiter: str) -> int:
-    grammar = Grammar(delimiter.encode())
-    position = 0
-    while (record := grammar.match(body, position)) is None or not any(
-        cell.strip() for cell in record.cells
-    ):
-        position = record.end if record else body.index(b"\n", position) + 1
-    return record.end
-
-
-def _name(cell: bytes) -> str:
-    """Return the cell as the name of a column: case, blanks and prefixes do not matter."""
-    name = cell.decode("utf-8", "replace").strip().lower()
-    return re.sub(r"[_\- ](name|id|text|column|field)$", "", name)
-
-
-def _is_header(rows: Sequence[tuple[bytes, ...]]) -> bool:
-    if len(rows[0]) != COLUMNS:
-        return False
-    left, right = (_name(cell) for cell in rows[0])
-    known = _TEXT_NAMES | _LABEL_NAMES
-    if left in known and right in known:
-        return True
-    # One known name is enough where its neighbour, short as names are, never comes again.
-    for index, name in enumerate((left, right)):
-        other = rows[0][1 - index]
-        if name in known and len(other.strip()) in range(1, 41):
-            return all(len(row) <= 1 - index or row[1 - index] != other for row in rows[1:])
-    return False
-
-
-def _text_index(names: tuple[str, ...]) -> int:
-    """Return which of two named columns holds the texts; the first where nothing tells."""
-    left, right = names
-    label_first = left in _LABEL_NAMES and right not in _LABEL_NAMES
-    text_second = right in _TEXT_NAMES and left not in _TEXT_NAMES
-    return int(label_first or text_second)
+            first_end = first_end or position
+    return _Sample(
+        delimiter=delimiter,
+        quoting=quoting,
+        rows=rows,
+        first_end=first_end,
+        broken_line=broken_line,
+    )
 
 
 def _no_rows() -> Refused:
@@ -242,52 +188,39 @@ def _no_rows() -> Refused:
     )
 
 
-def _wrong_columns(samples: Sequence[_Sample], body: bytes, options: DatasetOptions) -> Refused:
-    """Say why no delimiter gives two columns."""
-    several = [found for found in samples if found.usual_columns[0] > 1]
-    found = max(several or samples, key=lambda sample: sample.usual_columns[1])
-    columns, share = found.usual_columns
-    name = _NAMES.get(found.delimiter, repr(found.delimiter))
-    first_line = body.split(b"\n", 1)[0]
-    if found.broken_line and len(found.rows) <= 1:
+def _no_table(samples: Sequence[_Sample], body: bytes, options: DatasetOptions) -> Refused:
+    """Say why no delimiter gives two columns or more."""
+    found = max(samples, key=lambda sample: (sample.share, sample.broken_line > 0))
+    if found.broken_line and not found.share:
         return Refused(
             Finding(
                 code=Code.UNTERMINATED_QUOTE,
                 message=f"The quotes of line {found.broken_line} are not balanced.",
                 line=found.broken_line,
                 excerpt=excerpt(body.split(b"\n", found.broken_line)[found.broken_line - 1]),
-                fix='Double every quote inside a quoted text: "". A backslash does not escape it.',
+                fix='Double every quote inside a quoted text: "". Where a backslash escapes them, '
+                "declare quoting `backslash`; where they are characters like any other, `none`.",
             )
         )
-    if columns <= 1:
-        tried = (
-            f"the declared delimiter, {name},"
-            if options.delimiter
-            else "comma, semicolon, tab or |"
+    if found.columns <= 1:
+        tried = "comma, semicolon, tab or |"
+        if options.delimiter:
+            name = _NAMES.get(options.delimiter, repr(options.delimiter))
+            tried = f"the declared delimiter, {name},"
+        message = f"The file has one column: {tried} does not split its rows in two."
+        fix = (
+            "Write one example a line: the text, a comma, the label. Quote a text that holds a "
+            "comma."
         )
-        return Refused(
-            Finding(
-                code=Code.COLUMN_COUNT,
-                message=f"The file has one column: {tried} does not split its rows in two.",
-                line=1,
-                excerpt=excerpt(first_line),
-                fix="Write one example a line: the text, a comma, the label. Quote a text that "
-                "holds a comma.",
-            )
-        )
-    row = next(row for row in found.rows if len(row) == columns)
-    cells = ", ".join(excerpt(cell.strip())[:40] or "(empty)" for cell in row[:_MOST_CELLS_NAMED])
-    more = ", ..." if columns > _MOST_CELLS_NAMED else ""
-    message = f"The file has {columns} columns (delimiter: {name}), not two: {cells}{more}."
-    if share < 0.5:  # noqa: PLR2004  # not even most of the rows agree
+    else:
         message = "The rows agree on no number of columns, whichever delimiter is taken."
+        fix = 'If a text holds the delimiter, put the text in quotes: "...".'
     return Refused(
         Finding(
             code=Code.COLUMN_COUNT,
             message=message,
             line=1,
-            excerpt=excerpt(first_line),
-            fix="Keep two columns, the text and the label. If a text holds the delimiter, put the "
-            'text in quotes: "...".',
+            excerpt=excerpt(body.lstrip().split(b"\n", 1)[0]),
+            fix=fix,
         )
     )

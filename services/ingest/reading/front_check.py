@@ -1,166 +1,230 @@
-"""The streaming pass before DuckDB: bytes in, a file that DuckDB cannot misread out.
+"""The streaming pass before DuckDB: bytes in, canonical records out.
 
-One file is read once, in chunks. What leaves is UTF-8 with LF line ends and records of exactly
-two columns; what does not fit becomes a finding with its line, or refuses the file.
+One file is read once, in blocks, whatever its size. What leaves is what DuckDB cannot misread;
+what does not fit becomes a finding with its line, or refuses the file.
 """
 
 from __future__ import annotations
 
-import codecs
-import hashlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from dataclasses import replace
+from itertools import chain
 
-from services.ingest.dataset import Checked, DatasetOptions, Limits, Split
-from services.ingest.finding import Code, Finding, FindingWriter
-from services.ingest.reading.dialect import Detected, detect_dialect
-from services.ingest.reading.head_check import HEAD_BYTES, check_head, invalid_utf8, nul_byte
-from services.ingest.reading.record_scanner import RecordScanner
+from services.ingest.dataset import (
+    Checked,
+    DatasetOptions,
+    Dialect,
+    Limits,
+    RecordLayout,
+    Split,
+    UploadedFile,
+)
+from services.ingest.finding import Code, Finding, FindingWriter, Refused
+from services.ingest.reading.decoding import Misjudged
+from services.ingest.reading.delimited import read_delimited
+from services.ingest.reading.encoding import Encoding, encoding_of, western
+from services.ingest.reading.head_check import check_head, check_markup, is_json_lines
+from services.ingest.reading.json_lines import read_json_lines
+from services.ingest.reading.newlines import Newlines
+from services.ingest.reading.parquet import is_parquet, read_parquet
+from services.ingest.reading.record_writer import RecordWriter
+from services.ingest.reading.source import Metered, blocks, compression_of, decompressed
+from services.ingest.reading.text import Text
+from services.ingest.workbench import Workbench
 
+HEAD_BYTES = 1 << 20
+"""How much is looked at before the first row is read: a thousand rows of a kilobyte each."""
 
-class _Newlines:
-    """Makes every line end LF and remembers what was there."""
+BLOCK_BYTES = 256 << 10
+"""How much is read at once: what the arrays of its scan need fits a processor's cache."""
 
-    def __init__(self) -> None:
-        self._carry = b""
-        self.crlf = 0
-        self.lone_cr = 0
-
-    def feed(self, chunk: bytes, *, final: bool) -> bytes:
-        if self._carry:
-            chunk = self._carry + chunk
-            self._carry = b""
-        if not final and chunk.endswith(b"\r"):
-            # Its LF may open the next chunk.
-            chunk, self._carry = chunk[:-1], b"\r"
-        if b"\r" not in chunk:
-            return chunk
-        pairs = chunk.count(b"\r\n")
-        self.crlf += pairs
-        chunk = chunk.replace(b"\r\n", b"\n")
-        self.lone_cr += chunk.count(b"\r")
-        return chunk.replace(b"\r", b"\n")
-
-
-class _Utf8:
-    """Checks that a stream is UTF-8 without NUL; knows the line of the first fault."""
-
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._line = 1
-
-    def feed(self, chunk: bytes, *, final: bool) -> None:
-        nul = chunk.find(b"\0")
-        try:
-            self._decoder.decode(chunk if nul < 0 else chunk[:nul], final)
-        except UnicodeDecodeError as error:
-            data = bytes(error.object)
-            line = self._line + data.count(b"\n", 0, error.start)
-            raise invalid_utf8(line=line, data=data, position=error.start) from None
-        if nul >= 0:
-            raise nul_byte(line=self._line + chunk.count(b"\n", 0, nul))
-        self._line += chunk.count(b"\n")
+_MAGIC_BYTES = 16
+"""Enough to tell an archive."""
 
 
 def check_file(
-    chunks: Iterable[bytes],
+    file: UploadedFile,
     *,
+    bench: Workbench,
     split: Split,
     options: DatasetOptions,
     limits: Limits,
-    directory: Path,
     findings: FindingWriter,
     head_bytes: int = HEAD_BYTES,
+    block_bytes: int = BLOCK_BYTES,
 ) -> Checked:
     """Read one uploaded file and write what DuckDB shall read.
 
     Args:
-        chunks: Its bytes, in pieces of any size.
+        file: The upload; it is opened again where its beginning misled.
+        bench: Its scratch directory receives two files named after the split.
         split: Which file it is.
         options: What the caller declared.
         limits: What is too much.
-        directory: Scratch; two files named after the split are written there.
-        findings: Receives what is wrong with single rows.
+        findings: Receives what is wrong with single rows, and what was assumed.
         head_bytes: How much is looked at before the first row is read.
+        block_bytes: How much is read at once.
 
     Raises:
-        Refused: Where the file cannot be read as a table of two columns.
+        Refused: Where the file cannot be read as labelled texts.
     """
-    digest = hashlib.sha256()
-    newlines, utf8 = _Newlines(), _Utf8()
-    records_path = directory / f"{split}.records.csv"
-    positions_path = directory / f"{split}.positions.csv"
-    size = 0
-    scanner: RecordScanner | None = None
-    rest = b""
-    head = b""
-    detected: Detected | None = None
-    with records_path.open("wb") as records, positions_path.open("w") as positions:
-        for chunk, final in _with_end(chunks):
-            digest.update(chunk)
-            size += len(chunk)
-            if scanner is None:
-                head += chunk
-                if len(head) < head_bytes and not final:
-                    continue
-                check_head(head)
-                chunk = head.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901  # the stream so far
-                head = b""
-            lines = newlines.feed(chunk, final=final)
-            utf8.feed(lines, final=final)
-            data = rest + lines if rest else lines
-            if final and data and not data.endswith(b"\n"):
-                data += b"\n"
-            start = 0
-            if scanner is None:
-                detected = detect_dialect(_whole_lines(data, final=final), options)
-                start = detected.skip_bytes
-                scanner = RecordScanner(
-                    split=split,
-                    detected=detected,
-                    limits=limits,
-                    records=records,
-                    positions=positions,
-                    findings=findings,
-                )
-            data = data[start:] if start else data
-            rest = data[scanner.scan(data, final=final) :]
-    if scanner is None or detected is None:  # pragma: no cover  # the last chunk is final
-        raise AssertionError
-    scanner.check_share()
-    findings.extend(_notes(split, newlines, scanner))
-    return Checked(
+    mark = findings.mark()
+    reading = _Reading(
+        bench=bench,
         split=split,
-        size_bytes=size,
-        sha256=digest.hexdigest(),
-        dialect=detected.dialect,
-        layout=detected.layout,
-        rows_read=scanner.rows,
-        rows_kept=scanner.kept,
-        records=records_path,
-        positions=positions_path,
+        options=options,
+        limits=limits,
+        findings=findings,
+        head_bytes=head_bytes,
+        block_bytes=block_bytes,
+    )
+    try:
+        return reading.run(file)
+    except Misjudged as misjudged:
+        findings.rewind(mark)
+        return reading.run(file, western(misjudged.sample))
+
+
+class _Reading:
+    """What one file is read with."""
+
+    def __init__(
+        self,
+        *,
+        bench: Workbench,
+        split: Split,
+        options: DatasetOptions,
+        limits: Limits,
+        findings: FindingWriter,
+        head_bytes: int,
+        block_bytes: int,
+    ) -> None:
+        self._bench = bench
+        self._split = split
+        self._options = options
+        self._limits = limits
+        self._findings = findings
+        self._head_bytes = head_bytes
+        self._block_bytes = block_bytes
+
+    def run(self, file: UploadedFile, encoding: Encoding | None = None) -> Checked:
+        """Read the file, in `encoding` where its beginning misled before."""
+        metered = Metered(file.chunks())
+        magic, chunks = _peek(iter(metered), _MAGIC_BYTES)
+        if not magic:
+            raise _empty()
+        compression = compression_of(magic)
+        stream = blocks(
+            decompressed(chunks, compression, max_bytes=self._limits.max_decompressed_bytes),
+            first=self._head_bytes,
+            then=self._block_bytes,
+        )
+        head = next(stream, b"")
+        if not head:
+            raise _empty()
+        directory = self._bench.directory
+        records_path = directory / f"{self._split}.records.csv"
+        positions_path = directory / f"{self._split}.positions.csv"
+        with records_path.open("wb") as records, positions_path.open("w") as positions:
+            out = RecordWriter(
+                split=self._split,
+                limits=self._limits,
+                records=records,
+                positions=positions,
+                findings=self._findings,
+            )
+            dialect, layout = self._read(head, stream, out, encoding)
+        out.check_share()
+        assumed = {*dialect.assumed, *(() if self._options.format else ("format",))}
+        return Checked(
+            split=self._split,
+            size_bytes=metered.size_bytes,
+            sha256=metered.sha256,
+            dialect=replace(dialect, compression=compression, assumed=tuple(sorted(assumed))),
+            layout=layout,
+            rows_read=out.rows,
+            rows_kept=out.kept,
+            records=records_path,
+            positions=positions_path,
+        )
+
+    def _read(
+        self,
+        head: bytes,
+        stream: Iterator[bytes],
+        out: RecordWriter,
+        encoding: Encoding | None,
+    ) -> tuple[Dialect, RecordLayout]:
+        """Read what was uploaded, decompressed, as what it is."""
+        options, limits, split = self._options, self._limits, self._split
+        whole = chain([head], stream)
+        if is_parquet(head, options):
+            return read_parquet(
+                whole,
+                directory=self._bench.directory,
+                split=split,
+                options=options,
+                limits=limits,
+                out=out,
+                findings=self._findings,
+            )
+        check_head(head)
+        encoding = encoding or encoding_of(
+            head, declared=options.encoding, is_whole=len(head) < self._head_bytes
+        )
+        if encoding.finding is not None:
+            self._findings.add(replace(encoding.finding, split=split))
+        text = Text(whole, encoding)
+        beginning, is_whole = text.head(self._head_bytes)
+        check_markup(beginning)
+        if is_json_lines(beginning, options, is_whole=is_whole):
+            dialect, layout = read_json_lines(
+                text,
+                split=split,
+                options=options,
+                limits=limits,
+                out=out,
+                findings=self._findings,
+                head_bytes=self._head_bytes,
+            )
+        else:
+            dialect, layout = read_delimited(
+                text,
+                split=split,
+                options=options,
+                limits=limits,
+                out=out,
+                findings=self._findings,
+                head_bytes=self._head_bytes,
+                block_bytes=self._block_bytes,
+            )
+        self._findings.extend(_notes(split, text.newlines, out))
+        assumed = dialect.assumed if encoding.is_declared else (*dialect.assumed, "encoding")
+        return replace(dialect, encoding=encoding.name, assumed=assumed), layout
+
+
+def _peek(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterable[bytes]]:
+    """Return the first bytes of a stream, and the stream."""
+    seen: list[bytes] = []
+    head = b""
+    while len(head) < size and (chunk := next(chunks, None)) is not None:
+        seen.append(chunk)
+        head += chunk[: size - len(head)]
+    return head, chain(seen, chunks)
+
+
+def _empty() -> Refused:
+    return Refused(
+        Finding(
+            code=Code.EMPTY_FILE,
+            message="The file is empty (0 bytes).",
+            fix="Upload a CSV file with two columns: text and label.",
+        )
     )
 
 
-def _with_end(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Yield each chunk, then an empty one that is marked as the end."""
-    for chunk in chunks:
-        yield chunk, False
-    yield b"", True
-
-
-def _whole_lines(data: bytes, *, final: bool) -> bytes:
-    """Return the beginning that the dialect is judged by, cut after a line end."""
-    if final:
-        return data
-    end = data.rfind(b"\n") + 1
-    # A first line that is longer than the sample has no end yet: it is judged as it is.
-    return data[:end] if end else data + b"\n"
-
-
-def _notes(split: Split, newlines: _Newlines, scanner: RecordScanner) -> Iterator[Finding]:
-    total = scanner.line - 1
-    lf = total - newlines.crlf - newlines.lone_cr
+def _notes(split: Split, newlines: Newlines, out: RecordWriter) -> Iterator[Finding]:
+    lf = out.line - 1 - newlines.crlf - newlines.lone_cr
     kinds = {"LF": lf, "CRLF": newlines.crlf, "CR": newlines.lone_cr}
     used = {name: count for name, count in kinds.items() if count > 0}
     # A last line without an end counts as one LF that nobody wrote.
@@ -172,10 +236,10 @@ def _notes(split: Split, newlines: _Newlines, scanner: RecordScanner) -> Iterato
             split=split,
             count=min(used.values()),
         )
-    if scanner.blank_lines:
+    if out.blank_lines:
         yield Finding(
             code=Code.BLANK_LINES,
-            message=f"{scanner.blank_lines} blank lines were skipped.",
+            message=f"{out.blank_lines} blank lines were skipped.",
             split=split,
-            count=scanner.blank_lines,
+            count=out.blank_lines,
         )

@@ -1,259 +1,246 @@
-"""Copies the regular records of a file in long runs and judges all others one by one.
+"""Copies the regular records of a delimited file in long runs and judges all others one by one.
 
-Regular is a record of exactly two columns with balanced quotes. Nearly all records are, and
-they never become Python objects.
+Regular is a record that `block` has no doubt of: the right number of columns, quotes as RFC 4180
+has them. Nearly all records are, and they never become Python objects.
 """
 
 from __future__ import annotations
 
-from typing import BinaryIO, TextIO
+import re
+from typing import Final
 
-from services.ingest.dataset import Limits, Split
-from services.ingest.finding import Code, Finding, FindingWriter, Refused, excerpt
-from services.ingest.reading.dialect import Detected
-from services.ingest.reading.records import QUOTE, Grammar
+import numpy as np
 
-_MULTI_LINE_SUSPICION = 10
-"""Lines of one quoted cell from which it is asked whether they are rows themselves."""
+from services.ingest.dataset import Limits, Quoting
+from services.ingest.finding import Code
+from services.ingest.reading.block import BAD_BYTE, MOST_LINES, Block, Layout, Reading
+from services.ingest.reading.record_writer import RecordWriter
+from services.ingest.reading.records import QUOTE, Grammar, Record, write
+
+_DOUBLE: Final = 'Double every quote inside a quoted text: "He said ""hi"" to me",label.'
+_LITERAL: Final = "If quotes are characters like any other in this file, declare quoting `none`."
 
 
 class RecordScanner:
-    """Copies regular records to the scratch file in long runs and judges all others."""
+    """Reads the data rows of one file."""
 
     def __init__(
-        self,
-        *,
-        split: Split,
-        detected: Detected,
-        limits: Limits,
-        records: BinaryIO,
-        positions: TextIO,
-        findings: FindingWriter,
+        self, *, grammar: Grammar, columns: int, limits: Limits, out: RecordWriter
     ) -> None:
         """Begin after the header.
 
         Args:
-            split: Which file it is.
-            detected: How it is read.
+            grammar: How records are written.
+            columns: How many columns each shall have.
             limits: What is too much.
-            records: Receives the regular records.
-            positions: Receives where each stood, as `Checked.positions` says.
-            findings: Receives what is wrong with single rows.
+            out: Receives the records and what is wrong with rows.
         """
-        self._split = split
-        self._limits = limits
-        self._grammar = Grammar(detected.dialect.delimiter.encode())
-        self._records = records
-        self._positions = positions
-        self._findings = findings
-        self._passed_rows = self._passed_lines = 0
-        self.line = detected.skip_lines + 1
-        self.rows = 0
-        self.kept = 0
-        self.malformed = 0
-        self.blank_lines = 0
-        self._first_malformed: Finding | None = None
+        self._grammar = grammar
+        self._columns = columns
+        self._max_bytes = limits.max_record_bytes
+        self._out = out
+        self._layout = Layout(
+            delimiter=grammar.delimiter[0],
+            quoting=grammar.quoting,
+            columns=columns,
+            max_bytes=limits.max_record_bytes,
+        )
+        blanks = rb"[ \v\f]" if grammar.delimiter == b"\t" else rb"[ \t\v\f]"
+        self._blank = re.compile(rb"(?:%b*+\n)++" % blanks)
+        self._rest = b""
+        self._skipping = False
+        """Whether the rest of a line that is too long is being passed over."""
 
-    def scan(self, data: bytes, *, final: bool) -> int:
-        """Consume whole records from the beginning of `data`.
+    def feed(self, text: bytes) -> None:
+        """Read more of the file, in pieces of any size."""
+        if self._skipping:
+            end = text.find(b"\n") + 1
+            self._skipping = not end
+            text = text[end or len(text) :]
+        data = self._rest + text
+        self._rest = data[self._scan(data, final=False) :]
 
-        Returns:
-            How many bytes were consumed; the rest waits for the next call.
-        """
-        position = 0
+    def finish(self) -> None:
+        """Read what is left; a last line needs no end."""
+        if self._rest:
+            end = b"" if self._rest.endswith(b"\n") else b"\n"
+            self._scan(self._rest + end, final=True)
+            self._rest = b""
+
+    def _scan(self, data: bytes, *, final: bool) -> int:
+        """Consume whole records; return how many bytes they are."""
+        position = parity = 0
+        block = Block(data, self._layout)
         while position < len(data):
-            run = self._grammar.run.match(data, position)
-            end = run.end() if run else position
-            if end > position:
-                count = data.count(b"\n", position, end)
-                self._keep(data, position, end, records=count, lines=count)
-                position = end
-                continue
-            record = self._grammar.regular.match(data, position)
-            if record:
-                end = record.end()
-                lines = data.count(b"\n", position, end)
-                self._suspect(data, position, end, lines)
-                self._keep(data, position, end, records=1, lines=lines)
-                position = end
-                continue
-            following = self._judge(data, position, final=final)
-            if following is None:
+            reading = block.reading(parity)
+            record = reading.record_at(position)
+            doubtful = reading.next_doubtful(record)
+            if doubtful > record:
+                position = self._keep_run(data, reading, position, record, doubtful)
+            elif record == len(reading.ends) and not self._is_decided(
+                reading, data, position, final=final
+            ):
                 break
-            position = following
+            else:
+                end = self._judge(data, position, final=final)
+                if end is None:
+                    break
+                parity = block.parity(end - 1)
+                position = end
         return position
 
-    def _keep(self, data: bytes, start: int, end: int, *, records: int, lines: int) -> None:
-        rows = self.rows + 1 - self.kept
-        passed = self.line - self.kept
-        if rows != self._passed_rows or passed != self._passed_lines:
-            self._positions.write(
-                f"{self.kept},{rows - self._passed_rows},{passed - self._passed_lines}\n"
-            )
-            self._passed_rows, self._passed_lines = rows, passed
-        self._records.write(memoryview(data)[start:end])
-        self.kept += records
-        self.rows += records
-        self.line += lines
-        if self.rows > self._limits.max_rows:
-            raise Refused(
-                Finding(
-                    code=Code.TOO_MANY_ROWS,
-                    message=f"The file has more than {self._limits.max_rows} rows.",
-                    line=self.line,
-                    fix="Upload fewer rows; a sample usually trains as well.",
-                )
-            )
+    def _is_decided(self, reading: Reading, data: bytes, position: int, *, final: bool) -> bool:
+        """Tell whether an incomplete record is worth a look before more data comes."""
+        return final or reading.is_tail_doubtful or len(data) - position > self._max_bytes
+
+    def _keep_run(
+        self, data: bytes, reading: Reading, position: int, record: int, stop: int
+    ) -> int:
+        """Keep the regular records from `record` up to `stop`; return where the latter begins."""
+        end = int(reading.ends[stop - 1])
+        before = int(reading.lines[record - 1]) if record else 0
+        lines = np.diff(reading.lines[record:stop], prepend=before)
+        (tall,) = np.nonzero(lines > 1)
+        self._out.keep(
+            memoryview(data)[position:end],
+            records=stop - record,
+            lines=int(reading.lines[stop - 1]) - before,
+            tall=zip(tall.tolist(), (lines[tall] - 1).tolist(), strict=True),
+        )
+        return end
 
     def _judge(self, data: bytes, position: int, *, final: bool) -> int | None:
-        """Decide about a record that is not regular; None asks for more data."""
+        """Decide about a record that is not regular.
+
+        Returns:
+            Where it ends; None where more data is needed to tell.
+        """
         line_end = data.find(b"\n", position)
-        if line_end < 0:
-            if len(data) - position > self._limits.max_record_bytes:
-                raise self._too_long(data[position:])
+        if line_end < 0 and len(data) - position <= self._max_bytes:
             return None
+        if line_end < 0 or line_end - position >= self._max_bytes:
+            return self._judge_long(data, position, line_end)
         line = data[position:line_end]
-        if not line.strip():
-            self.blank_lines += 1
-            self.line += 1
-            return line_end + 1
+        if blank := self._blank.match(data, position):
+            self._out.skip_blank_lines(data.count(b"\n", position, blank.end()))
+            return blank.end()
         record = self._grammar.match(data, position)
-        if record is None:
-            if not final and len(data) - position <= self._limits.max_record_bytes:
+        if record is None or record.end - position > self._max_bytes:
+            held = len(data) - position
+            if not final and held <= self._max_bytes and self._grammar.is_open(data, position):
                 return None
-            return self._judge_broken(line, line_end)
-        lines = data.count(b"\n", position, record.end)
-        if len(record.cells) != 2:  # noqa: PLR2004  # text and label
-            self._drop(
-                code=Code.WRONG_COLUMN_COUNT,
-                message=f"The row has {_columns(len(record.cells))}, not two.",
-                line=line,
-                fix="Quote a text that holds the delimiter."
-                if len(record.cells) > 1
-                else "Write the text, the delimiter, the label.",
+            self._judge_broken(line)
+            return line_end + 1
+        self._judge_cells(record, data[position : record.end], line)
+        return record.end
+
+    def _judge_cells(self, record: Record, raw: bytes, line: bytes) -> None:
+        """Keep or drop a record that is well formed."""
+        lines = raw.count(b"\n")
+        if BAD_BYTE in raw:
+            self._out.drop(
+                Code.BAD_ENCODING,
+                "The row holds bytes that mean nothing in the encoding of the file.",
+                line,
+                fix="Write the row anew in the encoding of the file, or declare another encoding.",
                 lines=lines,
             )
-            return record.end
+            return
+        if 0 in raw:
+            self._out.drop(
+                Code.NUL_BYTE,
+                "The row holds a NUL byte: the file is damaged, or was cut together by a program.",
+                line,
+                fix="Remove the NUL bytes: `tr -d '\\000'`.",
+                lines=lines,
+            )
+            return
+        cells = _without_empty_tail(record.cells, self._columns)
+        if len(cells) != self._columns:
+            self._drop_columns(len(cells), line, lines)
+            return
         if record.stray_quote:
-            self._note(
+            self._out.note(
                 Code.STRAY_QUOTE,
                 "A quote inside a text that is not quoted was read as it stands.",
                 line,
                 fix='To be safe, quote the whole text and double the quote inside: "".',
             )
-        canonical = self._grammar.write(record.cells)
-        self._keep(canonical, 0, len(canonical), records=1, lines=lines)
-        return record.end
-
-    def _judge_broken(self, line: bytes, line_end: int) -> int:
-        """Drop a malformed line that ends by itself; refuse where nobody knows the end."""
-        fix = 'Double every quote inside a quoted text: "He said ""hi"" to me",label.'
-        if b'\\"' in line:
-            fix = 'Quotes are escaped by a backslash here; write them doubled instead: "".'
-        if self._grammar.is_closed(line):
-            self._drop(
-                code=Code.MALFORMED_QUOTES,
-                message="A quote inside a quoted text is not doubled.",
-                line=line,
-                fix=fix,
-                lines=1,
-            )
-            return line_end + 1
-        raise Refused(
-            Finding(
-                code=Code.UNTERMINATED_QUOTE,
-                message=f"The quote that opens on line {self.line} is never closed properly: "
-                "everything after it would be read as one text.",
-                line=self.line,
-                row=self.rows + 1,
-                excerpt=excerpt(line),
-                fix=f"Close the quote on line {self.line}, or remove it. {fix}",
-            )
-        )
-
-    def _drop(self, *, code: Code, message: str, line: bytes, fix: str, lines: int) -> None:
-        finding = Finding(
-            code=code,
-            message=message,
-            split=self._split,
-            line=self.line,
-            row=self.rows + 1,
-            excerpt=excerpt(line),
-            fix=fix,
-            count=1,
-        )
-        self._first_malformed = self._first_malformed or finding
-        self._findings.add(finding)
-        self.malformed += 1
-        self.rows += 1
-        self.line += lines
-
-    def _note(self, code: Code, message: str, line: bytes, *, fix: str) -> None:
-        self._findings.add(
-            Finding(
-                code=code,
-                message=message,
-                split=self._split,
-                line=self.line,
-                row=self.rows + 1,
-                excerpt=excerpt(line),
-                fix=fix,
-                count=1,
-            )
-        )
-
-    def _suspect(self, data: bytes, start: int, end: int, lines: int) -> None:
-        """Warn of a quoted text whose lines look like rows: a quote was forgotten there."""
-        if lines < _MULTI_LINE_SUSPICION:
-            return
-        inside = data[start:end].split(b"\n")[1:-2]
-        delimiter = self._grammar.delimiter
-        alike = sum(line.count(delimiter) == 1 for line in inside)
-        if alike * 10 >= len(inside) * 8:
-            self._note(
+        number = self._out.line
+        if lines >= MOST_LINES and _looks_like_rows(raw, self._grammar.delimiter, self._columns):
+            self._out.note(
                 Code.SUSPICIOUS_QUOTE,
                 f"A quoted text runs over {lines} lines that look like rows themselves.",
-                data[start : data.index(b"\n", start)],
-                fix=f"Look whether the quote on line {self.line} was meant to be closed there.",
+                line,
+                fix=f"Look whether the quote on line {number} was meant to be closed there.",
             )
+        self._out.keep(write(cells, self._grammar.delimiter), lines=lines)
 
-    def _too_long(self, rest: bytes) -> Refused:
-        limit = self._limits.max_record_bytes
-        quoted = rest.lstrip()[:1] == QUOTE
-        return Refused(
-            Finding(
-                code=Code.UNTERMINATED_QUOTE if quoted else Code.LINE_TOO_LONG,
-                message=f"The row that begins on line {self.line} is longer than {limit} bytes.",
-                line=self.line,
-                row=self.rows + 1,
-                excerpt=excerpt(rest),
-                fix="Close the quote it opens with."
-                if quoted
-                else "Shorten the text, or see whether the file has line ends at all.",
-            )
+    def _drop_columns(self, found: int, line: bytes, lines: int) -> None:
+        fix = f"Write {self._columns} cells a row, each but the last followed by the delimiter."
+        if found > self._columns:
+            fix = "Quote a text that holds the delimiter."
+        elif found == 1 and self._columns == 2:  # noqa: PLR2004  # text and label
+            fix = "Write the text, the delimiter, the label."
+        self._out.drop(
+            Code.WRONG_COLUMN_COUNT,
+            f"The row has {_columns(found)}, not {self._columns}.",
+            line,
+            fix=fix,
+            lines=lines,
         )
 
-    def check_share(self) -> None:
-        """Refuse a file of which too much is malformed.
-
-        Raises:
-            Refused: Where the share of malformed rows is over the limit.
-        """
-        first = self._first_malformed
-        if first is None or self.malformed <= self._limits.max_malformed_share * self.rows:
+    def _judge_broken(self, line: bytes) -> None:
+        """Drop a malformed line that ends by itself; refuse where nobody knows the end."""
+        fix = f"{_DOUBLE} {_LITERAL}"
+        if b'\\"' in line and self._grammar.quoting is not Quoting.BACKSLASH:
+            fix = "If a backslash escapes quotes in this file, declare quoting `backslash`."
+        if self._grammar.is_closed(line):
+            self._out.drop(
+                Code.MALFORMED_QUOTES, "A quote inside a quoted text is not doubled.", line, fix=fix
+            )
             return
-        raise Refused(
-            Finding(
-                code=Code.TOO_MANY_MALFORMED_ROWS,
-                message=f"{self.malformed} of {self.rows} rows are malformed, the first on line "
-                f"{first.line}: {first.message}",
-                line=first.line,
-                row=first.row,
-                excerpt=first.excerpt,
-                fix=first.fix,
-                count=self.malformed,
-            )
+        number = self._out.line
+        raise self._out.refusal(
+            Code.UNTERMINATED_QUOTE,
+            f"The quote that opens on line {number} is never closed properly: everything after it "
+            "would be read as one text.",
+            line,
+            fix=f"Close the quote on line {number}, or remove it. {fix}",
         )
+
+    def _judge_long(self, data: bytes, position: int, line_end: int) -> int:
+        """Drop a line that is longer than a record may be; `line_end` is -1 where it goes on."""
+        begin = data[position : position + self._max_bytes]
+        if self._grammar.quoting is not Quoting.NONE and begin.count(QUOTE) % 2:
+            number = self._out.line
+            raise self._out.refusal(
+                Code.UNTERMINATED_QUOTE,
+                f"A quote opens on line {number} and is not closed within {self._max_bytes} bytes.",
+                begin,
+                fix=f"Close the quote on line {number}, or remove it. {_LITERAL}",
+            )
+        self._out.drop(
+            Code.LINE_TOO_LONG,
+            f"The row is longer than {self._max_bytes} bytes.",
+            begin,
+            fix="Shorten the text, or see whether line ends are missing.",
+        )
+        self._skipping = line_end < 0
+        return len(data) if line_end < 0 else line_end + 1
+
+
+def _without_empty_tail(cells: tuple[bytes, ...], columns: int) -> tuple[bytes, ...]:
+    """Leave out further cells where they are empty, and the row is full without them."""
+    full = len(cells) > columns and cells[columns - 1].strip()
+    return cells[:columns] if full and not any(map(bytes.strip, cells[columns:])) else cells
+
+
+def _looks_like_rows(raw: bytes, delimiter: bytes, columns: int) -> bool:
+    """Tell whether the lines inside a quoted text look like rows: a quote was forgotten there."""
+    inside = raw.split(b"\n")[1:-2]
+    alike = sum(line.count(delimiter) == columns - 1 for line in inside)
+    return alike * 10 >= len(inside) * 8
 
 
 def _columns(count: int) -> str:

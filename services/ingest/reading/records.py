@@ -1,7 +1,7 @@
-"""The grammar of a delimited file (RFC 4180) as regular expressions over bytes.
+"""The grammar of one record of a delimited file (RFC 4180 and its relatives), over bytes.
 
-Line ends are LF here: the front check normalises them before. Every pattern is possessive, so
-that matching is linear whatever the bytes are.
+Line ends are LF here: they are normalised before. Every pattern is possessive, so that matching
+is linear whatever the bytes are.
 """
 
 from __future__ import annotations
@@ -9,9 +9,25 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from services.ingest.dataset import Quoting
+
 QUOTE = b'"'
-_QUOTED = rb'"(?:[^"]++|"")*+"'
-_QUOTED_ON_ONE_LINE = rb'"(?:[^"\n]++|"")*+"'
+_INSIDE = {
+    Quoting.DOUBLED: rb'(?:[^"]++|"")*+',
+    # The doubled quote is read too: it means nothing else, and some writers mix both.
+    Quoting.BACKSLASH: rb'(?:[^"\\]++|\\[\x00-\xff]|"")*+',
+}
+"""What may stand between the quotes of a cell."""
+
+_ESCAPED = {
+    Quoting.DOUBLED: re.compile(rb'(")"'),
+    Quoting.BACKSLASH: re.compile(rb'\\(["\\])|"(")'),
+}
+"""How a quote, and what escapes it, is written between quotes."""
+
+_MOST_QUOTES = 64
+"""Quotes in a malformed line above which nobody can tell where it ends; this also bounds the
+only pattern that backtracks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,41 +45,35 @@ class Record:
 
 
 class Grammar:
-    """The patterns of one delimiter."""
+    """How the cells of one file are delimited and quoted."""
 
-    def __init__(self, delimiter: bytes, columns: int = 2) -> None:
+    def __init__(self, delimiter: str, quoting: Quoting) -> None:
         """Compile the patterns.
 
         Args:
-            delimiter: One byte.
-            columns: How many columns a regular record has.
+            delimiter: One ASCII character.
+            quoting: DOUBLED, BACKSLASH or NONE.
         """
-        self.delimiter = delimiter
-        d = re.escape(delimiter)
+        self.delimiter = delimiter.encode()
+        self.quoting = quoting
+        d = re.escape(self.delimiter)
         # A tab delimits in a tab-separated file and is a blank in any other.
-        blank = rb"[ ]" if delimiter == b"\t" else rb"[ \t]"
-        plain = rb'[^"' + d + rb"\n]*+"
-        simple = rb"(?:" + plain + rb"|" + _QUOTED_ON_ONE_LINE + rb")"
-        strict = rb"(?:" + plain + rb"|" + _QUOTED + rb")"
-        more = str(columns - 1).encode()
-        self.run = re.compile(rb"(?:%b(?:%b%b){%b}\n)*+" % (simple, d, simple, more))
-        """As many records as possible that have the right columns, each on one line."""
-
-        self.regular = re.compile(rb"%b(?:%b%b){%b}\n" % (strict, d, strict, more))
-        """One record that has the right columns and may span lines."""
-
+        blanks = rb"[ ]*+" if delimiter == "\t" else rb"[ \t]*+"
+        begin = rb'[^"' + d + rb"\n ]" if delimiter == "\t" else rb'[^"' + d + rb"\n \t]"
+        inside = _INSIDE.get(quoting, b"")
         # A cell that begins with a quote must also end with one; any other may hold some.
-        begin = rb'[^"' + d + rb"\n \t]" if blank == rb"[ \t]" else rb'[^"' + d + rb"\n ]"
-        lax = blank + rb"*+(?:" + begin + rb"[^" + d + rb"\n]*+)?"
-        quoted = blank + rb"*+" + _QUOTED + blank + rb"*+"
-        cell = rb"(?:" + quoted + rb"(?=" + d + rb"|\n)|" + lax + rb"(?=" + d + rb"|\n))"
+        quoted = blanks + rb'"' + inside + rb'"' + blanks
+        lax = blanks + rb"(?:" + begin + rb"[^" + d + rb"\n]*+)?"
+        cell = rb"(?:%b(?=%b|\n)|%b(?=%b|\n))" % (quoted, d, lax, d)
         self._record = re.compile(rb"(?:%b%b)*+%b\n" % (cell, d, cell))
+        self._open = re.compile(
+            rb'(?:%b%b)*+(?:%b"%b(?:"%b)?|%b)\Z' % (cell, d, blanks, inside, blanks, lax)
+        )
         self._cell = re.compile(
-            rb"(?:" + blank + rb"*+(" + _QUOTED + rb")" + blank + rb"*+|([^" + d + rb"\n]*+))"
-            rb"(?=" + d + rb"|\n)"
+            rb'(?:%b"(%b)"%b|([^%b\n]*+))(?=%b|\n)' % (blanks, inside, blanks, d, d)
         )
         # What a forgiving reader takes for a row: a quote closes where a delimiter follows.
-        closing = blank + rb'*+"[^\n]*?"' + blank + rb"*+"
+        closing = blanks + rb'"[^\n]*?"' + blanks
         self._forgiving = re.compile(
             rb"(?:(?:%b|%b)%b)*(?:%b|%b)" % (closing, lax, d, closing, lax)
         )
@@ -74,24 +84,18 @@ class Grammar:
         Returns:
             None where it is not well formed, or does not end within `data`.
         """
+        if self.quoting is Quoting.NONE:
+            end = data.find(b"\n", position)
+            cells = tuple(data[position:end].split(self.delimiter))
+            return None if end < 0 else Record(cells=cells, end=end + 1, stray_quote=False)
         match = self._record.match(data, position)
-        if match is None:
-            return None
-        cells: list[bytes] = []
-        stray = False
-        while True:
-            cell = self._cell.match(data, position)
-            if cell is None:  # pragma: no cover  # the record matched, so its cells do
-                return None
-            quoted, plain = cell.groups()
-            if quoted is not None:
-                cells.append(quoted[1:-1].replace(b'""', b'"'))
-            else:
-                cells.append(plain)
-                stray = stray or QUOTE in plain
-            position = cell.end() + 1
-            if position >= match.end():
-                return Record(cells=tuple(cells), end=match.end(), stray_quote=stray)
+        return None if match is None else self._resolve(data, position, match.end())
+
+    def is_open(self, data: bytes, position: int) -> bool:
+        """Tell whether what begins at `position` may become a record when more data comes."""
+        if self.quoting is Quoting.NONE:
+            return data.find(b"\n", position) < 0
+        return self._open.match(data, position) is not None
 
     def is_closed(self, line: bytes) -> bool:
         """Tell whether a malformed line ends by itself, so that the next one is a new record.
@@ -105,12 +109,29 @@ class Grammar:
             and self._forgiving.fullmatch(line) is not None
         )
 
-    def write(self, cells: tuple[bytes, ...]) -> bytes:
-        """Return the record of `cells`, every one quoted."""
-        quoted = (QUOTE + cell.replace(b'"', b'""') + QUOTE for cell in cells)
-        return self.delimiter.join(quoted) + b"\n"
+    def _resolve(self, data: bytes, position: int, end: int) -> Record:
+        cells: list[bytes] = []
+        stray = False
+        while position < end:
+            cell = self._cell.match(data, position)
+            if cell is None:  # pragma: no cover  # the record matched, so its cells do
+                raise AssertionError
+            quoted, plain = cell.groups()
+            if quoted is not None:
+                escaped = _ESCAPED[self.quoting]
+                cells.append(
+                    escaped.sub(lambda found: found[found.lastindex or 0], quoted)
+                    if QUOTE in quoted or b"\\" in quoted
+                    else quoted
+                )
+            else:
+                cells.append(plain)
+                stray = stray or QUOTE in plain
+            position = cell.end() + 1
+        return Record(cells=tuple(cells), end=end, stray_quote=stray)
 
 
-_MOST_QUOTES = 64
-"""Quotes in a malformed line above which nobody can tell where it ends; this also bounds the
-only pattern that backtracks."""
+def write(cells: tuple[bytes, ...], delimiter: bytes) -> bytes:
+    """Return the canonical record of `cells`, every one quoted."""
+    quoted = (QUOTE + cell.replace(b'"', b'""') + QUOTE for cell in cells)
+    return delimiter.join(quoted) + b"\n"

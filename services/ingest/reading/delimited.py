@@ -1,0 +1,148 @@
+"""Reads a delimited file: CSV, TSV and their like."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from services.ingest.dataset import DatasetOptions, Dialect, Format, Limits, RecordLayout, Split
+from services.ingest.finding import Code, Finding, FindingWriter, Refused, excerpt
+from services.ingest.reading.columns import Columns, Head, choose_columns
+from services.ingest.reading.dialect import Table, detect_table
+from services.ingest.reading.evidence import evidence_of, is_nearly_empty
+from services.ingest.reading.header import has_header, looks_like_header, suspicious_header
+from services.ingest.reading.record_scanner import RecordScanner
+from services.ingest.reading.record_writer import RecordWriter
+from services.ingest.reading.records import Grammar
+from services.ingest.reading.text import Text
+
+
+def read_delimited(
+    text: Text,
+    *,
+    split: Split,
+    options: DatasetOptions,
+    limits: Limits,
+    out: RecordWriter,
+    findings: FindingWriter,
+    head_bytes: int,
+    block_bytes: int,
+) -> tuple[Dialect, RecordLayout]:
+    """Write the records of a delimited file.
+
+    Args:
+        text: The file.
+        split: Which file it is.
+        options: What the caller declared.
+        limits: What is too much.
+        out: Receives the records and what is wrong with rows.
+        findings: Receives what there is to say about the header and the columns.
+        head_bytes: How much is looked at before the first row is read.
+        block_bytes: How much is read at once.
+
+    Raises:
+        Refused: Where the file is no table of texts and labels.
+    """
+    sample, is_whole = _sample(text, head_bytes, limits)
+    table = detect_table(sample, options, is_whole=is_whole)
+    header = has_header(table.rows, table.columns, options, is_whole=is_whole)
+    head = _head(table, header=header)
+    columns = choose_columns(head, options, limits, split)
+    findings.extend(replace(finding, split=split) for finding in columns.findings)
+    if not header and options.has_header is None and looks_like_header(table.rows[0]):
+        findings.add(replace(suspicious_header(table.rows[0]), split=split))
+    begin = table.first_end if header else table.begin
+    out.skip_header(sample.count(b"\n", 0, begin))
+    scanner = RecordScanner(
+        grammar=Grammar(table.delimiter, table.quoting),
+        columns=table.columns,
+        limits=limits,
+        out=out,
+    )
+    for piece in text:
+        for start in range(begin, len(piece), block_bytes):
+            scanner.feed(piece[start : start + block_bytes])
+        begin = max(begin - len(piece), 0)
+    scanner.finish()
+    return _dialect(table, columns, options, header=header), _layout(table, columns, options)
+
+
+def _sample(text: Text, size: int, limits: Limits) -> tuple[bytes, bool]:
+    """Return the beginning of the file, at least one line of it.
+
+    Raises:
+        Refused: Where the first line is longer than a row may be.
+    """
+    sample, is_whole = text.head(size)
+    if b"\n" not in sample and not is_whole:
+        sample, is_whole = text.head(limits.max_record_bytes)
+        if b"\n" not in sample and not is_whole:
+            raise Refused(
+                Finding(
+                    code=Code.LINE_TOO_LONG,
+                    message=f"The first line is longer than {limits.max_record_bytes} bytes.",
+                    line=1,
+                    excerpt=excerpt(sample),
+                    fix="See whether line ends are missing: write one example a line.",
+                )
+            )
+    return sample, is_whole
+
+
+def _head(table: Table, *, header: bool) -> Head:
+    """Name the columns.
+
+    Raises:
+        Refused: Where the header names more or fewer columns than the rows have.
+    """
+    rows = table.rows[1:] if header else table.rows
+    if not header:
+        return Head(names=(), width=table.columns, rows=rows)
+    names = list(table.rows[0])
+    while len(names) > table.columns and not names[-1].strip():
+        names.pop()
+    full = [row for row in rows if len(row) == table.columns]
+    unnamed = range(len(names), table.columns)
+    if len(names) > table.columns or not all(
+        is_nearly_empty(evidence_of([row[n] for row in full])) for n in unnamed
+    ):
+        raise Refused(
+            Finding(
+                code=Code.COLUMN_COUNT,
+                message=f"The header has {len(names)} columns, but most rows have {table.columns}.",
+                line=1,
+                excerpt=excerpt(table.delimiter.join(names)),
+                fix="Name every column. Where a text holds the delimiter, put it in quotes.",
+            )
+        )
+    return Head(names=[*names, *("" for _ in unnamed)], width=table.columns, rows=rows)
+
+
+def _dialect(table: Table, columns: Columns, options: DatasetOptions, *, header: bool) -> Dialect:
+    assumed = table.assumed | columns.assumed
+    if options.has_header is None:
+        assumed |= {"has_header"}
+    return Dialect(
+        format=Format.CSV,
+        delimiter=table.delimiter,
+        quoting=table.quoting,
+        has_header=header,
+        columns=columns.names,
+        text_column=columns.names[columns.text],
+        label_column=columns.names[columns.labels],
+        split_column="" if columns.split is None else columns.names[columns.split],
+        kept_columns=tuple(columns.names[n] for _, n in columns.kept),
+        ignored_columns=tuple(columns.names[n] for n in columns.ignored),
+        assumed=tuple(assumed),
+    )
+
+
+def _layout(table: Table, columns: Columns, options: DatasetOptions) -> RecordLayout:
+    return RecordLayout(
+        delimiter=table.delimiter,
+        columns=table.columns,
+        text=columns.text,
+        labels=columns.labels,
+        label_separator=options.label_separator,
+        split=columns.split,
+        kept=columns.kept,
+    )

@@ -1,0 +1,100 @@
+"""Decides whether the first row of a file names the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.ingest.dataset import DatasetOptions
+from services.ingest.finding import Code, Finding, Refused, excerpt
+from services.ingest.reading.evidence import could_be_names, names_its_column
+from services.ingest.reading.names import is_label_name, is_text_name
+
+_SHORT = 40
+
+
+def has_header(
+    rows: Sequence[Sequence[str]], width: int, options: DatasetOptions, *, is_whole: bool
+) -> bool:
+    """Tell whether the first row is a header.
+
+    Args:
+        rows: The first rows.
+        width: Columns that most rows have.
+        options: What the caller declared.
+        is_whole: Whether the file has no other rows.
+
+    Raises:
+        Refused: Where there is one row only, and nothing tells.
+    """
+    if options.has_header is not None:
+        return options.has_header
+    first, below = rows[0], [row for row in rows[1:] if len(row) == width]
+    if any(_names_a_cell(wanted, first) for wanted in _declared(options)):
+        return True
+    if _has_known_names(first, rows[1:]):
+        return True
+    if len(rows) == 1 and is_whole:
+        raise _single_row(first)
+    return (
+        len(first) == width
+        and could_be_names(first)
+        and any(
+            names_its_column(name, [row[column] for row in below])
+            for column, name in enumerate(first)
+        )
+    )
+
+
+def looks_like_header(first: Sequence[str]) -> bool:
+    """Tell whether a row that was read as data is worth a second look."""
+    return could_be_names(first) and any(is_text_name(c) or is_label_name(c) for c in first)
+
+
+def suspicious_header(first: Sequence[str]) -> Finding:
+    """Return the warning that such a row may be a header."""
+    return Finding(
+        code=Code.SUSPICIOUS_HEADER,
+        message="The first row was read as data, but may name the columns.",
+        line=1,
+        row=1,
+        excerpt=excerpt(", ".join(cell.strip() for cell in first)),
+        fix="If it does, declare has_header (`--has-header`).",
+    )
+
+
+def _declared(options: DatasetOptions) -> list[str]:
+    columns = (options.text_column, options.label_column, *options.keep_columns)
+    return [column for column in columns if column and not column.strip().isdecimal()]
+
+
+def _names_a_cell(wanted: str, first: Sequence[str]) -> bool:
+    return wanted.strip().casefold() in (cell.strip().casefold() for cell in first)
+
+
+def _has_known_names(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Tell whether well-known names stand in the row.
+
+    One is enough in two columns, where its neighbour, short as names are, never comes again.
+    """
+    texts = [n for n, cell in enumerate(first) if is_text_name(cell)]
+    labels = [n for n, cell in enumerate(first) if is_label_name(cell)]
+    if any(text != label for text in texts for label in labels):
+        return could_be_names(first)
+    if len(first) != 2 or not texts + labels:  # noqa: PLR2004  # text and label
+        return False
+    other = 1 - (texts + labels)[0]
+    return len(first[other].strip()) in range(1, _SHORT + 1) and all(
+        len(row) <= other or row[other] != first[other] for row in below
+    )
+
+
+def _single_row(first: Sequence[str]) -> Refused:
+    return Refused(
+        Finding(
+            code=Code.TOO_FEW_EXAMPLES,
+            message="The file holds one row only, and nothing tells whether it is a header.",
+            line=1,
+            excerpt=excerpt(", ".join(cell.strip() for cell in first)),
+            fix="Upload more rows; or declare has_header (`--has-header`, `--no-header`).",
+        )
+    )
