@@ -172,7 +172,7 @@ def report(session: Session, error: IsoglossError) -> None:
     for violation in listed:
         line = Text.assemble("  - ", (violation.field, "bold"), ": ", violation.description)
         session.err.print(line, soft_wrap=True)
-    if error.request_id and isinstance(error, ServerError):
+    if isinstance(error, ServerError) and error.request_id not in message:
         session.err.print(f"  The server's log has more under the request id {error.request_id}.")
     if error.retry_after:
         session.err.print(f"  Try again in {error.retry_after:g} s.")

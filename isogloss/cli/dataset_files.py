@@ -27,8 +27,9 @@ from isogloss.cli.dataset_flags import (
 )
 from isogloss.cli.dataset_view import show_dataset, show_preview
 from isogloss.cli.exits import ExitCode
+from isogloss.cli.findings_view import show_errors
 from isogloss.cli.progress import download_progress, import_progress, upload_progress
-from isogloss.cli.report_view import report_facts, show_errors, show_facts, show_report
+from isogloss.cli.report_view import report_facts, show_facts, show_report
 from isogloss.cli.session import Session
 from isogloss.cli.words import size
 from isogloss.dataset_options import OptionFields

@@ -8,14 +8,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from isogloss import Dataset, Finding, Severity, Split
+from isogloss import Dataset, Finding, Severity
 from isogloss.cli import dataset_files
 from isogloss.cli.commands import command, dataset_name
 from isogloss.cli.dataset_flags import days
 from isogloss.cli.dataset_view import show_dataset, show_diff, show_preview, show_usage
+from isogloss.cli.findings_view import show_findings
 from isogloss.cli.progress import download_progress
 from isogloss.cli.session import Session
-from isogloss.cli.words import ago, count, short, size
+from isogloss.cli.words import ago, count, size
 
 app = typer.Typer(no_args_is_help=True, help="Upload labelled texts and look at them.")
 dataset_files.register(app)
@@ -176,22 +177,7 @@ def findings(
     if not found and session.rich:
         session.note("Nothing was found.")
         return
-    session.table(
-        ["!split", ">line", "!severity", "!code", "message", "text"]
-        if session.rich
-        else ["split", "line", "severity", "code", "message", "text"],
-        (
-            [
-                "" if finding.split is Split.UNKNOWN else finding.split,
-                str(finding.line or ""),
-                finding.severity.lower().replace("_", " "),
-                finding.code,
-                f"{finding.message} {finding.fix}".strip(),
-                short(finding.excerpt, 60) if session.rich else finding.excerpt,
-            ]
-            for finding in found
-        ),
-    )
+    show_findings(session, found)
     if more:
         session.note(
             f"There are more than {count(limit, 'finding')}: --limit 0 shows all, --output FILE "

@@ -13,23 +13,21 @@ from isogloss import (
     DatasetReport,
     FileFormat,
     FileReport,
-    Finding,
     LabelMode,
     Quoting,
     Severity,
-    Split,
     SplitRule,
     TokenStatistics,
 )
 from isogloss.cli.safe import visible
 from isogloss.cli.session import Session
-from isogloss.cli.words import count, duration, percent, short, size
+from isogloss.cli.words import count, duration, percent, size
 
 BAR_WIDTH = 30
 """Columns of a bar: with its label and its figures it fits 80."""
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "|": "pipe", "\t": "tab"}
-_STYLES = {
+SEVERITY_STYLES = {
     Severity.ERROR: "bold red",
     Severity.ROW_DROPPED: "red",
     Severity.WARNING: "yellow",
@@ -51,6 +49,8 @@ def report_facts(report: DatasetReport) -> Iterator[Fact]:
         yield f"{file.split} file", _file(file)
         if file.assumed:
             yield f"{file.split} assumed", ", ".join(file.assumed)
+    if not report.files:
+        return
     rows = ", ".join(f"{number:,} {split}" for split, number in report.rows.items())
     dropped = f"; {report.dropped_rows:,} dropped" if report.dropped_rows else ""
     yield "rows", (rows or "none") + dropped
@@ -58,14 +58,7 @@ def report_facts(report: DatasetReport) -> Iterator[Fact]:
     yield "labels", f"{report.label_count}{several}"
     if report.removed_labels:
         yield "removed labels", ", ".join(report.removed_labels)
-    if report.imbalance > 1:
-        yield "imbalance", f"the most frequent label has {report.imbalance:.1f} x the rarest's rows"
-    if report.split is not None:
-        yield "split", _rule(report.split)
-    for overlap in report.overlaps:
-        near = f", {overlap.near:,} nearly" if overlap.near else ""
-        both = f"{overlap.first} and {overlap.second}"
-        yield "overlap", f"{count(overlap.exact, 'text')} in {both}{near}"
+    yield from _balance(report)
     if report.tokens is not None:
         yield "tokens", _tokens(report.tokens)
     if report.languages:
@@ -74,6 +67,17 @@ def report_facts(report: DatasetReport) -> Iterator[Fact]:
     if report.training_time is not None:
         took = duration(report.training_time.total_seconds())
         yield "training", f"about {took} on 2 CPU cores with the base small"
+
+
+def _balance(report: DatasetReport) -> Iterator[Fact]:
+    if report.imbalance > 1:
+        yield "imbalance", f"the most frequent label has {report.imbalance:.1f} x the rarest's rows"
+    if report.split is not None:
+        yield "split", _rule(report.split)
+    for overlap in report.overlaps:
+        near = f", {overlap.near:,} nearly" if overlap.near else ""
+        both = f"{overlap.first} and {overlap.second}"
+        yield "overlap", f"{count(overlap.exact, 'text')} in {both}{near}"
 
 
 def _file(file: FileReport) -> str:
@@ -202,27 +206,7 @@ def _findings(report: DatasetReport) -> Table:
     table.add_column("times", justify="right", no_wrap=True)
     table.add_column("rows were", no_wrap=True)
     for found in report.findings:
-        style = _STYLES.get(found.severity, "")
+        style = SEVERITY_STYLES.get(found.severity, "")
         outcome = _OUTCOMES.get(found.severity, "")
         table.add_row(Text(found.code), f"{found.count:,}", Text(outcome, style))
     return table
-
-
-def show_errors(session: Session, errors: Sequence[Finding]) -> None:
-    """Print why files cannot become a dataset, each with what to do about it."""
-    for error in errors:
-        where = "" if error.split is Split.UNKNOWN else f"{error.split}"
-        where += f" line {error.line}" if error.line else ""
-        if not session.rich:
-            session.line("error", error.code, where.strip(), error.message, error.fix)
-            continue
-        message = error.message + (f" ({short(error.excerpt, 60)})" if error.excerpt else "")
-        session.out.print(
-            Text.assemble(
-                ("Refused: ", "bold red"),
-                (f"{where.strip()}: " if where else "", "bold"),
-                visible(message),
-            )
-        )
-        if error.fix:
-            session.out.print(Padding(Text(visible(error.fix)), (0, 0, 0, 2)))

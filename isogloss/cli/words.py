@@ -43,7 +43,8 @@ def ago(time: datetime | None) -> str:
 def until(time: datetime) -> str:
     """Say when something will be, and in how long."""
     seconds = int((time - datetime.now(UTC)).total_seconds())
-    left = "due" if seconds <= 0 else f"in {_span(seconds)}"
+    # Rounded up: 30 days from now are not 29 days and 23 hours a moment later.
+    left = "due" if seconds <= 0 else f"in {_span(seconds + 3599)}"
     return f"{time:%Y-%m-%d %H:%M} UTC, {left}"
 
 
