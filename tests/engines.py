@@ -108,17 +108,19 @@ def _build_minio() -> str | None:
     return built.stdout.splitlines()[-1] if built.returncode == 0 else None
 
 
-@pytest.fixture(scope="session")
-def minio() -> Iterator[StoreServer]:
-    """A MinIO of the pinned version, built from source once (minutes)."""
-    if shutil.which("go") is None:
-        unavailable("MinIO is built from source and needs a Go toolchain, which is not here")
-    binary = _build_minio()
-    if binary is None:
-        unavailable(f"MinIO could not be built: see what {_MINIO_INSTALLER} says")
-    with tempfile.TemporaryDirectory(prefix="isogloss-minio-") as folder:
+class MinioProcess:
+    """A MinIO of the pinned version on a folder and a port that outlive it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start it, and wait until it answers."""
+        if shutil.which("go") is None:
+            unavailable("MinIO is built from source and needs a Go toolchain, which is not here")
+        binary = _build_minio()
+        if binary is None:
+            unavailable(f"MinIO could not be built: see what {_MINIO_INSTALLER} says")
+        self._folder = folder
         api, console = free_ports(2)
-        command = [
+        self._command = [
             binary,
             "server",
             f"--address=127.0.0.1:{api}",
@@ -126,15 +128,51 @@ def minio() -> Iterator[StoreServer]:
             "--quiet",
             f"{folder}/data",
         ]
+        self.server = StoreServer(
+            endpoint=f"http://127.0.0.1:{api}", access_key=_ACCESS_KEY, secret_key=_SECRET_KEY
+        )
+        self.start()
+
+    def start(self) -> None:
+        """Start it, the first time or after it was stopped."""
         environment = os.environ | {
             "MINIO_ROOT_USER": _ACCESS_KEY,
             "MINIO_ROOT_PASSWORD": _SECRET_KEY,
             "MINIO_UPDATE": "off",
             "MINIO_BROWSER": "off",
         }
-        endpoint = f"http://127.0.0.1:{api}"
-        with _running(command, Path(folder), environment, ready=f"{endpoint}/minio/health/ready"):
-            yield StoreServer(endpoint=endpoint, access_key=_ACCESS_KEY, secret_key=_SECRET_KEY)
+        self._running = contextlib.ExitStack()
+        self._process = self._running.enter_context(
+            _running(
+                self._command,
+                self._folder,
+                environment,
+                ready=f"{self.server.endpoint}/minio/health/ready",
+            )
+        )
+
+    def stop(self) -> None:
+        """Stop it as a power cut would."""
+        self._running.close()
+
+    def pause(self) -> None:
+        """Let it answer nothing while its connections stay."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it answer again."""
+        self._process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture(scope="session")
+def minio() -> Iterator[StoreServer]:
+    """A MinIO of the pinned version, built from source once (minutes)."""
+    with tempfile.TemporaryDirectory(prefix="isogloss-minio-") as folder:
+        process = MinioProcess(Path(folder))
+        try:
+            yield process.server
+        finally:
+            process.stop()
 
 
 @pytest.fixture(scope="session")
@@ -221,7 +259,7 @@ def free_ports(count: int) -> list[int]:
 @contextlib.contextmanager
 def _running(
     command: list[str], folder: Path, environment: dict[str, str], *, ready: str
-) -> Iterator[None]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run an engine while the block runs; the block begins when `ready` answers 200."""
     log = folder / "engine.log"
     with (
@@ -232,7 +270,7 @@ def _running(
     ):
         try:
             _wait_until_ready(process, ready, log)
-            yield
+            yield process
         finally:
             # Nothing of it is wanted any more, and SeaweedFS takes 20 s to stop in peace.
             process.kill()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import grpc
@@ -17,52 +14,15 @@ from isogloss.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from isogloss.v1.split_pb2 import SPLIT_TRAIN
 from services.common.storage import open_store
 from tests.integration.ingest.calls import upload, verdict
+from tests.integration.ingest.processes import IngestProcess
 from tests.messages import ROWS, as_csv
-
-REPOSITORY = Path(__file__).parents[3]
-
-
-class Process:
-    """An ingest process on one data directory; leases of a dead one run out soon."""
-
-    def __init__(self, directory: Path) -> None:
-        self._log = (directory / "log").open("ab")
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "services.ingest",
-                *("--data-directory", str(directory / "data")),
-                *("--address", "127.0.0.1:0"),
-                *("--lease-seconds", "1"),
-                *("--poll-seconds", "0.1"),
-                *("--max-attempts", "1000"),
-                *("--log-format", "json"),
-            ],
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-        )
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._log.write(line)
-            if found := re.search(rb'"127\.0\.0\.1:(\d+)"', line):
-                self.address = f"127.0.0.1:{int(found[1])}"
-                return
-        raise AssertionError(f"ingest did not start; see {directory / 'log'}")
-
-    def end(self, number: signal.Signals) -> int:
-        self._process.send_signal(number)
-        self._process.communicate()
-        self._log.close()
-        return self._process.returncode
 
 
 @pytest.mark.slow
 async def test_a_dataset_survives_kill_9_at_any_moment(tmp_path: Path) -> None:
     rows = tuple((f"{text} number {n}", label) for n in range(120) for text, label in ROWS)
     content = as_csv(rows)
-    process = Process(tmp_path)
+    process = IngestProcess(tmp_path)
     async with grpc.aio.insecure_channel(process.address) as channel:
         stub = DatasetServiceStub(channel)
         created = await stub.CreateDataset(
@@ -86,7 +46,7 @@ async def test_a_dataset_survives_kill_9_at_any_moment(tmp_path: Path) -> None:
     assert phases == ["waiting for a validator"]
     for _ in range(4):
         assert process.end(signal.SIGKILL) == -signal.SIGKILL
-        process = Process(tmp_path)
+        process = IngestProcess(tmp_path)
         async with grpc.aio.insecure_channel(process.address) as channel:
             async for seen in DatasetServiceStub(channel).WatchDataset(
                 messages.WatchDatasetRequest(name=created.name)

@@ -47,11 +47,9 @@ async def test_a_tenant_stores_so_many_bytes_and_keeps_what_fitted(tmp_path: Pat
     assert 0 < kept.committed_size == usage.stored_bytes - 3 * part
 
 
-async def trickle(
-    name: str, pause: float, *, pieces: int
-) -> AsyncIterator[messages.WriteDatasetRequest]:
+async def trickle(name: str, pause: float) -> AsyncIterator[messages.WriteDatasetRequest]:
     yield messages.WriteDatasetRequest(name=name, split=SPLIT_TRAIN, data=b"some,1\n")
-    for _ in range(pieces):
+    for _ in range(600):
         await asyncio.sleep(pause)
         yield messages.WriteDatasetRequest(data=b"x")
 
