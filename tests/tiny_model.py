@@ -19,6 +19,7 @@ from tokenizers.models import WordPiece
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from isogloss.storage.v1.stored_file_pb2 import StoredFile
 from isogloss.v1 import label_mode_pb2, precision_pb2
+from isogloss.v1.cleaning_pb2 import Cleaning
 from services.common import layout
 from services.common.manifests import FORMAT_VERSION, create_manifest
 from services.common.storage import ObjectStore
@@ -41,6 +42,7 @@ def publish_tiny_model(
     dimension: int = DIMENSION,
     max_tokens: int = MAX_TOKENS,
     seed: int = 0,
+    cleaning: Cleaning | None = None,
 ) -> ModelManifest:
     """Publish `models/{model_id}` of `tenant` and return its manifest."""
     manifest = _files(
@@ -55,6 +57,8 @@ def publish_tiny_model(
     manifest.attempt = manifest.token = 1
     manifest.labels.extend(labels)
     manifest.label_mode = label_mode_pb2.LABEL_MODE_SINGLE
+    if cleaning is not None:
+        manifest.input.cleaning.CopyFrom(cleaning)
     create_manifest(store, layout.model_manifest(tenant, model_id), manifest)
     return manifest
 

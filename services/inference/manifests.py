@@ -10,6 +10,8 @@ from pathlib import Path
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from isogloss.storage.v1.stored_file_pb2 import StoredFile
 from isogloss.v1 import label_mode_pb2, precision_pb2
+from services.common.cleaning import Cleaning
+from services.common.cleaning_proto import cleaning_from_proto
 from services.common.errors import DataLoss
 from services.common.manifests import fetch, read_manifest
 from services.common.storage import ObjectStore
@@ -50,6 +52,9 @@ class PublishedModel:
     tokenizer: Artifact
     max_tokens: int
     pad_token_id: int
+    cleaning: Cleaning | None
+    """What is done to every text before it is tokenised; None: nothing."""
+
     dimension: int
     labels: tuple[str, ...]
     label_mode: LabelMode
@@ -70,11 +75,24 @@ def read_published(store: ObjectStore, key: str) -> PublishedModel:
             "inference service to the trainer's version.",
             metadata={"key": key},
         )
+    try:
+        cleaning = (
+            cleaning_from_proto(manifest.input.cleaning)
+            if manifest.input.HasField("cleaning")
+            else None
+        )
+    except ValueError as error:
+        raise DataLoss(
+            f"{manifest.name} cleans texts in a way that this server does not know ({error}). "
+            "Update the inference service to the trainer's version.",
+            metadata={"key": key},
+        ) from error
     return PublishedModel(
         name=manifest.name,
         tokenizer=_artifact(manifest.input.tokenizer, key),
         max_tokens=manifest.input.max_tokens,
         pad_token_id=manifest.input.pad_token_id,
+        cleaning=cleaning,
         dimension=manifest.dimension,
         labels=tuple(manifest.labels),
         label_mode=_LABEL_MODES[manifest.label_mode],

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from services.common.cleaning import Cleaner
 from services.common.errors import FieldViolation, InvalidArgument, Reason
 from services.inference.engine import Engine, FloatArray, Output
 from services.inference.grouping import group_by_length
@@ -62,8 +63,15 @@ class Model:
     label_mode: LabelMode
     """How many labels a text can have."""
 
+    cleaner: Cleaner | None
+    """What is done to every text first; None: nothing."""
+
     reader: TextReader
     engine: Engine
+
+    def clean(self, text: str) -> str:
+        """Return `text` as the model learnt texts; may be empty."""
+        return text if self.cleaner is None else self.cleaner.clean(text).text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +105,8 @@ def job(
         ticket: Whether anybody still waits.
 
     The job raises:
-        InvalidArgument: Naming every text that is too long, with `truncation` NONE.
+        InvalidArgument: Naming every text of which cleaning leaves nothing, and, with
+            `truncation` NONE, every text that is too long.
     """
     work = _Work(model, texts, truncation, output, ticket)
     return Job(
@@ -150,8 +159,12 @@ class _Work:
         read: list[TokenisedText] = []
         violations: list[FieldViolation] = []
         left_to_count = _COUNTED_CHARACTERS
-        for position, text in enumerate(self._texts):
+        for position, sent in enumerate(self._texts):
             self._ticket.check()
+            text = self._model.clean(sent)
+            if not text:
+                violations.append(self._empty(position))
+                continue
             try:
                 read.append(self._model.reader.read(text, self._truncation))
             except TextTooLong as too_long:
@@ -164,6 +177,15 @@ class _Work:
         if violations:
             raise InvalidArgument(violations, metadata={"max_tokens": str(self._model.max_tokens)})
         return read
+
+    def _empty(self, position: int) -> FieldViolation:
+        return FieldViolation(
+            field=f"texts[{position}]",
+            description=(
+                f"is empty once it is cleaned as the texts were that {self._model.name} learnt "
+                "from. Leave it out, or send what it should say."
+            ),
+        )
 
     def _too_long(self, position: int, has: str) -> FieldViolation:
         return FieldViolation(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.common.cleaning import Cleaner
 from services.common.errors import DataLoss, FailedPrecondition, Reason
 from services.common.storage import ObjectStore
 from services.inference.devices import Device
@@ -74,6 +75,7 @@ class Opener:
             max_tokens=published.max_tokens,
             labels=published.labels,
             label_mode=published.label_mode,
+            cleaner=None if published.cleaning is None else Cleaner(published.cleaning),
             reader=reader,
             engine=engine,
         )

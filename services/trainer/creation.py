@@ -169,7 +169,7 @@ def _check_labels(dataset: Dataset, positive_label: str) -> None:
         raise FailedPrecondition(
             f"{dataset.name} has texts with several labels; models that give several labels "
             "cannot be trained yet. Upload one label a text.",
-            reason=Reason.STATE_CONFLICT,
+            reason=Reason.DATASET_UNSUITABLE,
             metadata={"name": dataset.name},
         )
     if not positive_label:

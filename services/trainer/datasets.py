@@ -13,6 +13,8 @@ from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest
 from isogloss.v1.label_mode_pb2 import LabelMode
 from isogloss.v1.split_pb2 import Split as SplitProto
 from services.common import layout, manifests
+from services.common.cleaning import Cleaning
+from services.common.cleaning_proto import cleaning_from_proto
 from services.common.errors import FailedPrecondition, NotFound, Reason
 from services.common.storage import ObjectStore
 
@@ -28,6 +30,9 @@ class Dataset:
 
     multi: bool
     """Whether a text can have several labels."""
+
+    cleaning: Cleaning
+    """What was done to its texts, and has to be done to every text that a model is asked of."""
 
     @property
     def name(self) -> str:
@@ -53,7 +58,7 @@ def find(store: ObjectStore, *, tenant: str, dataset: str) -> Dataset:
 
     Raises:
         NotFound: Where the store knows nothing of it: it does not exist or has no byte yet.
-        FailedPrecondition: Where it is not READY.
+        FailedPrecondition: Where it is not READY, or cleaned in an unknown way.
     """
     return _facts(dataset, _manifest(store, tenant, dataset))
 
@@ -115,11 +120,21 @@ def _manifest(store: ObjectStore, tenant: str, dataset: str) -> DatasetManifest:
 
 
 def _facts(dataset: str, manifest: DatasetManifest) -> Dataset:
+    try:
+        cleaning = cleaning_from_proto(manifest.options.cleaning)
+    except ValueError as error:
+        raise FailedPrecondition(
+            f"datasets/{dataset} is cleaned in a way that this trainer does not know ({error}). "
+            "Update the trainer to the ingest service's version.",
+            reason=Reason.DATASET_UNSUITABLE,
+            metadata={"name": f"datasets/{dataset}"},
+        ) from error
     return Dataset(
         id=dataset,
         content_hash=manifest.content_hash,
         labels=tuple(manifest.labels),
         multi=manifest.label_mode == LabelMode.LABEL_MODE_MULTI,
+        cleaning=cleaning,
     )
 
 

@@ -18,6 +18,7 @@ from isogloss.v1.label_mode_pb2 import LabelMode
 from isogloss.v1.model_pb2 import Hyperparameters
 from isogloss.v1.precision_pb2 import Precision
 from services.common import manifests
+from services.common.cleaning_proto import cleaning_to_proto
 from services.common.storage import ObjectStore
 from services.trainer import convert
 from services.trainer.export import ExportReport
@@ -78,6 +79,8 @@ def upload(
             tokenizer=next(item.file for item in encoder if item.path == "tokenizer.json"),
             max_tokens=model.base.max_tokens,
             pad_token_id=model.base.pad_token_id,
+            # The dataset's, whatever the base was trained with: these texts were learnt last.
+            cleaning=cleaning_to_proto(material.dataset.cleaning),
         ),
         dimension=model.base.dimensions,
         variants=[

@@ -8,6 +8,7 @@ import pytest
 
 from isogloss.v1 import inference_service_pb2 as pb
 from isogloss.v1 import label_mode_pb2, vector_pb2
+from isogloss.v1.cleaning_pb2 import Cleaning
 from services.common import layout
 from services.common.storage import ObjectStore
 from tests.integration.inference.serving import (
@@ -45,6 +46,31 @@ async def test_embed_returns_a_vector_for_each_text_in_order(
     for text, result in zip(texts, response.results, strict=True):
         np.testing.assert_allclose(unpacked(result), expected_vector(token_ids(text)), atol=1e-5)
         assert result.usage == pb.TextUsage(token_count=len(token_ids(text)), truncated=False)
+
+
+async def test_texts_are_cleaned_as_the_model_learnt_them(
+    running: Running, store: ObjectStore
+) -> None:
+    mask = Cleaning.REPLACEMENT_MASK
+    publish_tiny_model(store, "default", "clean", cleaning=Cleaning(strip_html=True, urls=mask))
+    publish_tiny_model(store, "default", "plain")
+    dirty = ["<p>my order is late</p>", "  great https://x.de\u200b", "great [URL]"]
+    clean = ["my order is late", "great [URL]", "great [URL]"]
+
+    def embed(model: str, texts: list[str]) -> pb.EmbedRequest:
+        return pb.EmbedRequest(model=f"models/{model}", texts=texts)
+
+    def classify(model: str, texts: list[str]) -> pb.ClassifyRequest:
+        return pb.ClassifyRequest(model=f"models/{model}", texts=texts)
+
+    cleaned = (await running.stub.Embed(embed("clean", dirty))).results
+    expected = (await running.stub.Embed(embed("plain", clean))).results
+    as_they_are = (await running.stub.Embed(embed("plain", dirty))).results
+    predicted = (await running.stub.Classify(classify("clean", dirty))).results
+
+    assert list(cleaned) == list(expected)
+    assert as_they_are[0] != expected[0]
+    assert list(predicted) == list((await running.stub.Classify(classify("plain", clean))).results)
 
 
 async def test_a_list_is_sent_where_it_is_asked_for(running: Running, store: ObjectStore) -> None:

@@ -8,6 +8,7 @@ from google.rpc import error_details_pb2
 
 from isogloss.v1 import inference_service_pb2 as pb
 from isogloss.v1 import precision_pb2
+from isogloss.v1.cleaning_pb2 import Cleaning
 from services.common import layout
 from services.common.storage import ObjectStore
 from tests.integration.inference.serving import (
@@ -59,6 +60,35 @@ async def test_huge_texts_are_refused_without_being_counted_to_their_end(
     descriptions = [violation.description for violation in bad.field_violations]
     assert [text.startswith("has 22002 tokens") for text in descriptions] == [1, 1, 0, 0]
     assert all(text.startswith("has more than") for text in descriptions[2:])
+
+
+async def test_texts_of_which_cleaning_leaves_nothing_are_named(
+    running: Running, store: ObjectStore
+) -> None:
+    publish_tiny_model(store, "default", "tone", cleaning=Cleaning(strip_html=True))
+    request = pb.EmbedRequest(
+        model="models/tone",
+        texts=["<br>", "great", "<p>&nbsp;</p>", LONG],
+        truncation=pb.TRUNCATION_NONE,
+    )
+
+    refusal = await refused(running.stub.Embed(request))
+
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert refusal.fields == ["texts[0]", "texts[2]", "texts[3]"]
+    assert "is empty once it is cleaned" in refusal.message
+
+
+async def test_a_model_that_cleans_in_an_unknown_way_is_not_served(
+    running: Running, store: ObjectStore
+) -> None:
+    unknown = Cleaning(emails=9)  # type: ignore[arg-type]  # what a newer trainer may write
+    publish_tiny_model(store, "default", "tone", cleaning=unknown)
+
+    refusal = await refused(running.stub.Embed(pb.EmbedRequest(model="models/tone", texts=["x"])))
+
+    assert refusal.code is grpc.StatusCode.DATA_LOSS
+    assert "Update the inference service" in refusal.message
 
 
 async def test_everything_wrong_with_a_request_is_told_at_once(running: Running) -> None:

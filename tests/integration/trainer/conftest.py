@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from isogloss.v1.cleaning_pb2 import Cleaning
 from services.common import layout
 from services.common.storage import open_store
 from tests.integration.trainer.calls import Suite, open_suite
@@ -37,5 +38,5 @@ def suite(tmp_path: Path, tiny_base: Path, published_base: Path) -> Suite:
     source = open_store(str(published_base))
     for item in source.list(layout.base_models_prefix()):
         suite.store.put(item.key, source.get(item.key))
-    publish_dataset(suite.store, tmp_path)
+    publish_dataset(suite.store, tmp_path, cleaning=Cleaning(strip_html=True))
     return suite

@@ -9,6 +9,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest, SplitFile
+from isogloss.v1.cleaning_pb2 import Cleaning
+from isogloss.v1.dataset_pb2 import DatasetOptions
 from isogloss.v1.label_mode_pb2 import LabelMode
 from isogloss.v1.split_pb2 import Split
 from services.common import layout, manifests
@@ -42,6 +44,8 @@ def publish_dataset(
     tenant: str = "default",
     labels: Sequence[str] = ("angry", "happy", "plain"),
     test: bool = True,
+    cleaning: Cleaning | None = None,
+    label_mode: LabelMode.ValueType = LabelMode.LABEL_MODE_SINGLE,
 ) -> str:
     """Publish the dataset and return its full name."""
     splits = {
@@ -55,7 +59,8 @@ def publish_dataset(
         name=f"datasets/{dataset}",
         display_name="Tone",
         content_hash=CONTENT_HASH,
-        label_mode=LabelMode.LABEL_MODE_SINGLE,
+        options=DatasetOptions(cleaning=cleaning),
+        label_mode=label_mode,
         labels=sorted(labels),
     )
     for split, pairs in splits.items():

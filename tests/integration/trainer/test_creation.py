@@ -7,6 +7,8 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from isogloss.v1 import model_service_pb2 as pb
+from isogloss.v1.cleaning_pb2 import Cleaning
+from isogloss.v1.label_mode_pb2 import LabelMode
 from isogloss.v1.model_pb2 import Hyperparameters, Model
 from services.common import layout
 from services.common.database import Database
@@ -96,6 +98,23 @@ async def test_what_does_not_fit_has_a_code_and_a_reason(
 
     assert refused.value.code().name == code
     assert reason(refused) == expected
+
+
+async def test_a_dataset_that_cannot_be_learnt_from_is_refused(suite: Suite) -> None:
+    folder = suite.base.parent
+    unknown = Cleaning(urls=9)  # type: ignore[arg-type]  # what a newer release may declare
+    publish_dataset(
+        suite.store, folder, dataset="many-aaaaaa", label_mode=LabelMode.LABEL_MODE_MULTI
+    )
+    publish_dataset(suite.store, folder, dataset="newer-aaaaaa", cleaning=unknown)
+    async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
+        for dataset, says in (("many", "one label a text"), ("newer", "Update the trainer")):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await trainer.CreateModel(request(dataset=f"datasets/{dataset}-aaaaaa"))
+
+            assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+            assert reason(refused) == "DATASET_UNSUITABLE"
+            assert says in str(refused.value.details())
 
 
 async def test_validate_only_creates_nothing(suite: Suite) -> None:

@@ -12,6 +12,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from isogloss.v1 import model_service_pb2 as pb
+from isogloss.v1.cleaning_pb2 import Cleaning
 from isogloss.v1.evaluation_pb2 import ClassificationMetrics
 from isogloss.v1.split_pb2 import Split
 from services.common import layout, manifests
@@ -106,6 +107,7 @@ async def test_a_model_is_trained_watched_scored_and_deleted(  # noqa: PLR0915 (
     named = {manifest.variants[0].graph.key, manifest.evaluation.key}
     named |= {item.file.key for item in manifest.encoder} | {layout.model_manifest(*tenant_id)}
     assert files == named
+    assert manifest.input.cleaning == Cleaning(strip_html=True)
     assert [output.name for output in graph.get_outputs()] == ["sentence_embedding", "logits"]
 
     assert gone.value.code() == grpc.StatusCode.NOT_FOUND
