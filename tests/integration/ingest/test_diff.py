@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from isogloss.v1 import dataset_service_pb2 as messages
-from isogloss.v1.split_pb2 import SPLIT_TEST, SPLIT_TRAIN, SPLIT_VALIDATION
+from isogloss.v1.split_pb2 import SPLIT_TEST, SPLIT_TRAIN, SPLIT_VALIDATION, Split
 from services.ingest.settings import IngestSettings
 from tests.integration.ingest.calls import create, details, upload
 from tests.messages import ROWS, as_csv
@@ -23,7 +23,7 @@ TESTED = (("A fresh text to test on", "1"), ("And a last one for the test", "0")
 
 def files(
     train: tuple[tuple[str, str], ...], test: tuple[tuple[str, str], ...] = TESTED
-) -> dict[int, bytes]:
+) -> dict[Split.ValueType, bytes]:
     return {
         SPLIT_TRAIN: as_csv(train),
         SPLIT_VALIDATION: as_csv(HELD_OUT),

@@ -40,6 +40,7 @@ async def test_published_datasets_come_back_after_the_database_was_lost(
     ):
         stub = DatasetServiceStub(channel)
         ready = await upload(stub, {SPLIT_TRAIN: as_csv()}, keep_raw=True)
+        assert ready.state == Dataset.STATE_READY
         await create(stub, "Still empty")
         usage = await stub.GetUsage(messages.GetUsageRequest())
     after = before.model_copy(update={"data_directory": tmp_path / "another"})
@@ -59,7 +60,6 @@ async def test_published_datasets_come_back_after_the_database_was_lost(
         ready.ClearField(lost)
         restored.ClearField(lost)
     assert restored == ready
-    assert restored.state == Dataset.STATE_READY
     assert raw == as_csv()
     assert (again.stored_bytes, again.row_count) == (usage.stored_bytes, len(ROWS))
     assert sum(split.row_count for split in preview.splits) == len(ROWS)

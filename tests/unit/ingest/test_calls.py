@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import asyncio
+from threading import Event
+
+import pytest
+
+from services.common.errors import ResourceExhausted, Unavailable
+from services.ingest.calls import Slots, on_scratch, run_stoppable
+from services.ingest.cancellation import Cancellation, Cancelled
+
+
+def test_a_slot_is_free_again_whatever_happened_in_it() -> None:
+    slots = Slots(1, what="checks")
+
+    with pytest.raises(KeyError), slots.taken():
+        raise KeyError
+    with slots.taken(), pytest.raises(ResourceExhausted) as raised, slots.taken():
+        pass
+
+    assert "1 checks are in progress" in str(raised.value)
+    assert raised.value.retry_after is not None
+    with slots.taken():
+        pass
+
+
+async def test_work_answers_or_raises_as_it_would_without_a_thread() -> None:
+    def fail(cancellation: Cancellation) -> None:
+        assert not cancellation.is_cancelled
+        raise KeyError
+
+    assert await run_stoppable(lambda _: 5) == 5
+    with pytest.raises(KeyError):
+        await run_stoppable(fail)
+
+
+async def test_a_call_that_ends_stops_its_work_and_waits_for_it() -> None:
+    began, ended = Event(), Event()
+
+    def work(cancellation: Cancellation) -> None:
+        began.set()
+        cancellation.wait(60)
+        ended.set()
+        raise Cancelled
+
+    call = asyncio.create_task(run_stoppable(work))
+    await asyncio.to_thread(began.wait)
+    call.cancel()
+    await asyncio.wait({call})
+
+    assert call.cancelled()
+    assert ended.is_set()
+
+
+def test_a_disk_that_fails_is_no_fault_of_the_program() -> None:
+    with pytest.raises(Unavailable) as raised, on_scratch():
+        raise OSError(28, "No space left on device")
+
+    assert raised.value.metadata == {"dependency": "scratch"}
