@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 
 from services.ingest.dataset import (
     Checked,
@@ -30,7 +31,6 @@ from services.ingest.reading.parquet import is_parquet, read_parquet
 from services.ingest.reading.record_writer import RecordWriter
 from services.ingest.reading.source import Metered, blocks, compression_of, decompressed
 from services.ingest.reading.text import Text
-from services.ingest.workbench import Workbench
 
 HEAD_BYTES = 1 << 20
 """How much is looked at before the first row is read: a thousand rows of a kilobyte each."""
@@ -45,10 +45,10 @@ _MAGIC_BYTES = 16
 def check_file(
     file: UploadedFile,
     *,
-    bench: Workbench,
     split: Split,
     options: DatasetOptions,
     limits: Limits,
+    directory: Path,
     findings: FindingWriter,
     head_bytes: int = HEAD_BYTES,
     block_bytes: int = BLOCK_BYTES,
@@ -57,10 +57,10 @@ def check_file(
 
     Args:
         file: The upload; it is opened again where its beginning misled.
-        bench: Its scratch directory receives two files named after the split.
         split: Which file it is.
         options: What the caller declared.
         limits: What is too much.
+        directory: Scratch; two files named after the split are written there.
         findings: Receives what is wrong with single rows, and what was assumed.
         head_bytes: How much is looked at before the first row is read.
         block_bytes: How much is read at once.
@@ -70,10 +70,10 @@ def check_file(
     """
     mark = findings.mark()
     reading = _Reading(
-        bench=bench,
         split=split,
         options=options,
         limits=limits,
+        directory=directory,
         findings=findings,
         head_bytes=head_bytes,
         block_bytes=block_bytes,
@@ -91,15 +91,15 @@ class _Reading:
     def __init__(
         self,
         *,
-        bench: Workbench,
         split: Split,
         options: DatasetOptions,
         limits: Limits,
+        directory: Path,
         findings: FindingWriter,
         head_bytes: int,
         block_bytes: int,
     ) -> None:
-        self._bench = bench
+        self._directory = directory
         self._split = split
         self._options = options
         self._limits = limits
@@ -122,9 +122,8 @@ class _Reading:
         head = next(stream, b"")
         if not head:
             raise _empty()
-        directory = self._bench.directory
-        records_path = directory / f"{self._split}.records.csv"
-        positions_path = directory / f"{self._split}.positions.csv"
+        records_path = self._directory / f"{self._split}.records.csv"
+        positions_path = self._directory / f"{self._split}.positions.csv"
         with records_path.open("wb") as records, positions_path.open("w") as positions:
             out = RecordWriter(
                 split=self._split,
@@ -161,7 +160,7 @@ class _Reading:
         if is_parquet(head, options):
             return read_parquet(
                 whole,
-                directory=self._bench.directory,
+                directory=self._directory,
                 split=split,
                 options=options,
                 limits=limits,

