@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 
 import structlog
@@ -28,6 +28,7 @@ from services.ingest.checks.rulebook import Rulebook
 from services.ingest.checks.validation import Verdict, validate
 from services.ingest.dataset import Limits, Profile, Split, State, UploadedFile
 from services.ingest.finding import Finding
+from services.ingest.keeping import kept
 from services.ingest.parents import ParentMissing, fetch_parent
 from services.ingest.publish import (
     Published,
@@ -119,26 +120,10 @@ class Worker:
         self._cancellation = Cancellation()
         if self._stopping:
             self._cancellation.cancel()
-        alive = Thread(target=self._stay_alive, args=(claim, self._cancellation), daemon=True)
-        alive.start()
-        try:
+        seconds = self._options.lease_seconds
+        with kept(self._queue, claim.lease, self._cancellation, seconds=seconds):
             self._process(claim)
-        finally:
-            self._cancellation.cancel()
-            alive.join()
         return True
-
-    def _stay_alive(self, claim: Claim[DatasetRow], cancellation: Cancellation) -> None:
-        """Renew the lease until the work ends; end the work where the lease is lost."""
-        while not cancellation.wait(self._options.lease_seconds / 4):
-            try:
-                self._queue.renew(claim.lease)
-            except LeaseLost:
-                cancellation.cancel()
-            except Unavailable:
-                _log.warning("lease not renewed", dataset=claim.row.id)
-            except Exception:  # noqa: BLE001  # logged; the work goes on as long as the lease does
-                _log.exception("lease not renewed", dataset=claim.row.id)
 
     def _process(self, claim: Claim[DatasetRow]) -> None:
         record = claim.row.record()
