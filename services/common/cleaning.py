@@ -156,16 +156,18 @@ class Cleaner:
         self._steps = [*_steps(cleaning)]
 
     def may_change(self, text: str) -> bool:
-        """Tell whether `clean` has anything to look at; a text of which this is False stays."""
+        """Tell cheaply whether `clean` has anything to do; where this is False, a text stays."""
         return not _is_plain(text) or any(concerns(text) for _, concerns, _ in self._steps)
 
     def clean(self, text: str) -> Cleaned:
         """Return `text` with everything done that was declared."""
         done = 0
         for _ in range(_ROUNDS):
+            if not self.may_change(text):
+                return Cleaned(text, _STEPS[done])
             steps, text = self._round(text)
             done |= steps
-            if not (steps and self._steps):
+            if not steps:
                 return Cleaned(text, _STEPS[done])
         # Built to be cleaned for ever. What is left here is settled for every step.
         return Cleaned(_HOSTILE.sub(" ", text).strip(), _STEPS[done])
