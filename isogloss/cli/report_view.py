@@ -26,6 +26,9 @@ from isogloss.cli.words import count, duration, percent, size
 BAR_WIDTH = 30
 """Columns of a bar: with its label and its figures it fits 80."""
 
+_UNEVEN = 1.5
+"""Imbalance from which on it is worth a line."""
+
 _DELIMITERS = {",": "comma", ";": "semicolon", "|": "pipe", "\t": "tab"}
 SEVERITY_STYLES = {
     Severity.ERROR: "bold red",
@@ -70,7 +73,7 @@ def report_facts(report: DatasetReport) -> Iterator[Fact]:
 
 
 def _balance(report: DatasetReport) -> Iterator[Fact]:
-    if report.imbalance > 1:
+    if report.imbalance >= _UNEVEN:
         yield "imbalance", f"the most frequent label has {report.imbalance:.1f} x the rarest's rows"
     if report.split is not None:
         yield "split", _rule(report.split)

@@ -209,7 +209,7 @@ def test_a_store_that_cannot_sign_says_which_flag_to_leave_out(
     result = run("datasets", "upload", "tone", "--train", str(train), "--direct")
 
     assert result.exit_code == 7
-    assert "Without --direct" in result.stderr
+    assert "without --direct" in result.stderr
 
 
 def test_texts_of_strangers_do_not_steer_the_terminal(
