@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -171,14 +171,24 @@ def summaries(bench: Workbench) -> list[Finding]:
     return [
         Finding(
             code=Code.CLEANED,
-            message=f"Blanks around text or label were removed in {trimmed} rows, and Unicode "
-            f"was composed (NFC) in {composed} rows.",
+            message=" ".join(_summed_up(trimmed, composed)),
             split=splits[number],
             count=max(trimmed, composed),
         )
         for number, trimmed, composed in bench.rows(_COUNTS)
         if trimmed or composed
     ]
+
+
+def _summed_up(trimmed: int, composed: int) -> Iterator[str]:
+    if trimmed:
+        yield f"Blanks around text or label were removed in {_rows(trimmed)}."
+    if composed:
+        yield f"Unicode was composed (NFC) in {_rows(composed)}."
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
 
 
 def _marked(cleaning: Cleaning) -> Callable[[str], str]:
