@@ -76,7 +76,9 @@ async def test_an_endless_line_is_dropped_in_bounded_memory(tmp_path: Path) -> N
     line = b"x" * 10_000_000
     content = as_csv() + line + b",0\n" + as_csv(ROWS[:1])
 
-    dataset, findings = await verdict_on(content, tmp_path, max_record_bytes=64 << 10)
+    dataset, findings = await verdict_on(
+        content, tmp_path, max_record_bytes=64 << 10, upload_part_bytes=8 << 20
+    )
 
     assert findings["line_too_long"].line == len(ROWS) + 1
     assert dataset.state == Dataset.STATE_READY
