@@ -64,24 +64,31 @@ class Head:
         return evidence_of([row[column] for row in self.rows if len(row) == self.width])
 
 
-def choose_columns(head: Head, options: DatasetOptions, limits: Limits, split: Split) -> Columns:
+def check_width(width: int, limits: Limits) -> None:
+    """Refuse a file of too many columns, before anything is made of them.
+
+    Raises:
+        Refused: Then.
+    """
+    if width > limits.max_columns:
+        raise _refused(
+            Code.COLUMN_COUNT,
+            f"The file has {width} columns, more than {limits.max_columns}.",
+            "Keep the columns that are needed: the text, the label, and what is carried along.",
+        )
+
+
+def choose_columns(head: Head, options: DatasetOptions, split: Split) -> Columns:
     """Decide which column is what.
 
     Args:
         head: The beginning of the file.
         options: What the caller declared.
-        limits: How many columns are too many.
         split: Which file it is; only the training file says where rows belong.
 
     Raises:
         Refused: Where a declared column is missing, or columns have to be declared.
     """
-    if head.width > limits.max_columns:
-        raise _refused(
-            Code.COLUMN_COUNT,
-            f"The file has {head.width} columns, more than {limits.max_columns}.",
-            "Keep the columns that are needed: the text, the label, and what is carried along.",
-        )
     named = _Named(head)
     text = named.find(options.text_column, "text_column")
     labels = named.find(options.label_column, "label_column")

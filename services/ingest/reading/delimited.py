@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from services.ingest.dataset import DatasetOptions, Dialect, Format, Limits, RecordLayout, Split
 from services.ingest.finding import Code, Finding, FindingWriter, Refused, excerpt
-from services.ingest.reading.columns import Columns, Head, choose_columns
+from services.ingest.reading.columns import Columns, Head, check_width, choose_columns
 from services.ingest.reading.dialect import Table, detect_table
 from services.ingest.reading.evidence import evidence_of, is_nearly_empty
 from services.ingest.reading.header import has_header, looks_like_header, suspicious_header
@@ -44,9 +44,10 @@ def read_delimited(
     """
     sample, is_whole = _sample(text, head_bytes, limits)
     table = detect_table(sample, options, is_whole=is_whole)
-    header = has_header(table.rows, table.columns, options, is_whole=is_whole)
+    check_width(table.columns, limits)
+    header = has_header(table.rows, table.columns, options, is_whole=table.is_whole)
     head = _head(table, header=header)
-    columns = choose_columns(head, options, limits, split)
+    columns = choose_columns(head, options, split)
     findings.extend(replace(finding, split=split) for finding in columns.findings)
     if not header and options.has_header is None and looks_like_header(table.rows[0]):
         findings.add(replace(suspicious_header(table.rows[0]), split=split))

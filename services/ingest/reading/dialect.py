@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.ingest.dataset import DatasetOptions, Quoting
@@ -67,6 +67,9 @@ class Table:
     rows: Sequence[tuple[str, ...]]
     """The first rows, the header among them, each with as many cells as it has."""
 
+    is_whole: bool
+    """Whether the file has no other rows."""
+
     begin: int
     """Position of the first row in the sample."""
 
@@ -108,6 +111,7 @@ def detect_table(sample: bytes, options: DatasetOptions, *, is_whole: bool) -> T
         quoting=best.quoting,
         columns=best.columns,
         rows=[tuple(cell.decode("utf-8", "replace") for cell in row) for row in best.rows],
+        is_whole=is_whole and not best.broken_line and len(best.rows) < _SAMPLE_RECORDS,
         begin=begin,
         first_end=begin + best.first_end,
         assumed=frozenset(
@@ -130,18 +134,14 @@ def _best_quoting(body: bytes, delimiter: str, declared: Quoting, *, is_whole: b
         if not escaped.broken_line:
             return escaped
     literal = _read(body, delimiter, Quoting.NONE, is_whole=is_whole)
-    is_literal = literal.share >= _ALMOST_ALL and not any(map(_is_quoted, _cells(literal)))
+    opened = [cell for row in literal.rows for cell in row if cell.lstrip().startswith(b'"')]
+    is_literal = (
+        literal.share >= _ALMOST_ALL
+        # One of them is rather a quote that was forgotten.
+        and len(opened) > 1
+        and not any(len(cell) > 1 and cell.rstrip().endswith(b'"') for cell in opened)
+    )
     return literal if is_literal else doubled
-
-
-def _cells(sample: _Sample) -> Iterator[bytes]:
-    for row in sample.rows:
-        yield from row
-
-
-def _is_quoted(cell: bytes) -> bool:
-    cell = cell.strip()
-    return len(cell) > 1 and cell.startswith(b'"') and cell.endswith(b'"')
 
 
 def _read(body: bytes, delimiter: str, quoting: Quoting, *, is_whole: bool) -> _Sample:

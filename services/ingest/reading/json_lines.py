@@ -9,7 +9,7 @@ from dataclasses import replace
 from services.ingest.dataset import DatasetOptions, Dialect, Format, Limits, RecordLayout, Split
 from services.ingest.finding import Code, Finding, FindingWriter, Refused, excerpt
 from services.ingest.reading.block import BAD_BYTE
-from services.ingest.reading.columns import Head, choose_columns
+from services.ingest.reading.columns import Head, check_width, choose_columns
 from services.ingest.reading.record_writer import RecordWriter
 from services.ingest.reading.text import Text
 from services.ingest.reading.values import Misfit, ValueWriter
@@ -54,12 +54,13 @@ def read_json_lines(
     names = list(dict.fromkeys(key for found in objects for key in found))
     if not names:
         raise _no_objects(text.head(1)[0])
+    check_width(len(names), limits)
     head = Head(
         names=names,
         width=len(names),
         rows=[[_shown(found.get(name)) for name in names] for found in objects],
     )
-    columns = choose_columns(head, options, limits, split)
+    columns = choose_columns(head, options, split)
     findings.extend(replace(finding, split=split) for finding in columns.findings)
     rows = ValueWriter(
         columns=columns, label_separator=options.label_separator, limits=limits, out=out

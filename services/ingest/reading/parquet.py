@@ -10,7 +10,7 @@ import duckdb
 
 from services.ingest.dataset import DatasetOptions, Dialect, Format, Limits, RecordLayout, Split
 from services.ingest.finding import Code, Finding, FindingWriter, Refused
-from services.ingest.reading.columns import Columns, Head, choose_columns
+from services.ingest.reading.columns import Columns, Head, check_width, choose_columns
 from services.ingest.reading.record_writer import RecordWriter
 from services.ingest.reading.values import ValueWriter
 from services.ingest.workbench import EngineOptions, Workbench
@@ -73,7 +73,7 @@ def read_parquet(
         with Workbench(directory, _ENGINE) as bench:
             bench.set(uploaded=str(path))
             head = _head(bench, limits)
-            columns = choose_columns(head, options, limits, split)
+            columns = choose_columns(head, options, split)
             findings.extend(replace(finding, split=split) for finding in columns.findings)
             _check_types(bench, columns)
             rows = ValueWriter(
@@ -98,8 +98,8 @@ def read_parquet(
 
 def _head(bench: Workbench, limits: Limits) -> Head:
     names = [name for name, *_ in bench.rows(_DESCRIBE)]
-    # So many columns are refused; their values are not worth the time.
-    rows = bench.rows(_SAMPLE) if len(names) <= limits.max_columns else []
+    check_width(len(names), limits)
+    rows = bench.rows(_SAMPLE)
     return Head(
         names=names, width=len(names), rows=[[value or "" for value in row] for row in rows]
     )

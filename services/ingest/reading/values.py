@@ -145,10 +145,10 @@ class ValueWriter:
         if isinstance(value, list):
             self._has_lists = True
             return LABEL_SEPARATOR.join(_label(label, name) for label in value)
-        label = _label(value, name)
-        if not self._separator:
-            return label
-        return LABEL_SEPARATOR.join(part.strip() for part in label.split(self._separator))
+        if not self._separator or not isinstance(value, str):
+            return _label(value, name)
+        parts = (part.strip() for part in value.split(self._separator))
+        return LABEL_SEPARATOR.join(_label(part, name) for part in parts if part)
 
 
 def _text(value: object, name: str) -> str:
