@@ -21,7 +21,8 @@ from services.common.errors import (
 from services.common.pagination import PageRequest
 from services.common.storage import CHUNK_BYTES
 from services.ingest.cancellation import Cancellation
-from services.ingest.checks.validation import Rulebook, validate
+from services.ingest.checks.rulebook import Rulebook
+from services.ingest.checks.validation import validate
 from services.ingest.dataset import DatasetOptions, Limits, Profile, Report, Split, UploadedFile
 from services.ingest.finding import Finding
 from services.ingest.findings import list_findings

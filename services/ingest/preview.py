@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from services.ingest.artefacts import ArtefactCache
-from services.ingest.checks.validation import SplitRows
+from services.ingest.checks.written import SplitRows
 from services.ingest.dataset import Example, Split
 from services.ingest.record import StoredSplit
 

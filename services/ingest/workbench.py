@@ -7,13 +7,17 @@ caller sent is ever part of a statement.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from services.ingest.arrow_stream import TextBatch, text_batches
 
 Interrupted = duckdb.InterruptException
 """Raised by a statement that `Workbench.interrupt` has stopped."""
@@ -87,6 +91,41 @@ class Workbench:
         """Run one statement."""
         self._connection.execute(statement)
 
+    def define(self, name: str, function: Callable[[Any], Any], *, types: str = "VARCHAR") -> None:
+        """Let statements call a function that has no side effects.
+
+        Args:
+            name: By which they call it.
+            function: Of one value to another of the same type; never sees NULL.
+            types: SQL type of both.
+        """
+        self._connection.create_function(name, function, [types], types)
+
+    def set_bits(self, name: str, flags: NDArray[np.bool_]) -> None:
+        """Set a variable to a string of bits, which `get_bit` looks up without a search."""
+        packed = np.packbits(flags).tobytes() or b"\0"
+        self._connection.execute(f"SET VARIABLE {name} = (SELECT CAST(?::BLOB AS BIT))", [packed])
+
+    def create_table(self, name: str, **columns: NDArray[Any]) -> None:
+        """Create a table from arrays of one length.
+
+        Args:
+            name: Of the table; ours, never a caller's.
+            columns: Name and values of each column.
+        """
+        self._connection.register("arrays", columns)
+        self._connection.execute(f"CREATE TABLE {name} AS FROM arrays")
+        self._connection.unregister("arrays")
+
+    def columns(self, query: str) -> dict[str, NDArray[Any]]:
+        """Return the columns of a query of numbers without NULL, as arrays."""
+        found = self._connection.execute(query).fetchnumpy()
+        return {name: np.asarray(values) for name, values in found.items()}
+
+    def texts(self, query: str) -> Iterator[TextBatch]:
+        """Yield the rows of a query of BIGINT and VARCHAR; run no other statement meanwhile."""
+        return text_batches(self._connection.sql(query))
+
     def rows(self, query: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
         """Return all rows of a query whose result is known to be small."""
         return self._connection.execute(query, parameters or []).fetchall()
@@ -101,13 +140,13 @@ class Workbench:
         while rows := result.fetchmany(size):
             yield rows
 
-    def write(self, query: str, name: str, *, compression: str = "snappy") -> Path:
+    def write(self, query: str, name: str, *, compression: str = "uncompressed") -> Path:
         """Write the rows of a query to a Parquet file, streamed.
 
         Args:
             query: What to write, in its order.
             name: File name in the scratch directory.
-            compression: `snappy` for what is read once more, `zstd` for what stays.
+            compression: `uncompressed` for what is read once more, `zstd` for what stays.
         """
         path = self.directory / name
         self._connection.sql(query).write_parquet(str(path), compression=compression)

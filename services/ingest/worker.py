@@ -220,8 +220,11 @@ class Worker:
             )
             _compare_sums(record, verdict)
             progress("publishing", 0.97)
-            if verdict.refusals:
-                self._refuse(claim, record, verdict)
+            problems = [_problem(finding) for finding in verdict.refusals]
+            if parent is not None and verdict.report.multi_label and not parent.multi_label:
+                problems.append(_other_label_mode(record))
+            if problems:
+                self._refuse(claim, record, verdict, problems)
             else:
                 self._accept(claim, record, verdict)
 
@@ -258,11 +261,17 @@ class Worker:
         # Nor what an upload stored meanwhile that had not seen the finalisation yet.
         self._uploads.remove(record.tenant, record.id, keep=kept)
 
-    def _refuse(self, claim: Claim[DatasetRow], record: DatasetRecord, verdict: Verdict) -> None:
+    def _refuse(
+        self,
+        claim: Claim[DatasetRow],
+        record: DatasetRecord,
+        verdict: Verdict,
+        problems: list[Problem],
+    ) -> None:
         findings = publish_findings(self._store, record, verdict, attempt=claim.lease.token)
         self._fail(
             claim,
-            [_problem(finding) for finding in verdict.refusals],
+            problems,
             {
                 "report": to_json(verdict.report),
                 "findings": to_json(findings),
@@ -357,6 +366,15 @@ def _problem(finding: Finding) -> Problem:
     where = str(finding.split or "dataset")
     return Problem(
         code=finding.code, where=where, message=f"{finding.message} {finding.fix}".strip()
+    )
+
+
+def _other_label_mode(record: DatasetRecord) -> Problem:
+    return Problem(
+        code="label_mode",
+        where="dataset",
+        message=f"The new texts have lists of labels, and those of {record.parent_name} one each: "
+        "write one label a text, or upload a dataset of its own.",
     )
 
 

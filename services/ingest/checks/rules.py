@@ -1,112 +1,114 @@
-"""What rows mean to each other: duplicates, contradictions, leakage, labels that are too rare.
+"""What rows mean to each other: duplicates, contradictions, leakage between splits.
 
-Each rule names the rows it drops, in the table `dropped`, and says why in a finding.
+Each rule names the rows it drops, with what there is to say of them, in the table `dropped`.
+`remaining` is what no rule has dropped so far. Texts are compared by their hashes; only where
+two texts have one hash are they compared themselves.
 """
 
 from __future__ import annotations
 
+from services.ingest.dataset import Overlap, Split
 from services.ingest.workbench import Workbench
 
-# Only texts that stand more than once can break the first three rules. Usually they are few,
-# so the sorting below sees few rows.
+_PREPARE = (
+    # What a finding says besides the row itself: where the other row stands, and its label.
+    """
+CREATE TABLE dropped (
+  id BIGINT, code VARCHAR, other_split UTINYINT, other_line BIGINT, other_label VARCHAR,
+  number BIGINT)
+""",
+    "CREATE VIEW valid AS SELECT * FROM staged WHERE problem = ''",
+    "CREATE VIEW remaining AS SELECT * FROM valid ANTI JOIN dropped USING (id)",
+)
+
+# Only texts that stand more than once can break these rules. Usually they are few.
 _REPEATED = """
-CREATE TABLE repeated AS SELECT text FROM valid GROUP BY text HAVING count(*) > 1
+CREATE TABLE repeated AS SELECT key FROM valid GROUP BY key HAVING count(*) > 1
+"""
+_COLLIDED = """
+CREATE TABLE collided AS
+SELECT key FROM valid SEMI JOIN repeated USING (key)
+GROUP BY key HAVING min(text) <> max(text)
+"""
+_COPIES = """
+CREATE TABLE copies AS
+SELECT
+  id, split, line, home, label, key,
+  if(key IN (FROM collided), text, '') AS variant
+FROM valid SEMI JOIN repeated USING (key)
 """
 
-_REPETITIONS = """
+# A row of the parent stays whatever comes later; its copies are dropped wherever they stand.
+_DROP_COPIES = """
+INSERT INTO dropped
 WITH placed AS (
   SELECT
-    split, row, line, text, label,
+    *,
     row_number() OVER here AS occurrence,
-    first_value(label) OVER here AS first_label,
-    first_value(line) OVER here AS first_line,
-    max(split) OVER everywhere AS last_split,
-    arg_max(line, split) OVER everywhere AS last_line
-  FROM valid SEMI JOIN repeated USING (text)
+    first_value(struct_pack(split, line, label)) OVER here AS first_here,
+    first_value(struct_pack(split, line, label)) OVER everywhere AS first_anywhere,
+    max(home) OVER everywhere_unordered AS last_home,
+    arg_max(struct_pack(split, line, label), home) OVER everywhere_unordered AS last
+  FROM copies
   WINDOW
-    here AS (PARTITION BY text, split ORDER BY row),
-    everywhere AS (PARTITION BY text)
+    here AS (PARTITION BY key, variant, home ORDER BY id),
+    everywhere AS (PARTITION BY key, variant ORDER BY id),
+    everywhere_unordered AS (PARTITION BY key, variant)
+),
+compared AS (
+  SELECT
+    *,
+    CASE
+      WHEN first_anywhere.split > 2 THEN first_anywhere
+      WHEN occurrence > 1 THEN first_here
+      ELSE last
+    END AS other,
+    first_anywhere.split > 2 OR occurrence > 1 AS is_copy
+  FROM placed
+  WHERE split <= 2 AND (first_anywhere.split > 2 OR occurrence > 1 OR home < last_home)
 )
 SELECT
-  split, line, row, 'text' AS "column",
+  id,
   CASE
-    WHEN occurrence > 1 AND label = first_label THEN 'duplicate'
-    WHEN occurrence > 1 THEN 'conflicting_labels'
-    ELSE 'split_leakage'
-  END AS code,
-  CASE
-    WHEN occurrence > 1 AND label = first_label
-      THEN format('The same text with the same label stands on line {}.', first_line)
-    WHEN occurrence > 1
-      THEN format('The same text stands on line {} with the label "{}"; here it has "{}".',
-        first_line, first_label, label)
-    ELSE format('The text also stands in the {} file, line {}: scores would be too good.',
-      if(last_split = 2, 'test', 'validation'), last_line)
-  END AS message,
-  text AS excerpt,
-  CASE
-    WHEN occurrence > 1 AND label = first_label THEN 'Nothing to do: the first one is kept.'
-    WHEN occurrence > 1 THEN 'Decide which label is right; the first one was kept.'
-    ELSE 'Nothing to do: it stays there and was removed here.'
-  END AS fix
-FROM placed
-WHERE occurrence > 1 OR split < last_split
+    WHEN NOT is_copy THEN 'split_leakage'
+    WHEN label = other.label THEN 'duplicate'
+    ELSE 'conflicting_labels'
+  END,
+  other.split, other.line, other.label, NULL
+FROM compared
 """
 
-_RARE = """
-SELECT
-  split, line, row, 'label' AS "column",
-  if(split = 0, 'rare_label', 'unseen_label') AS code,
-  if(split = 0,
-    format('The label "{}" has {} unique training examples, at least {} are needed.',
-      label, examples, getvariable('min_per_label')),
-    format('The label "{}" is not among the labels of the training rows.', label)) AS message,
-  text AS excerpt,
-  if(split = 0, 'Add examples of this label, or merge it with another.',
-    'Add training examples of this label, or correct it.') AS fix
-FROM remaining LEFT JOIN labels USING (label)
-WHERE coalesce(examples, 0) < getvariable('min_per_label')
+_OVERLAPS = """
+WITH homes AS (SELECT DISTINCT key, variant, home FROM copies)
+SELECT a.home, b.home, count(*)
+FROM homes AS a JOIN homes AS b USING (key, variant)
+WHERE a.home < b.home
+GROUP BY ALL ORDER BY ALL
 """
 
 
-class Rules:
-    """Applies the rules one after another, each to what the one before has left."""
+def prepare(bench: Workbench) -> None:
+    """Create `dropped`, and the views `valid` and `remaining`, over `staged`."""
+    for statement in _PREPARE:
+        bench.run(statement)
 
-    def __init__(self, bench: Workbench, *, min_per_label: int) -> None:
-        """Start with all valid rows.
 
-        Args:
-            bench: With the view `valid`.
-            min_per_label: Unique training examples that a label needs.
-        """
-        self._bench = bench
-        bench.set(min_per_label=min_per_label)
-        bench.run("CREATE TABLE dropped (split UTINYINT, row BIGINT)")
-        bench.run(
-            "CREATE VIEW remaining AS SELECT * FROM valid ANTI JOIN dropped USING (split, row)"
-        )
+def drop_copies(bench: Workbench) -> tuple[Overlap, ...]:
+    """Drop duplicates, contradictions, and rows that a later split holds too.
 
-    def drop_repetitions(self) -> None:
-        """Drop duplicates, contradictions, and rows that a later split holds too."""
-        self._bench.run(_REPEATED)
-        self._drop(_REPETITIONS, "repetitions")
-        self._bench.run("DROP TABLE repeated")
-
-    def drop_rare_labels(self) -> None:
-        """Drop labels with too few training examples, and held-out rows of unknown labels.
-
-        Afterwards the table `labels` (label, examples) holds every label of training.
-        """
-        self._bench.run(
-            "CREATE TABLE labels AS SELECT label, count(*) AS examples FROM remaining "
-            "WHERE split = 0 GROUP BY label"
-        )
-        self._drop(_RARE, "rare")
-
-    def _drop(self, query: str, name: str) -> None:
-        """Write the findings of `query` to a file and take their rows out."""
-        path = self._bench.write(query, f"{name}.findings.parquet")
-        self._bench.set(found=str(path))
-        self._bench.run(
-            "INSERT INTO dropped SELECT split, row FROM read_parquet(getvariable('found'))"
-        )
+    Returns:
+        How many texts each two splits had in common.
+    """
+    bench.run(_REPEATED)
+    if not bench.value("SELECT count(*) FROM repeated"):
+        return ()
+    for statement in (_COLLIDED, _COPIES, _DROP_COPIES):
+        bench.run(statement)
+    splits = list(Split)
+    overlaps = tuple(
+        Overlap(first=splits[first], second=splits[second], exact=count)
+        for first, second, count in bench.rows(_OVERLAPS)
+    )
+    for table in ("repeated", "collided", "copies"):
+        bench.run(f"DROP TABLE {table}")
+    return overlaps

@@ -1,7 +1,7 @@
 """Deals out training rows for the held-out splits that were not uploaded.
 
-Stratified by label. A row's place depends on the seed and its text alone: neither on the order
-of rows nor on the machine.
+Stratified by label. What is dealt out is a unit: a row, or a group of rows that differ in little.
+A unit's place depends on the seed and its texts alone, not on the order of rows.
 """
 
 from __future__ import annotations
@@ -11,17 +11,53 @@ from collections.abc import Collection
 from services.ingest.dataset import Split, SplitOptions
 from services.ingest.workbench import Workbench
 
-# At least one row for each held-out split where a label has five, and always one for training.
-# md5 is the same everywhere, which DuckDB's own hash does not promise.
-_DEALT = """
-WITH ranked AS (
+# Rows that are close to one of a parent belong where that stands.
+_ANCHORED = """
+CREATE TABLE anchored AS
+SELECT id, anchors.home AS home
+FROM remaining JOIN near USING (id)
+JOIN (
+  SELECT "group", arg_min(home, id) AS home
+  FROM remaining JOIN near USING (id) WHERE split > 2 GROUP BY "group"
+) AS anchors USING ("group")
+WHERE remaining.home = 0 AND split <= 2
+"""
+_MOVE_ANCHORED = "INSERT INTO moved SELECT id, home FROM anchored WHERE home > 0"
+
+_DEALABLE = """
+CREATE VIEW dealable AS
+SELECT id, label, key, "group"
+FROM remaining ANTI JOIN anchored USING (id) LEFT JOIN near USING (id)
+WHERE home = 0 AND split <= 2
+"""
+
+# Where a text has several labels, the rarest decides. Each held-out split gets at least one row of
+# a label that has five, and training always one.
+#
+# Places are uniform, so that rows below `reach` are as many as are wanted, and eight standard
+# deviations more: the others need not be sorted.
+_STRATA = """
+CREATE TABLE strata AS
+WITH sets AS (
+  SELECT label, count(*) AS rows, count(*) FILTER ("group" IS NULL) AS singles
+  FROM dealable GROUP BY label
+),
+each AS (
   SELECT
-    *,
-    row_number() OVER (
-      PARTITION BY label ORDER BY md5_number(concat(getvariable('seed'), ':', text)), text
-    ) - 1 AS place,
-    count(*) OVER (PARTITION BY label) AS size
-  FROM remaining WHERE split = 0
+    label,
+    unnest(if(getvariable('multi_label'), string_split(label, chr(31)), [label])) AS one
+  FROM sets
+),
+rarest AS (
+  SELECT each.label, arg_min(one, (coalesce(examples, 0), one)) AS stratum
+  FROM each LEFT JOIN labels ON one = labels.label GROUP BY each.label
+),
+sized AS (
+  SELECT
+    label, stratum,
+    sum(rows) OVER (PARTITION BY stratum)::BIGINT AS size,
+    sum(singles) OVER (PARTITION BY stratum)::BIGINT AS singles
+  FROM sets JOIN rarest USING (label)
 ),
 wanted AS (
   SELECT
@@ -31,7 +67,7 @@ wanted AS (
     if(getvariable('validation_share') = 0, 0,
       greatest(round(size * getvariable('validation_share'))::BIGINT, if(size >= 5, 1, 0)))
       AS validations
-  FROM ranked
+  FROM sized
 ),
 allowed AS (
   SELECT * REPLACE (
@@ -40,36 +76,86 @@ allowed AS (
   FROM wanted
 )
 SELECT
-  (CASE
-    WHEN place < tests THEN 2 WHEN place < tests + validations THEN 1 ELSE 0
-  END)::UTINYINT AS split,
-  row, line, text, label
+  label, stratum, size, tests, validations,
+  (tests + validations + 8 * sqrt(tests + validations) + 16) / greatest(singles, 1) AS reach
 FROM allowed
-UNION ALL
-SELECT split, row, line, text, label FROM remaining WHERE split > 0
+"""
+
+_CANDIDATES = """
+CREATE TABLE candidates AS
+WITH units AS (SELECT "group", min(key) AS key FROM dealable GROUP BY "group"),
+placed AS (
+  SELECT
+    id, label, "group",
+    coalesce("group", id) AS unit,
+    hash(coalesce(units.key, dealable.key), getvariable('seed')) AS place
+  FROM dealable LEFT JOIN units USING ("group")
+)
+SELECT id, unit, place, stratum, size, tests, validations
+FROM placed JOIN strata USING (label)
+WHERE "group" IS NOT NULL OR (place >> 11) / 9007199254740992.0 < reach
+"""
+
+# A unit that alone is more than half of what is wanted stays in training, unless its label has no
+# other: then the smallest is taken, if it leaves half of the label for training.
+_DEAL = """
+INSERT INTO moved
+WITH units AS (
+  SELECT
+    unit,
+    any_value(place) AS place,
+    count(*) AS weight,
+    min(struct_pack(size, stratum, tests, validations)) AS label
+  FROM candidates GROUP BY unit
+),
+sized AS (
+  SELECT unit, place, weight, weight > greatest((tests + validations) / 2, 1) AS is_bulky,
+    stratum, size, tests, validations
+  FROM (SELECT unit, place, weight, unnest(label) FROM units)
+),
+ranked AS (
+  SELECT *, sum(weight) OVER ordered AS so_far, row_number() OVER ordered AS number
+  FROM sized
+  WINDOW ordered AS (
+    PARTITION BY stratum ORDER BY is_bulky, if(is_bulky, weight, 0), place, unit
+    ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+),
+dealt AS (
+  SELECT
+    unit,
+    CASE
+      WHEN so_far <= tests THEN 2
+      WHEN number = 1 AND tests > 0 AND 2 * weight <= size THEN 2
+      WHEN so_far <= tests + validations THEN 1
+      WHEN number <= if(tests > 0, 2, 1) AND validations > 0 AND 2 * so_far <= size THEN 1
+      ELSE 0
+    END::UTINYINT AS home
+  FROM ranked
+)
+SELECT id, home FROM candidates JOIN dealt USING (unit) WHERE home > 0
 """
 
 
 def deal_out(bench: Workbench, *, given: Collection[Split], options: SplitOptions) -> bool:
-    """Create the view `final`: the rows that are left, each in its split.
+    """Create the table `moved` (id, home): training rows that are set aside.
 
     Args:
-        bench: With the view `remaining`.
-        given: Splits whose file was uploaded; they keep their rows.
+        bench: With the view `remaining` and the tables `labels` and `near`.
+        given: Splits that have rows of their own; they keep them.
         options: Shares and seed for the others.
 
     Returns:
         Whether rows were dealt out.
     """
+    bench.run("CREATE TABLE moved (id BIGINT, home UTINYINT)")
     if set(Split) <= set(given):
-        bench.run("CREATE VIEW final AS SELECT split, row, line, text, label FROM remaining")
         return False
     bench.set(
         seed=options.seed,
         test_share=0.0 if Split.TEST in given else options.test_share,
         validation_share=0.0 if Split.VALIDATION in given else options.validation_share,
     )
-    path = bench.write(_DEALT, "dealt.parquet")
-    bench.set(dealt=str(path))
-    bench.run("CREATE VIEW final AS SELECT * FROM read_parquet(getvariable('dealt'))")
+    for statement in (_ANCHORED, _MOVE_ANCHORED, _DEALABLE, _STRATA, _CANDIDATES, _DEAL):
+        bench.run(statement)
+    bench.run("DROP TABLE candidates")
     return True

@@ -1,86 +1,52 @@
 """From uploaded bytes to a verdict: what the dataset holds, or why it was refused.
 
-Runs in one thread and one scratch directory; knows neither the store nor the database.
+Runs in one thread and one scratch directory; knows neither the store nor the database. It only
+says what happens in which order: each step is a module of its own.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from services.ingest.cancellation import Cancellation, Cancelled
-from services.ingest.checks import staging, token_lengths
-from services.ingest.checks.rules import Rules
+from services.ingest.checks import (
+    advice,
+    cleaning_rows,
+    explained,
+    labels,
+    near_duplicates,
+    rules,
+    statistics,
+)
+from services.ingest.checks.rulebook import Parent, Rulebook, content_hash
 from services.ingest.checks.splits import deal_out
+from services.ingest.checks.staging import Stages
+from services.ingest.checks.time_limit import TimeLimit
 from services.ingest.checks.verdict import judge
+from services.ingest.checks.written import RowWriter, SplitRows
 from services.ingest.dataset import (
     Checked,
-    DatasetOptions,
     FileReport,
-    FindingCount,
-    Limits,
-    Profile,
+    NearDuplicates,
+    Overlap,
     Report,
     Split,
     UploadedFile,
 )
-from services.ingest.finding import (
-    EXCERPT_LENGTH,
-    Code,
-    Finding,
-    FindingWriter,
-    Refused,
-    Severity,
-)
+from services.ingest.finding import Code, Finding, FindingWriter, Refused, Severity
 from services.ingest.reading.front_check import check_file
-from services.ingest.workbench import EngineOptions, Interrupted, Workbench
+from services.ingest.workbench import Interrupted, Workbench
 
-RULES_VERSION = 1
-"""Part of every content hash: raise it when the same bytes would give other rows."""
-
-_COLLECTED = """
-CREATE TABLE collected AS
-SELECT coalesce(list_position(getvariable('names'), split), 0) AS place, *
-FROM read_csv(
-  getvariable('written'), header = false, auto_detect = false,
-  delim = ',', quote = '"', escape = '"', new_line = '\\n', nullstr = getvariable('nullstr'),
-  columns = {'split': 'VARCHAR', 'line': 'BIGINT', 'row': 'BIGINT', 'column': 'VARCHAR',
-    'code': 'VARCHAR', 'severity': 'INTEGER', 'message': 'VARCHAR', 'excerpt': 'VARCHAR',
-    'fix': 'VARCHAR', 'count': 'BIGINT'})
-"""
-# What the rules write in SQL is always about a row that they drop: severity 3.
-_COLLECT_DROPPED = """
-INSERT INTO collected BY NAME
-SELECT
-  split + 1 AS place, getvariable('names')[split + 1] AS split, line, row, "column", code,
-  3 AS severity, message, left(excerpt, 200) AS excerpt, fix, 1 AS count
-FROM read_parquet(getvariable('found'))
-"""
-_IN_ORDER = """
-SELECT split, line, row, "column", code, severity, message, excerpt, fix, count
-FROM collected ORDER BY place, line, row, code, message
-"""
-
-# The work in front of DuckDB is two fifths of the whole, measured on 200 MB.
-_READING = 0.4
-_TOKEN_BATCH = 64
-_STAGING = 0.3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitRows:
-    """The rows of one split, ready to be published."""
-
-    split: Split
-    path: Path
-    """Parquet: text VARCHAR, labels VARCHAR[], row BIGINT, line BIGINT; in order of the file."""
-
-    row_count: int
-    labels: tuple[tuple[str, int], ...]
-    """Each label and its rows, most frequent first."""
+# How far each step gets, measured on 1 GB.
+_READ = 0.3
+_STAGED = 0.5
+_COMPARED = 0.55
+_SKETCHED = 0.7
+_MEASURED = 0.75
+_DEALT = 0.8
+_WRITTEN = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +61,7 @@ class Verdict:
     """Why the dataset was refused; empty where it was accepted."""
 
     content_hash: str
+    multi_label: bool = False
     splits: tuple[SplitRows, ...] = ()
     """Empty where it was refused."""
 
@@ -102,38 +69,12 @@ class Verdict:
     """Labels of the training rows, in code point order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rulebook:
-    """What the operator and the caller demand of a dataset."""
-
-    options: DatasetOptions
-    profile: Profile
-    limits: Limits
-    engine: EngineOptions
-
-
-def content_hash(files: Mapping[Split, str], rulebook: Rulebook) -> str:
-    """Return the hash of the files' bytes and of everything that decides what becomes of them.
-
-    Args:
-        files: sha256 of each uploaded file.
-        rulebook: Options, profile and limits.
-    """
-    described = {
-        "rules": RULES_VERSION,
-        "files": {str(split): files[split] for split in Split if split in files},
-        "options": asdict(rulebook.options),
-        "profile": asdict(rulebook.profile),
-        "limits": asdict(rulebook.limits),
-    }
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-
-
 def validate(
     files: Mapping[Split, UploadedFile],
     *,
     rulebook: Rulebook,
     directory: Path,
+    parent: Parent | None = None,
     progress: Callable[[str, float], None] = lambda _phase, _fraction: None,
     cancellation: Cancellation | None = None,
 ) -> Verdict:
@@ -142,7 +83,8 @@ def validate(
     Args:
         files: The uploaded files.
         rulebook: What is demanded.
-        directory: Scratch that is empty; the verdict's files lie there.
+        directory: Scratch that is empty but for the parent's files; the verdict's files lie there.
+        parent: A dataset whose rows come first and stay as they are.
         progress: Told the phase in words and the share of all work that is done, 0 to 1;
             what it raises ends the validation.
         cancellation: Ends it from another thread.
@@ -154,12 +96,23 @@ def validate(
     with (
         Workbench(directory, rulebook.engine) as bench,
         FindingWriter(bench.directory / "findings.csv") as findings,
+        TimeLimit(rulebook.limits.max_seconds, bench.interrupt) as limit,
     ):
         cancellation.attach(bench.interrupt)
+
+        def told(phase: str, fraction: float) -> None:
+            limit.check()
+            progress(phase, fraction)
+
+        validation = _Validation(bench, findings, rulebook, parent, told)
         try:
-            return _Validation(bench, findings, rulebook, progress).run(files)
+            return validation.run(files)
+        except Refused as refusal:
+            return validation.refuse(refusal.findings)
         except Interrupted:
-            raise Cancelled from None
+            if cancellation.is_cancelled or not limit.is_over:
+                raise Cancelled from None
+            return validation.refuse(limit.refusal().findings)
         finally:
             cancellation.attach(None)
 
@@ -170,50 +123,63 @@ class _Validation:
         bench: Workbench,
         findings: FindingWriter,
         rulebook: Rulebook,
+        parent: Parent | None,
         progress: Callable[[str, float], None],
     ) -> None:
         self._bench = bench
         self._findings = findings
         self._rules = rulebook
+        self._parent = parent
         self._progress = progress
         self._checked: dict[Split, Checked] = {}
         self._summaries: list[Finding] = []
         """Findings about a file or the dataset, which become the report's warnings."""
 
+        self._report = Report()
+        self._multi_label = parent is not None and parent.multi_label
+
     def run(self, files: Mapping[Split, UploadedFile]) -> Verdict:
         refusals = self._read(files)
+        self._report = Report(files=self._files())
         if refusals:
-            return self._refuse(refusals)
-        for number, split in enumerate(self._checked):
-            self._progress(f"checking {split}", _READING + _STAGING * number / len(files))
-            staging.stage(
-                self._bench, split=split, checked=self._checked[split], limits=self._rules.limits
-            )
-        staging.open_stages(self._bench)
-        self._findings.extend(staging.cleaning_findings(self._bench))
-        self._bench.write(staging.single_row_findings(), "single.findings.parquet")
-        self._progress("comparing rows", 0.7)
-        rules = Rules(self._bench, min_per_label=self._rules.profile.min_per_label)
-        rules.drop_repetitions()
-        rules.drop_rare_labels()
-        self._progress("counting tokens", 0.8)
-        over_long = self._count_tokens()
+            return self.refuse(refusals)
+        rows = self._stage()
+        overlaps = self._compare(rows)
+        self._progress("measuring texts", _SKETCHED)
+        measured = statistics.measure(
+            self._bench, limits=self._rules.limits, findings=self._findings
+        )
+        self._add(*labels.variants(self._bench), *measured.findings)
         judgement = judge(
             self._bench,
             profile=self._rules.profile,
             profile_name=self._rules.options.profile,
             limits=self._rules.limits,
             checked=self._checked,
-            over_long=over_long,
+            multi_label=self._multi_label,
         )
         self._add(*judgement.findings)
-        report = replace(judgement.report, files=self._files())
+        self._report = replace(
+            judgement.report,
+            files=self._report.files,
+            multi_label=self._multi_label,
+            overlaps=overlaps,
+            tokens=measured.tokens,
+            languages=measured.languages,
+            over_long_texts=measured.over_long,
+        )
         if judgement.refusals:
-            return self._refuse(judgement.refusals, report)
-        return self._accept(report)
+            return self.refuse(judgement.refusals)
+        return self._accept(rows)
+
+    def refuse(self, refusals: Iterable[Finding]) -> Verdict:
+        """Return what is known of a dataset that cannot be used."""
+        refusals = tuple(refusals)
+        self._add(*refusals)
+        return self._verdict(refusals=refusals)
 
     def _read(self, files: Mapping[Split, UploadedFile]) -> list[Finding]:
-        """Run the front check over every file, so that all their faults are told at once."""
+        """Read every file, so that all their faults are told at once."""
         refusals: list[Finding] = []
         total = sum(file.size_bytes for file in files.values()) or 1
         done = 0
@@ -221,7 +187,7 @@ class _Validation:
             file = files[split]
             try:
                 self._checked[split] = check_file(
-                    self._metered(file.chunks(), split, done, total),
+                    replace(file, chunks=self._metered(file, split, done, total)),
                     split=split,
                     options=self._rules.options,
                     limits=self._rules.limits,
@@ -234,30 +200,64 @@ class _Validation:
         return refusals
 
     def _metered(
-        self, chunks: Iterable[bytes], split: Split, done: int, total: int
-    ) -> Iterable[bytes]:
-        for chunk in chunks:
-            self._progress(f"reading {split}", _READING * min(done / total, 1))
-            yield chunk
-            done += len(chunk)
+        self, file: UploadedFile, split: Split, done: int, total: int
+    ) -> Callable[[], Iterable[bytes]]:
+        def chunks() -> Iterable[bytes]:
+            read = done
+            for chunk in file.chunks():
+                self._progress(f"reading {split}", _READ * min(read / total, 1))
+                yield chunk
+                read += len(chunk)
 
-    def _count_tokens(self) -> int:
-        """Warn of each text over the limit; return how many there are."""
-        limit = self._rules.limits.max_tokens
-        splits = list(Split)
-        self._bench.set(bytes_limit=limit - token_lengths.SPECIAL_TOKENS)
-        candidates = (
-            "SELECT split, line, row, text FROM remaining "
-            "WHERE strlen(text) > getvariable('bytes_limit') ORDER BY split, row"
+        return chunks
+
+    def _stage(self) -> int:
+        bench = self._bench
+        cleaning_rows.prepare(bench, self._rules.options.cleaning)
+        stages = Stages(bench)
+        if self._parent:
+            bench.set(parent_name=self._parent.name)
+            stages.add_parent(self._parent.splits)
+        for number, (split, checked) in enumerate(self._checked.items()):
+            share = number / len(self._checked)
+            self._progress(f"checking {split}", _READ + (_STAGED - _READ) * share)
+            self._multi_label |= bool(checked.layout.label_separator)
+            cleaning_rows.set_file(bench, checked.records)
+            stages.add(checked, self._rules.limits)
+        rows = stages.open()
+        bench.write(cleaning_rows.findings_query(), "cleaned.findings.parquet")
+        self._findings.extend(cleaning_rows.summaries(bench))
+        return rows
+
+    def _compare(self, rows: int) -> tuple[Overlap, ...]:
+        """Apply what rows mean to each other; each rule sees what the one before has left."""
+        bench = self._bench
+        self._progress("comparing rows", _STAGED)
+        rules.prepare(bench)
+        overlaps = rules.drop_copies(bench)
+        self._progress("looking for near duplicates", _COMPARED)
+        overlaps = near_duplicates.merged(overlaps, self._compare_closely(rows))
+        labels.drop_rare(
+            bench,
+            min_per_label=self._rules.profile.min_per_label,
+            multi_label=self._multi_label,
         )
-        found = 0
-        for rows in self._bench.batches(candidates, _TOKEN_BATCH):
-            longer = token_lengths.longer_than(limit, [text for *_, text in rows])
-            for (split, line, row, text), is_longer in zip(rows, longer, strict=True):
-                if is_longer:
-                    found += 1
-                    self._findings.add(_over_long(limit, splits[split], line, row, text))
-        return found
+        mode = self._rules.options.near_duplicates
+        explained.explain(bench, reported=mode is NearDuplicates.REPORT)
+        return overlaps
+
+    def _compare_closely(self, rows: int) -> tuple[Overlap, ...]:
+        mode = self._rules.options.near_duplicates
+        if mode is NearDuplicates.OFF:
+            near_duplicates.find_none(self._bench)
+            return ()
+        near_duplicates.find(
+            self._bench,
+            rows=rows,
+            threads=self._rules.engine.threads,
+            check=lambda: self._progress("looking for near duplicates", _COMPARED),
+        )
+        return near_duplicates.judge(self._bench, drop=mode is NearDuplicates.DROP)
 
     def _add(self, *findings: Finding) -> None:
         self._findings.extend(findings)
@@ -275,114 +275,76 @@ class _Validation:
             for split, checked in self._checked.items()
         )
 
-    def _refuse(self, refusals: Iterable[Finding], report: Report | None = None) -> Verdict:
-        refusals = tuple(refusals)
-        self._add(*refusals)
-        return self._verdict(report or Report(files=self._files()), refusals=refusals)
-
-    def _accept(self, report: Report) -> Verdict:
-        self._progress("dealing out splits", 0.85)
-        dealt = deal_out(self._bench, given=self._checked.keys(), options=self._rules.options.split)
+    def _accept(self, rows: int) -> Verdict:
+        self._progress("dealing out splits", _MEASURED)
+        options = self._rules.options.split
+        given = self._given()
+        dealt = deal_out(self._bench, given=given, options=options)
+        writer = RowWriter(self._bench, rows=rows)
         splits = []
-        for split in Split:
-            self._progress(f"writing {split}", 0.9)
-            splits.append(self._write(split))
-        counts = {rows.split: rows.row_count for rows in splits}
+        for number, split in enumerate(Split):
+            self._progress(f"writing {split}", _DEALT + (_WRITTEN - _DEALT) * number / len(Split))
+            splits.append(writer.write(split))
+        self._progress("writing findings", _WRITTEN)
+        counts = {part.split: part.row_count for part in splits}
         if dealt:
-            self._add(self._dealt_out(counts))
-        report = replace(report, splits=counts, dealt=self._rules.options.split if dealt else None)
-        labels = tuple(sorted(label for label, _ in splits[0].labels))
-        return self._verdict(report, splits=tuple(splits), labels=labels)
+            self._add(_dealt_out({s: counts[s] for s in Split if s not in given}, options.seed))
+        self._report = replace(
+            self._report, splits=counts, dealt=options if dealt else None, trainable=True
+        )
+        return self._verdict(splits=tuple(splits))
 
-    def _dealt_out(self, counts: Mapping[Split, int]) -> Finding:
-        moved = [split for split in Split if split not in self._checked]
-        parts = " and ".join(f"{counts[split]} for {split}" for split in moved)
-        files = "file was" if len(moved) == 1 else "files were"
-        return Finding(
-            code=Code.ROWS_DEALT_OUT,
-            message=f"Of the training rows {parts} were set aside, because no such {files} "
-            f"uploaded (seed {self._rules.options.split.seed}).",
-            count=sum(counts[split] for split in moved),
-        )
-
-    def _write(self, split: Split) -> SplitRows:
-        self._bench.set(wanted=staging.SPLIT_NUMBERS[split])
-        path = self._bench.write(
-            "SELECT text, [label] AS labels, row, line FROM final "
-            "WHERE split = getvariable('wanted') ORDER BY row",
-            f"{split}.parquet",
-            compression="zstd",
-        )
-        labels = self._bench.rows(
-            "SELECT label, count(*) FROM final WHERE split = getvariable('wanted') "
-            "GROUP BY label ORDER BY count(*) DESC, label"
-        )
-        return SplitRows(
-            split=split,
-            path=path,
-            row_count=sum(count for _, count in labels),
-            labels=tuple((label, count) for label, count in labels),
-        )
+    def _given(self) -> set[Split]:
+        """Return the splits that have rows of their own, by a file or by a column."""
+        given = set(self._checked)
+        if self._rules.options.split.column:
+            homes = self._bench.rows("SELECT DISTINCT home FROM remaining WHERE split <= 2")
+            given |= {list(Split)[home] for (home,) in homes}
+        if self._parent:
+            given |= self._parent.given
+        return given
 
     def _verdict(
         self,
-        report: Report,
         *,
         refusals: tuple[Finding, ...] = (),
         splits: tuple[SplitRows, ...] = (),
-        labels: tuple[str, ...] = (),
     ) -> Verdict:
-        self._progress("writing findings", 0.95)
-        self._findings.flush()
-        path = self._collect_findings()
-        counts = self._bench.rows(
-            "SELECT code, severity, count(*) FROM read_parquet(getvariable('collected')) "
-            "GROUP BY ALL ORDER BY severity DESC, count(*) DESC, code"
-        )
+        path, counts = explained.collect(self._bench, self._findings)
         warnings = sorted(
             (found for found in self._summaries if found.severity <= Severity.WARNING),
             key=lambda found: -found.severity,
         )
-        return Verdict(
-            report=replace(
-                report,
-                findings=tuple(
-                    FindingCount(code=code, severity=severity, count=count)
-                    for code, severity, count in counts
-                ),
-                warnings=tuple(found.message for found in warnings),
+        of_training = splits[0].labels if splits else ()
+        report = replace(
+            self._report,
+            findings=counts,
+            warnings=tuple(found.message for found in warnings),
+            dropped_rows=sum(
+                found.count for found in counts if found.severity == Severity.ROW_DROPPED
             ),
+        )
+        return Verdict(
+            report=advice.advised(report, labels=of_training),
             findings=path,
             refusals=refusals,
             content_hash=content_hash(
-                {split: checked.sha256 for split, checked in self._checked.items()}, self._rules
+                {split: checked.sha256 for split, checked in self._checked.items()},
+                self._rules,
+                self._parent,
             ),
+            multi_label=self._multi_label,
             splits=splits,
-            labels=labels,
+            labels=tuple(sorted(label for label, _ in of_training)),
         )
 
-    def _collect_findings(self) -> Path:
-        """Bring the findings of all rules into one order and one file."""
-        bench = self._bench
-        bench.set(written=str(self._findings.path), names=[str(split) for split in Split])
-        bench.run(_COLLECTED)
-        for path in sorted(bench.directory.glob("*.findings.parquet")):
-            bench.set(found=str(path))
-            bench.run(_COLLECT_DROPPED)
-        path = bench.write(_IN_ORDER, "findings.parquet", compression="zstd")
-        bench.set(collected=str(path))
-        return path
 
-
-def _over_long(limit: int, split: Split, line: int, row: int, text: str) -> Finding:
+def _dealt_out(counts: Mapping[Split, int], seed: int) -> Finding:
+    parts = " and ".join(f"{count} for {split}" for split, count in counts.items())
+    files = "file was" if len(counts) == 1 else "files were"
     return Finding(
-        code=Code.TOKEN_LIMIT,
-        message=f"The text has more than {limit} tokens; a model reads its beginning only.",
-        split=split,
-        line=line,
-        row=row,
-        column="text",
-        excerpt=text[:EXCERPT_LENGTH],
-        fix="Shorten it, so that what decides the label stands in front.",
-        count=1,
+        code=Code.ROWS_DEALT_OUT,
+        message=f"Of the training rows {parts} were set aside, because no such {files} "
+        f"uploaded (seed {seed}).",
+        count=sum(counts.values()),
     )

@@ -17,6 +17,9 @@ _LABELS_IN_A_MESSAGE = 10
 _MANY_LABELS = 20
 """Different labels from which it is asked whether they are the texts."""
 
+_MANY_ROWS = 20
+"""Rows from which one label for all of them is no accident."""
+
 _IMBALANCE = 10.0
 """Ratio of the most frequent to the rarest label from which it is warned about."""
 
@@ -42,6 +45,9 @@ class _Counts:
     """Labels with enough training examples and how many, most frequent first."""
 
     removed: Sequence[tuple[str, int]]
+    rows: int
+    """Rows of the training file that are labelled texts."""
+
     distinct_texts: int
     """Different values of the text column in the training file, about."""
 
@@ -52,6 +58,10 @@ class _Counts:
     def imbalance(self) -> float:
         return self.kept[0][1] / self.kept[-1][1] if self.kept else 0.0
 
+    @property
+    def says_nothing(self) -> bool:
+        return self.distinct_labels == 1 and self.rows >= _MANY_ROWS
+
 
 def judge(
     bench: Workbench,
@@ -60,7 +70,7 @@ def judge(
     profile_name: str,
     limits: Limits,
     checked: Mapping[Split, Checked],
-    over_long: int,
+    multi_label: bool,
 ) -> Judgement:
     """Decide whether the rows that are left make a dataset.
 
@@ -70,12 +80,12 @@ def judge(
         profile_name: How the caller chose it.
         limits: The maximum counts.
         checked: The files that were uploaded.
-        over_long: Texts over the token limit.
+        multi_label: Whether a text can have several labels.
     """
     counts = _count(bench, profile)
     found = [
-        *_errors(counts, profile, profile_name, limits, checked),
-        *_warnings(counts, profile, limits, over_long),
+        *_errors(counts, profile, profile_name, limits, checked, multi_label=multi_label),
+        *_warnings(counts, profile),
     ]
     refusals = tuple(finding for finding in found if finding.severity is Severity.ERROR)
     return Judgement(
@@ -84,11 +94,17 @@ def judge(
             label_count=len(counts.kept),
             removed_labels=tuple(label for label, _ in counts.removed[:MAX_LABELS_NAMED]),
             imbalance=counts.imbalance,
-            over_long_texts=over_long,
+            readable=not refusals or _is_readable(counts, refusals),
         ),
         findings=tuple(finding for finding in found if finding.severity is not Severity.ERROR),
         refusals=refusals,
     )
+
+
+def _is_readable(counts: _Counts, refusals: Sequence[Finding]) -> bool:
+    """Tell whether what was read are labelled texts, be they too few to train on."""
+    is_swapped = any(finding.code is Code.COLUMN_ORDER for finding in refusals)
+    return counts.rows > 0 and not counts.says_nothing and not is_swapped
 
 
 def _count(bench: Workbench, profile: Profile) -> _Counts:
@@ -103,19 +119,20 @@ def _count(bench: Workbench, profile: Profile) -> _Counts:
         "LIMIT 100000",
         [profile.min_per_label],
     )
-    ((distinct_texts, distinct_labels),) = bench.rows(
-        "SELECT approx_count_distinct(text), approx_count_distinct(label) FROM valid "
+    ((rows, distinct_texts, distinct_labels),) = bench.rows(
+        "SELECT count(*), approx_count_distinct(key), approx_count_distinct(label) FROM valid "
         "WHERE split = 0"
     )
     return _Counts(
         examples={
             splits[number]: count
             for number, count in bench.rows(
-                "SELECT split, count(*) FROM remaining GROUP BY split ORDER BY split"
+                "SELECT home, count(*) FROM remaining GROUP BY home ORDER BY home"
             )
         },
         kept=[(label, count) for label, count in labels],
         removed=[(label, count) for label, count in removed],
+        rows=rows,
         distinct_texts=distinct_texts,
         distinct_labels=distinct_labels,
     )
@@ -127,18 +144,29 @@ def _errors(
     profile_name: str,
     limits: Limits,
     checked: Mapping[Split, Checked],
+    *,
+    multi_label: bool,
 ) -> Iterator[Finding]:
     left = counts.examples.get(Split.TRAIN, 0)
     read = checked[Split.TRAIN].rows_read
     too_few = left < profile.min_examples or len(counts.kept) < 2  # noqa: PLR2004  # two labels
+    dialect = checked[Split.TRAIN].dialect
     if too_few and counts.distinct_labels > max(2 * counts.distinct_texts, _MANY_LABELS):
-        dialect = checked[Split.TRAIN].dialect
         yield Finding(
             code=Code.COLUMN_ORDER,
             message=f"The columns seem to be the other way round: the text column "
             f"({dialect.text_column}) holds about {counts.distinct_texts} different values, the "
             f"label column ({dialect.label_column}) about {counts.distinct_labels}.",
-            fix="Write the text first and the label second, or add the header line `label,text`.",
+            fix="Set text_column and label_column (`--text-column`, `--label-column`) the other way "
+            "round.",
+        )
+        return
+    if counts.says_nothing and not multi_label:
+        yield Finding(
+            code=Code.TOO_FEW_LABELS,
+            message=f"All {counts.rows} rows have one and the same label: the label column "
+            f"({dialect.label_column}) tells nothing.",
+            fix="Check that `label_column` names the labels; at least two are needed.",
         )
         return
     if left < profile.min_examples:
@@ -181,9 +209,7 @@ def _errors(
             )
 
 
-def _warnings(
-    counts: _Counts, profile: Profile, limits: Limits, over_long: int
-) -> Iterator[Finding]:
+def _warnings(counts: _Counts, profile: Profile) -> Iterator[Finding]:
     left = counts.examples.get(Split.TRAIN, 0)
     if profile.min_examples <= left < profile.advised_examples:
         yield Finding(
@@ -208,15 +234,6 @@ def _warnings(
             message=f'The labels are out of balance: "{most}" has {most_rows} training examples, '
             f'"{least}" {least_rows}.',
             fix=f'Add examples of "{least}".',
-        )
-    if over_long:
-        texts = "1 text has" if over_long == 1 else f"{over_long} texts have"
-        yield Finding(
-            code=Code.TOKEN_LIMIT,
-            message=f"{texts} more than {limits.max_tokens} tokens; a model reads the beginning "
-            "only.",
-            fix="Shorten them, so that what decides the label stands in front.",
-            count=over_long,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import re
+import io
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from typing import Any
 
 import duckdb
 
-from services.ingest.checks.validation import Rulebook, Verdict, validate
+from services.ingest.checks.rulebook import Rulebook
+from services.ingest.checks.validation import Verdict, validate
 from services.ingest.dataset import (
     Checked,
     DatasetOptions,
@@ -23,8 +24,7 @@ from services.ingest.dataset import (
     UploadedFile,
 )
 from services.ingest.finding import FindingWriter
-from services.ingest.reading.front_check import check_file
-from services.ingest.reading.head_check import HEAD_BYTES
+from services.ingest.reading.front_check import HEAD_BYTES, check_file
 from services.ingest.workbench import EngineOptions
 
 _COLUMNS = (
@@ -49,6 +49,23 @@ class FrontCheck:
     findings: list[tuple[str, int, int]]
     """Code, line, row."""
 
+    messages: dict[str, str]
+    """Message and fix of the last finding of each code."""
+
+    places: list[tuple[int, int]]
+    """Row and line of every record."""
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the cells of every record."""
+        layout = self.checked.layout
+        lines = io.StringIO(self.records.decode(), newline="")
+        return [tuple(row) for row in csv.reader(lines, delimiter=layout.delimiter)]
+
+    def examples(self) -> list[tuple[str, str]]:
+        """Return text and labels of every record."""
+        layout = self.checked.layout
+        return [(row[layout.text], row[layout.labels]) for row in self.rows()]
+
 
 def front_check(
     content: bytes,
@@ -56,28 +73,42 @@ def front_check(
     options: DatasetOptions | None = None,
     limits: Limits | None = None,
     chunk: int = 1 << 20,
+    head_bytes: int = HEAD_BYTES,
 ) -> FrontCheck:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         with FindingWriter(directory / "findings.csv") as findings:
             checked = check_file(
-                pieces(content, chunk),
+                UploadedFile(size_bytes=len(content), chunks=partial(pieces, content, chunk)),
                 split=Split.TRAIN,
                 options=options or DatasetOptions(),
                 limits=limits or Limits(),
                 directory=directory,
                 findings=findings,
-                head_bytes=_head_bytes(content) if chunk < len(content) else HEAD_BYTES,
+                head_bytes=head_bytes,
+                block_bytes=chunk,
             )
         with (directory / "findings.csv").open(newline="") as file:
-            found = [(row[4], int(row[1]), int(row[2])) for row in csv.reader(file)]
-        return FrontCheck(checked=checked, records=checked.records.read_bytes(), findings=found)
+            found = list(csv.reader(file))
+        return FrontCheck(
+            checked=checked,
+            records=checked.records.read_bytes(),
+            findings=[(row[4], int(row[1]), int(row[2])) for row in found],
+            messages={row[4]: f"{row[6]} {row[8]}" for row in found},
+            places=_places(checked),
+        )
 
 
-def _head_bytes(content: bytes) -> int:
-    """Return so little that all but the first line is read as a stream."""
-    first = re.match(rb"[^\r\n]*[\r\n]*", content)
-    return first.end() + 2 if first else len(content)
+def _places(checked: Checked) -> list[tuple[int, int]]:
+    with checked.positions.open() as file:
+        moves = {int(n): (int(rows), int(lines)) for n, rows, lines in csv.reader(file)}
+    places = []
+    rows = lines = 0
+    for n in range(checked.rows_kept):
+        more_rows, more_lines = moves.get(n, (0, 0))
+        rows, lines = rows + more_rows, lines + more_lines
+        places.append((n + rows, n + lines))
+    return places
 
 
 def pieces(content: bytes, size: int = 1 << 20) -> Iterator[bytes]:

@@ -1,0 +1,161 @@
+"""Texts that differ in little: finds them, and drops or reports them.
+
+Afterwards the table `near` (id, "group") holds the rows that are alike; a group is called after
+its first row. It is empty where nothing was looked for, or nothing was left of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.ingest.arrow_stream import TextBatch
+from services.ingest.checks.near_groups import NearGroups
+from services.ingest.checks.sketches import bands_of
+from services.ingest.checks.tokens import Words, words_of
+from services.ingest.dataset import Overlap, Split
+from services.ingest.workbench import Workbench
+
+# A bit for each dropped row, as a join would not keep the order of rows, on which depends who is
+# the first of a group. Of long texts the beginning tells.
+_TEXTS = """
+SELECT id, lower(if(strlen(text) > 4096, left(text, 4096), text)) AS text
+FROM staged
+WHERE problem = '' AND get_bit(getvariable('dropped_bits'), id::INTEGER) = 0
+"""
+
+# What a later split holds is told, or dropped, of the earlier one; a parent's rows stay.
+_PLACED = """
+CREATE TABLE near_rows AS
+WITH placed AS (
+  SELECT
+    id, "group", split, home,
+    row_number() OVER here AS occurrence,
+    first_value(struct_pack(split, line, label)) OVER here AS first_here,
+    first_value(struct_pack(split, line, label)) OVER everywhere AS first_anywhere,
+    max(home) OVER unordered AS last_home,
+    arg_max(struct_pack(split, line, label), (home, -id)) OVER unordered AS last
+  FROM remaining JOIN near USING (id)
+  WINDOW
+    here AS (PARTITION BY "group", home ORDER BY id),
+    everywhere AS (PARTITION BY "group" ORDER BY id),
+    unordered AS (PARTITION BY "group")
+)
+SELECT
+  id, home, "group",
+  CASE
+    WHEN first_anywhere.split > 2 THEN 'near_duplicate'
+    WHEN home < last_home THEN 'near_leakage'
+    ELSE 'near_duplicate'
+  END AS code,
+  CASE
+    WHEN first_anywhere.split > 2 THEN first_anywhere
+    WHEN home < last_home THEN last
+    ELSE first_here
+  END AS other
+FROM placed
+WHERE split <= 2 AND (first_anywhere.split > 2 OR home < last_home OR occurrence > 1)
+"""
+
+_OVERLAPS = """
+WITH homes AS (
+  SELECT "group", home, count(*) AS rows FROM remaining JOIN near USING (id) GROUP BY ALL
+)
+SELECT a.home, b.home, sum(a.rows)::BIGINT
+FROM homes AS a JOIN homes AS b USING ("group")
+WHERE a.home < b.home
+GROUP BY a.home, b.home
+"""
+
+_DROP = """
+INSERT INTO dropped
+SELECT id, code || '_dropped', other.split, other.line, other.label, NULL FROM near_rows
+"""
+_KEEP_GROUPS = """
+CREATE TABLE left_near AS
+SELECT id, "group" FROM near ANTI JOIN dropped USING (id)
+QUALIFY count(*) OVER (PARTITION BY "group") > 1
+"""
+
+
+def find(bench: Workbench, *, rows: int, threads: int, check: Callable[[], None]) -> None:
+    """Create the table `near`.
+
+    Args:
+        bench: With `staged` and `dropped`.
+        rows: Of `staged`.
+        threads: Batches that are worked on at once.
+        check: Called now and then; what it raises ends the search.
+    """
+    dropped = np.zeros(rows, np.bool_)
+    dropped[bench.columns("SELECT id FROM dropped")["id"]] = True
+    bench.set_bits("dropped_bits", dropped)
+    with NearGroups(bench.directory) as groups:
+        for sketches in _sketched(bench.texts(_TEXTS), threads):
+            check()
+            for words, bands in sketches:
+                groups.add(words, bands)
+        ids, first = groups.found(check)
+    bench.create_table("near", id=ids, group=first)
+
+
+def find_none(bench: Workbench) -> None:
+    """Create the table `near` without rows."""
+    bench.run('CREATE TABLE near (id BIGINT, "group" BIGINT)')
+
+
+def judge(bench: Workbench, *, drop: bool) -> tuple[Overlap, ...]:
+    """Create the table `near_rows`: what is to be said of rows; drop them where that is wanted.
+
+    Args:
+        bench: With `near` and `remaining`.
+        drop: Whether the rows are dropped.
+
+    Returns:
+        How many rows of each two splits were alike.
+    """
+    bench.run(_PLACED)
+    splits = list(Split)
+    overlaps = tuple(
+        Overlap(first=splits[first], second=splits[second], near=count)
+        for first, second, count in bench.rows(_OVERLAPS)
+    )
+    if drop:
+        bench.run(_DROP)
+        bench.run(_KEEP_GROUPS)
+        bench.run("DROP TABLE near")
+        bench.run("ALTER TABLE left_near RENAME TO near")
+    return overlaps
+
+
+def merged(exact: tuple[Overlap, ...], near: tuple[Overlap, ...]) -> tuple[Overlap, ...]:
+    """Return what two splits have in common, character by character and nearly, in one."""
+    by_pair = {(one.first, one.second): one for one in exact}
+    for one in near:
+        pair = (one.first, one.second)
+        by_pair[pair] = replace(by_pair.get(pair, one), near=one.near)
+    order = list(Split)
+    return tuple(by_pair[a, b] for a in order for b in order if (a, b) in by_pair)
+
+
+def _sketched(
+    batches: Iterator[TextBatch], threads: int
+) -> Iterator[list[tuple[Words, NDArray[np.uint32]]]]:
+    """Yield words and bands of each batch, in order; numpy works on several at once."""
+    waiting: deque[Future[list[tuple[Words, NDArray[np.uint32]]]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for batch in batches:
+            waiting.append(pool.submit(_sketch, batch))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _sketch(batch: TextBatch) -> list[tuple[Words, NDArray[np.uint32]]]:
+    return [(words, bands_of(words)) for words in words_of(batch)]

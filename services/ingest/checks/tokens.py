@@ -1,0 +1,143 @@
+"""Words of texts as hashes, taken from their bytes by arrays: a Python object for none of them.
+
+A word is a run of letters and digits in any case; blanks and punctuation part words and count
+for nothing. A character of three bytes or more is a word by itself, since scripts such as Chinese,
+Japanese and Thai are written without blanks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.ingest.arrow_stream import TextBatch
+
+_PIECE_BYTES = 1 << 20
+"""Texts that are worked on at once: their arrays fit a processor's cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """The words of some texts, in their order."""
+
+    ids: NDArray[np.int64]
+    """What each text is called, shape (texts)."""
+
+    hashes: NDArray[np.uint32]
+    """Shape (words)."""
+
+    offsets: NDArray[np.int64]
+    """Where the words of each text begin, and behind the last where they end, shape (texts + 1)."""
+
+
+def words_of(batch: TextBatch) -> Iterator[Words]:
+    """Yield the words of a batch in pieces; texts without any are left out.
+
+    Args:
+        batch: Of texts in lower case.
+    """
+    last = len(batch.ids)
+    start = 0
+    while start < last:
+        limit = batch.offsets[start] + _PIECE_BYTES
+        end = max(int(np.searchsorted(batch.offsets, limit, side="right")) - 1, start + 1)
+        offsets = batch.offsets[start : end + 1]
+        hashes, bounds = _hash_words(batch.data[offsets[0] : offsets[-1]], offsets - offsets[0])
+        filled = bounds[1:] > bounds[:-1]
+        ids = batch.ids[start:end][filled]
+        yield Words(ids=ids, hashes=hashes, offsets=np.append(bounds[:-1][filled], bounds[-1]))
+        start = end
+
+
+def _separators() -> NDArray[np.uint8]:
+    """Return for each byte itself, or 0 where it parts words."""
+    table = np.arange(256, dtype=np.uint8)
+    ascii_bytes = [code for code in range(128) if not chr(code).isalnum()]
+    table[ascii_bytes] = 0
+    return table
+
+
+_WORD_BYTES = _separators()
+_LATIN_SIGNS, _SIGNS, _CJK, _FULL_WIDTH, _WIDE = 0xC2, 0xE2, 0xE3, 0xEF, 0xE0
+
+# Odd numbers without a pattern, to multiply by: bits of pi, e and the golden ratio.
+_HEAD, _LENGTH, _TAIL, _LAST = (
+    np.uint64(number)
+    for number in (
+        0x9E3779B97F4A7C15,
+        0xC2B7E151628AED2B,
+        0x243F6A8885A308D3,
+        0xB7E151628AED2A6B,
+    )
+)
+_MASKS = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
+
+
+def _hash_words(
+    data: NDArray[np.uint8], offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Return the hashes of all words, and where those of each text begin and end."""
+    # Two words of zeros behind the end, so that every byte can be read as the first of eight.
+    padded = np.zeros(len(data) // 8 * 8 + 24, np.uint8)
+    part = padded[: len(data)]
+    np.take(_WORD_BYTES, data, out=part)
+    _part_at_signs(part)
+    starts, ends = _word_bounds(part, offsets)
+    sizes = ends - starts
+    eights = padded.view(np.uint64)
+    hashes = _eight_bytes(eights, starts) & _MASKS[np.minimum(sizes, 8)]
+    hashes *= _HEAD
+    hashes ^= sizes.astype(np.uint64) * _LENGTH
+    # Of a long word the last eight bytes count too; who verifies looks at words no closer.
+    long = np.flatnonzero(sizes > 8)  # noqa: PLR2004  # bytes of a uint64
+    hashes[long] ^= _eight_bytes(eights, ends[long] - 8) * _TAIL
+    hashes ^= hashes >> np.uint64(29)
+    hashes *= _LAST
+    return (hashes >> np.uint64(32)).astype(np.uint32), np.searchsorted(starts, offsets)
+
+
+def _part_at_signs(part: NDArray[np.uint8]) -> None:
+    """Put zeros where a sign of more than one byte parts words: quotes, dashes, blanks, points."""
+    if not (part >= _LATIN_SIGNS).any():
+        return
+    for lead, width, second in (
+        (_LATIN_SIGNS, 2, None),
+        (_SIGNS, 3, None),
+        (_CJK, 3, 0x80),
+        (_FULL_WIDTH, 3, 0xBC),
+    ):
+        places = np.flatnonzero(part == lead)
+        if second is not None:
+            places = places[part[places + 1] == second]
+        if lead == _FULL_WIDTH:
+            third = part[places + 2]
+            places = places[(third < 0x90) | (third >= 0x9A) & (third <= 0xA0)]  # noqa: PLR2004
+        for byte in range(width):
+            part[places + byte] = 0
+
+
+def _word_bounds(
+    part: NDArray[np.uint8], offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where each word begins and ends; no word reaches into the next text."""
+    is_word = part != 0
+    begins = part >= _WIDE
+    begins[1:] |= is_word[1:] & ~is_word[:-1]
+    firsts = offsets[:-1][offsets[:-1] < len(part)]
+    begins[firsts] = is_word[firsts]
+    ends = is_word
+    ends[:-1] &= begins[1:] | (part[1:] == 0)
+    return np.flatnonzero(begins), np.flatnonzero(ends) + 1
+
+
+def _eight_bytes(eights: NDArray[np.uint64], places: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return the eight bytes from each place on, which need not be aligned."""
+    index = places >> 3
+    shift = ((places & 7) << 3).astype(np.uint64)
+    # A shift by 64 gives 0 in numpy.
+    found: NDArray[np.uint64] = eights[index] >> shift
+    found |= eights[index + 1] << (np.uint64(64) - shift)
+    return found

@@ -1,0 +1,134 @@
+"""Writes what is left: one Parquet file for each split, in the order of the files.
+
+Which rows a split takes is a string of bits, one for each row: a join would not keep their order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from services.ingest.checks.staging import SPLIT_NUMBERS
+from services.ingest.dataset import Split
+from services.ingest.workbench import Workbench
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitRows:
+    """The rows of one split, ready to be published."""
+
+    split: Split
+    path: Path
+    """Parquet: text VARCHAR, labels VARCHAR[], row BIGINT, line BIGINT, "group" BIGINT and what
+    was carried along; in order of the files."""
+
+    row_count: int
+    labels: tuple[tuple[str, int], ...]
+    """Each label and its rows, most frequent first."""
+
+
+# The expressions are evaluated in this order of cost: hardly a row is in a group or relabelled.
+_ROWS = r"""
+WITH mine AS (
+  SELECT * FROM staged WHERE get_bit(getvariable('mine'), id::INTEGER) = 1
+),
+described AS (
+  SELECT
+    *,
+    CASE
+      WHEN NOT getvariable('multi_label') THEN [label]
+      WHEN label = '' THEN []
+      ELSE string_split(label, chr(31))
+    END AS labels
+  FROM mine
+),
+finished AS (
+  SELECT
+    text AS "out:text",
+    if(get_bit(getvariable('relabelled'), id::INTEGER) = 1,
+      list_filter(labels, lambda one: list_contains(getvariable('left_labels'), one)),
+      labels) AS "out:labels",
+    row AS "out:row",
+    line AS "out:line",
+    if(get_bit(getvariable('grouped'), id::INTEGER) = 1, group_of(id), NULL) AS "out:group",
+    COLUMNS(lambda name: starts_with(name, 'kept:') OR name = 'id')
+  FROM described
+)
+SELECT COLUMNS('^(?:out|kept):(.*)$') AS '\1' FROM finished
+"""
+
+_LABELS = """
+SELECT label, count(*)
+FROM (SELECT unnest(labels) AS label FROM read_parquet(getvariable('rows_file')))
+GROUP BY label ORDER BY count(*) DESC, label
+"""
+
+# Within one file rows go up; another file begins anew.
+_CHECK = """
+SELECT count(*), 0 FROM read_parquet(getvariable('rows_file'))
+"""
+
+_NOWHERE = 255
+
+_LEFT_LABELS = "SELECT label FROM labels WHERE examples >= getvariable('min_per_label')"
+
+_FILES = "SELECT split, min(id), max(id) FROM staged GROUP BY split"
+_ELSEWHERE = "SELECT id, home FROM staged WHERE home <> split % 3"
+_DROPPED = "SELECT id FROM staged WHERE problem <> '' UNION ALL SELECT id FROM dropped"
+
+
+class RowWriter:
+    """Knows of every row whether it stays, and where."""
+
+    def __init__(self, bench: Workbench, *, rows: int) -> None:
+        """Take over what the checks have decided.
+
+        Args:
+            bench: With `staged`, `dropped`, `moved`, `near`, `relabelled` and `labels`.
+            rows: Of `staged`.
+        """
+        self._bench = bench
+        self._homes = np.zeros(rows, np.uint8)
+        for split, first, last in bench.rows(_FILES):
+            self._homes[first : last + 1] = split % len(Split)
+        for query in (_ELSEWHERE, "SELECT id, home FROM moved"):
+            found = bench.columns(query)
+            self._homes[found["id"]] = found["home"]
+        self._homes[bench.columns(_DROPPED)["id"]] = _NOWHERE
+        relabelled = np.zeros(rows, np.bool_)
+        relabelled[bench.columns("SELECT id FROM relabelled")["id"]] = True
+        bench.set(left_labels=[label for (label,) in bench.rows(_LEFT_LABELS)])
+        bench.set_bits("relabelled", relabelled)
+        self._set_groups(rows)
+
+    def write(self, split: Split) -> SplitRows:
+        """Write the rows of one split.
+
+        Raises:
+            RuntimeError: Where other rows were written, or in another order: a fault of this
+                program.
+        """
+        bench = self._bench
+        mine = self._homes == SPLIT_NUMBERS[split]
+        bench.set_bits("mine", mine)
+        path = bench.write(_ROWS, f"{split}.parquet", compression="zstd")
+        bench.set(rows_file=str(path))
+        count = int(mine.sum())
+        ((written, misplaced),) = bench.rows(_CHECK)
+        if written != count or misplaced:
+            msg = f"{split}: of {count} rows {written} were written, {misplaced} out of order"
+            raise RuntimeError(msg)
+        labels = tuple((label, number) for label, number in bench.rows(_LABELS))
+        return SplitRows(split=split, path=path, row_count=count, labels=labels)
+
+    def _set_groups(self, rows: int) -> None:
+        near = self._bench.columns('SELECT id, "group" AS number FROM near ORDER BY id')
+        ids, numbers = near["id"], near["number"]
+        grouped = np.zeros(rows, np.bool_)
+        grouped[ids] = True
+        self._bench.set_bits("grouped", grouped)
+        self._bench.define(
+            "group_of", lambda row: int(numbers[np.searchsorted(ids, row)]), types="BIGINT"
+        )
