@@ -36,6 +36,9 @@ from isogloss.cli.words import percent, size
 LINE_SECONDS = 5.0
 """Time between lines where no terminal is watched."""
 
+BAR_WIDTH = 20
+"""Columns: phase, bytes, rate and time beside it fit 80."""
+
 SENDING = "uploading "
 """How the phases begin in which bytes are sent."""
 
@@ -55,7 +58,7 @@ class _Bars:
     def __init__(self, session: Session) -> None:
         self._sending = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=BAR_WIDTH),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
@@ -64,7 +67,7 @@ class _Bars:
         )
         self._checking = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=BAR_WIDTH),
             TaskProgressColumn(),
             TimeElapsedColumn(),
             console=session.err,
@@ -183,7 +186,7 @@ def download_progress(session: Session) -> Iterator[Callable[[DownloadProgress],
         return
     with Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
+        BarColumn(bar_width=BAR_WIDTH),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
@@ -204,7 +207,7 @@ def text_progress(session: Session, total: int) -> Iterator[Callable[[int], None
         return
     with Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
+        BarColumn(bar_width=BAR_WIDTH),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=session.err,
