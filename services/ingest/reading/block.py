@@ -44,6 +44,10 @@ class Layout:
     max_bytes: int
     """Length of a record, its line end included, above which it is doubtful."""
 
+    header: bytes
+    """What names the columns, line end included; b"" where nothing does. A record that begins
+    like it is doubtful."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -108,6 +112,8 @@ class Block:
             for byte in _DOUBTFUL[layout.quoting]
             if byte in data
         ]
+        if layout.header:
+            self._anywhere.append(_positions(layout.header, data))
         self._readings: dict[int, Reading] = {}
 
     def parity(self, position: int) -> int:
@@ -160,3 +166,10 @@ class Block:
         placed |= neighbour == _QUOTE
         misplaced: Positions = at[~placed]
         return misplaced
+
+
+def _positions(needle: bytes, data: bytes) -> Positions:
+    found = [data.find(needle)]
+    while found[-1] >= 0:
+        found.append(data.find(needle, found[-1] + len(needle)))
+    return np.array(found[:-1], np.int64)

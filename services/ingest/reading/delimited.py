@@ -56,6 +56,7 @@ def read_delimited(
     scanner = RecordScanner(
         grammar=Grammar(table.delimiter, table.quoting),
         columns=table.columns,
+        header=sample[table.begin : table.first_end].lstrip(b"\n") if header else b"",
         limits=limits,
         out=out,
     )

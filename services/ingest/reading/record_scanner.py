@@ -25,13 +25,14 @@ class RecordScanner:
     """Reads the data rows of one file."""
 
     def __init__(
-        self, *, grammar: Grammar, columns: int, limits: Limits, out: RecordWriter
+        self, *, grammar: Grammar, columns: int, header: bytes, limits: Limits, out: RecordWriter
     ) -> None:
         """Begin after the header.
 
         Args:
             grammar: How records are written.
             columns: How many columns each shall have.
+            header: What names them, as it stands; b"" where nothing does.
             limits: What is too much.
             out: Receives the records and what is wrong with rows.
         """
@@ -44,6 +45,7 @@ class RecordScanner:
             quoting=grammar.quoting,
             columns=columns,
             max_bytes=limits.max_record_bytes,
+            header=header,
         )
         blanks = rb"[ \v\f]" if grammar.delimiter == b"\t" else rb"[ \t\v\f]"
         self._blank = re.compile(rb"(?:%b*+\n)++" % blanks)
@@ -160,6 +162,13 @@ class RecordScanner:
         if len(cells) != self._columns:
             self._drop_columns(len(cells), line, lines)
             return
+        if raw == self._layout.header:
+            self._out.note(
+                Code.SUSPICIOUS_HEADER,
+                "The header stands here again, and was read as data.",
+                line,
+                fix="Remove the row: files that are joined need one header only.",
+            )
         if record.stray_quote:
             self._out.note(
                 Code.STRAY_QUOTE,

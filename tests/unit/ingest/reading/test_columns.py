@@ -100,6 +100,16 @@ def test_a_row_that_may_be_a_header_after_all_is_told() -> None:
     assert "--has-header" in result.messages["suspicious_header"]
 
 
+@pytest.mark.parametrize("chunk", [5, 1 << 20])
+def test_a_header_that_stands_between_the_rows_again_is_told(chunk: int) -> None:
+    part = table(("text", "label"), *pairs())
+
+    result = front_check(part + part, chunk=chunk)
+
+    assert result.findings == [("suspicious_header", 26, 25)]
+    assert result.checked.rows_kept == 49
+
+
 def test_one_row_that_may_be_a_header_is_refused() -> None:
     (finding,) = refusals(b"some text,label one\n")
 
