@@ -36,7 +36,8 @@ _MISREAD = (
     "\u2013\u2014\u2018-\u201a\u201c-\u201e\u2020-\u2022\u2026\u2030\u2039\u203a\u20ac\u2122]"
 )
 
-# An empty text has the code -1. Of ASCII, only blanks at the ends can go.
+# An empty text has the code -1. Of ASCII, only blanks at the ends can go; where these are spaces,
+# as after the comma of `text, label`, SQL takes them by itself: chr(2) is the mark of TRIMMED.
 _MACROS = r"""
 CREATE MACRO beyond_ascii(t) AS strlen(t) <> length(t);
 CREATE MACRO unsettled(t) AS
@@ -46,15 +47,24 @@ CREATE MACRO unsettled(t) AS
       OR ends_with(t, ' ') OR ends_with(t, chr(9)) OR ends_with(t, chr(10))
       OR ends_with(t, chr(11)) OR ends_with(t, chr(12)) OR ends_with(t, chr(13))
   END;
-CREATE MACRO to_be_cleaned(t) AS
-  unsettled(t)
-  OR (getvariable('fix_text') AND beyond_ascii(t))
+CREATE MACRO declared(t) AS
+  (getvariable('fix_text') AND beyond_ascii(t))
   OR (getvariable('strip_html') AND (contains(t, '<') OR contains(t, '&')))
   OR (getvariable('replace_urls') AND (contains(t, '://') OR contains(lower(t), 'www.')))
   OR (getvariable('replace_names') AND contains(t, '@'))
   OR (getvariable('remove_symbols') AND (beyond_ascii(t) OR contains(t, '^') OR contains(t, '`')));
-CREATE MACRO marked_text(t) AS CASE WHEN to_be_cleaned(t) THEN clean_text(t) END;
-CREATE MACRO marked_label(t) AS CASE WHEN unsettled(t) THEN clean_label(t) END;
+CREATE MACRO only_spaced(t) AS NOT beyond_ascii(t) AND NOT unsettled(trim(t));
+CREATE MACRO marked_label(t) AS CASE
+  WHEN NOT unsettled(t) THEN NULL
+  WHEN only_spaced(t) THEN concat(chr(2), trim(t))
+  ELSE clean_label(t)
+END;
+CREATE MACRO marked_text(t) AS CASE
+  WHEN declared(t) THEN clean_text(t)
+  WHEN NOT unsettled(t) THEN NULL
+  WHEN only_spaced(t) THEN concat(chr(2), trim(t))
+  ELSE clean_text(t)
+END;
 CREATE MACRO marked_result(t, m) AS coalesce(substr(m, 2), t);
 CREATE MACRO holds_controls(t) AS
   (getvariable('controls') OR beyond_ascii(t))
