@@ -9,7 +9,7 @@ from services.ingest.finding import Code, Finding, FindingWriter, Refused, excer
 from services.ingest.reading.columns import Columns, Head, check_width, choose_columns
 from services.ingest.reading.dialect import Table, detect_table
 from services.ingest.reading.evidence import evidence_of, is_nearly_empty
-from services.ingest.reading.header import has_header, looks_like_header, suspicious_header
+from services.ingest.reading.header import find_header, looks_like_header, suspicious_header
 from services.ingest.reading.record_scanner import RecordScanner
 from services.ingest.reading.record_writer import RecordWriter
 from services.ingest.reading.records import Grammar
@@ -45,18 +45,20 @@ def read_delimited(
     sample, is_whole = _sample(text, head_bytes, limits)
     table = detect_table(sample, options, is_whole=is_whole)
     check_width(table.columns, limits)
-    header = has_header(table.rows, table.columns, options, is_whole=table.is_whole)
-    head = _head(table, header=header)
+    header = find_header(table.rows, table.columns, options, is_whole=table.is_whole)
+    head = _head(table, header)
     columns = choose_columns(head, options, split)
     findings.extend(replace(finding, split=split) for finding in columns.findings)
-    if not header and options.has_header is None and looks_like_header(table.rows[0]):
+    if header is None and options.has_header is None and looks_like_header(table.rows[0]):
         findings.add(replace(suspicious_header(table.rows[0]), split=split))
-    begin = table.first_end if header else table.begin
+    top, begin = (table.begin, table.begin) if header is None else table.spans[header]
+    if above := sample[table.begin : top].strip():
+        findings.add(replace(_above_header(above), split=split))
     out.skip_header(sample.count(b"\n", 0, begin))
     scanner = RecordScanner(
         grammar=Grammar(table.delimiter, table.quoting),
         columns=table.columns,
-        header=sample[table.begin : table.first_end].lstrip(b"\n") if header else b"",
+        header=sample[top:begin],
         limits=limits,
         out=out,
     )
@@ -65,7 +67,9 @@ def read_delimited(
             scanner.feed(piece[start : start + block_bytes])
         begin = max(begin - len(piece), 0)
     scanner.finish()
-    return _dialect(table, columns, options, header=header), _layout(table, columns, options)
+    return _dialect(table, columns, options, header=header is not None), _layout(
+        table, columns, options
+    )
 
 
 def _sample(text: Text, size: int, limits: Limits) -> tuple[bytes, bool]:
@@ -90,16 +94,16 @@ def _sample(text: Text, size: int, limits: Limits) -> tuple[bytes, bool]:
     return sample, is_whole
 
 
-def _head(table: Table, *, header: bool) -> Head:
+def _head(table: Table, header: int | None) -> Head:
     """Name the columns.
 
     Raises:
         Refused: Where the header names more or fewer columns than the rows have.
     """
-    rows = table.rows[1:] if header else table.rows
-    if not header:
-        return Head(names=(), width=table.columns, rows=rows)
-    names = list(table.rows[0])
+    if header is None:
+        return Head(names=(), width=table.columns, rows=table.rows)
+    rows = table.rows[header + 1 :]
+    names = list(table.rows[header])
     while len(names) > table.columns and not names[-1].strip():
         names.pop()
     full = [row for row in rows if len(row) == table.columns]
@@ -117,6 +121,20 @@ def _head(table: Table, *, header: bool) -> Head:
             )
         )
     return Head(names=[*names, *("" for _ in unnamed)], width=table.columns, rows=rows)
+
+
+def _above_header(above: bytes) -> Finding:
+    lines = above.count(b"\n") + 1
+    return Finding(
+        code=Code.SUSPICIOUS_HEADER,
+        message="A line stands above the header and was left out."
+        if lines == 1
+        else f"{lines} lines stand above the header and were left out.",
+        line=1,
+        excerpt=excerpt(above),
+        fix="Remove what stands above the header, or declare has_header (`--no-header`).",
+        count=lines,
+    )
 
 
 def _dialect(table: Table, columns: Columns, options: DatasetOptions, *, header: bool) -> Dialect:

@@ -37,8 +37,8 @@ class _Sample:
     delimiter: str
     quoting: Quoting
     rows: Sequence[tuple[bytes, ...]]
-    first_end: int
-    """Position after the first row."""
+    spans: Sequence[tuple[int, int]]
+    """Position of each row, and after it."""
 
     broken_line: int
     """Line of the first record whose quotes are wrong; 0 where there is none."""
@@ -71,10 +71,10 @@ class Table:
     """Whether the file has no other rows."""
 
     begin: int
-    """Position of the first row in the sample."""
+    """Position in the sample after what names the delimiter, if anything does."""
 
-    first_end: int
-    """Position after the first row."""
+    spans: Sequence[tuple[int, int]]
+    """Position of each of the rows in the sample, and after it."""
 
     assumed: frozenset[str]
     """What was detected: fields of `Dialect`."""
@@ -113,7 +113,7 @@ def detect_table(sample: bytes, options: DatasetOptions, *, is_whole: bool) -> T
         rows=[tuple(cell.decode("utf-8", "replace") for cell in row) for row in best.rows],
         is_whole=is_whole and not best.broken_line and len(best.rows) < _SAMPLE_RECORDS,
         begin=begin,
-        first_end=begin + best.first_end,
+        spans=[(begin + start, begin + end) for start, end in best.spans],
         assumed=frozenset(
             name
             for name, declared in (("delimiter", delimiter), ("quoting", options.quoting))
@@ -152,7 +152,8 @@ def _read(body: bytes, delimiter: str, quoting: Quoting, *, is_whole: bool) -> _
     """
     grammar = Grammar(delimiter, quoting)
     rows: list[tuple[bytes, ...]] = []
-    position = broken_line = first_end = 0
+    spans: list[tuple[int, int]] = []
+    position = broken_line = 0
     if is_whole and not body.endswith(b"\n"):
         body += b"\n"
     while position < len(body) and len(rows) < _SAMPLE_RECORDS:
@@ -165,15 +166,15 @@ def _read(body: bytes, delimiter: str, quoting: Quoting, *, is_whole: bool) -> _
                 break
             position = body.find(b"\n", position) + 1 or len(body)
             continue
-        position = record.end
         if any(map(bytes.strip, record.cells)):
             rows.append(record.cells)
-            first_end = first_end or position
+            spans.append((position, record.end))
+        position = record.end
     return _Sample(
         delimiter=delimiter,
         quoting=quoting,
         rows=rows,
-        first_end=first_end,
+        spans=spans,
         broken_line=broken_line,
     )
 

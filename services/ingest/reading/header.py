@@ -1,4 +1,4 @@
-"""Decides whether the first row of a file names the columns."""
+"""Finds the row that names the columns: the first, or the first below a title; or none."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from services.ingest.reading.evidence import could_be_names, names_its_column
 from services.ingest.reading.names import is_label_name, is_text_name
 
 _SHORT = 40
+"""Characters that hardly any name exceeds."""
+
+_MOST_ABOVE = 10
+"""Rows among which the first full one is looked for."""
 
 
-def has_header(
+def find_header(
     rows: Sequence[Sequence[str]], width: int, options: DatasetOptions, *, is_whole: bool
-) -> bool:
-    """Tell whether the first row is a header.
+) -> int | None:
+    """Find the row that names the columns.
 
     Args:
         rows: The first rows.
@@ -23,16 +27,30 @@ def has_header(
         options: What the caller declared.
         is_whole: Whether the file has no other rows.
 
+    Returns:
+        Its index: 0, or that of the first full row where a title stands above; None where there
+        is none.
+
     Raises:
         Refused: Where there is one row only, and nothing tells.
     """
     if options.has_header is not None:
-        return options.has_header
-    first, below = rows[0], [row for row in rows[1:] if len(row) == width]
-    if _names_columns(options) or _has_known_names(first, rows[1:]):
-        return True
+        return 0 if options.has_header else None
+    full = next((n for n, row in enumerate(rows[:_MOST_ABOVE]) if len(row) == width), 0)
+    if full and _is_header(rows[full:], width):
+        return full
+    if _names_columns(options) or _is_header(rows, width):
+        return 0
     if len(rows) == 1 and is_whole:
-        raise _single_row(first)
+        raise _single_row(rows[0])
+    return None
+
+
+def _is_header(rows: Sequence[Sequence[str]], width: int) -> bool:
+    """Tell whether the first of these rows is a header, by its words or by what is below."""
+    first, below = rows[0], [row for row in rows[1:] if len(row) == width]
+    if _has_known_names(first, rows[1:]):
+        return True
     return (
         len(first) == width
         and could_be_names(first)

@@ -100,6 +100,16 @@ def test_a_row_that_may_be_a_header_after_all_is_told() -> None:
     assert "--has-header" in result.messages["suspicious_header"]
 
 
+@pytest.mark.parametrize("title", ["Export of 3 May\n\n", 'Messages "as they came\nand more\n'])
+def test_a_title_above_the_header_is_left_out_and_told(title: str) -> None:
+    result = read(title.encode() + table(("text", "label"), *pairs()))
+
+    assert result.checked.dialect.has_header
+    assert result.findings == [("suspicious_header", 1, 0)]
+    assert result.places[0] == (1, 4)
+    assert result.examples() == pairs()
+
+
 @pytest.mark.parametrize("chunk", [5, 1 << 20])
 def test_a_header_that_stands_between_the_rows_again_is_told(chunk: int) -> None:
     part = table(("text", "label"), *pairs())
