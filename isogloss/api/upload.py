@@ -77,6 +77,9 @@ def check_messages(
     yield pb.CheckDatasetRequest(options=options)
     for source in sources:
         split = convert.split_to_proto(source.split)
+        if not source.size:
+            # An empty file is a file all the same: the report is to say so.
+            yield pb.CheckDatasetRequest(split=split)
         for position, data in chunks(source, 0, source.size):
             yield pb.CheckDatasetRequest(split=split, data=data)
             sent(source, position + len(data))

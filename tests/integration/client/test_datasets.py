@@ -97,6 +97,16 @@ async def test_a_check_of_a_busy_server_is_sent_again_whole(
     assert bytes(script.files[TRAIN]) == content
 
 
+def test_a_check_of_an_empty_file_is_left_to_the_server(
+    client: Client, script: Scripted, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.csv").touch()
+
+    client.datasets.check(train=tmp_path / "empty.csv")
+
+    assert dict(script.files) == {TRAIN: bytearray()}
+
+
 def test_a_check_of_a_file_that_is_not_there_asks_nobody(
     client: Client, script: Scripted, tmp_path: Path
 ) -> None:
