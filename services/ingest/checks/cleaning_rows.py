@@ -53,7 +53,8 @@ CREATE MACRO declared(t) AS
   OR (getvariable('replace_urls') AND (contains(t, '://') OR contains(lower(t), 'www.')))
   OR (getvariable('replace_names') AND contains(t, '@'))
   OR (getvariable('remove_symbols') AND (beyond_ascii(t) OR contains(t, '^') OR contains(t, '`')));
-CREATE MACRO only_spaced(t) AS NOT beyond_ascii(t) AND NOT unsettled(trim(t));
+CREATE MACRO only_spaced(t) AS
+  regexp_full_match(t, ' *([!-~]([\x00-\x7f]*[!-~])? *)?');
 CREATE MACRO marked_label(t) AS CASE
   WHEN NOT unsettled(t) THEN NULL
   WHEN only_spaced(t) THEN concat(chr(2), trim(t))
