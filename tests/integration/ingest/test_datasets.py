@@ -43,7 +43,10 @@ async def test_messages_with_numeric_labels_become_a_dataset(
     assert (file.text_column, file.label_column, file.encoding) == ("1", "2", "utf-8")
     assert file.sha256 == hashlib.sha256(content).hexdigest()
     sizes = {size.split: size.row_count for size in dataset.report.splits}
-    assert sizes == {SPLIT_TRAIN: 260, SPLIT_VALIDATION: 32, SPLIT_TEST: 32}
+    assert sum(sizes.values()) == len(ROWS)
+    # A tenth each, as far as texts that differ in little can stay on one side.
+    assert 20 <= sizes[SPLIT_VALIDATION] <= 40
+    assert 20 <= sizes[SPLIT_TEST] <= 40
     assert dataset.report.label_count == 2
     assert any("500 or more" in warning for warning in dataset.report.warnings)
     store = open_store(settings.store_url)
@@ -72,7 +75,8 @@ async def test_a_preview_shows_rows_and_labels_of_each_split(
     assert [example.line for example in train.examples] == sorted(
         example.line for example in train.examples
     )
-    assert sum(count.count for count in train.labels) == train.row_count == 260
+    assert sum(count.count for count in train.labels) == train.row_count
+    assert sum(split.row_count for split in preview.splits) == len(ROWS)
 
 
 async def test_given_files_win_and_evaluation_stays_honest(stub: DatasetServiceAsyncStub) -> None:
@@ -134,11 +138,10 @@ async def test_findings_come_in_pages_by_code_and_severity(stub: DatasetServiceA
     ("content", "code", "words"),
     [
         (b"just texts\nwithout labels\n", "column_count", "one column"),
-        (b"a,b,c\n1,2,3\n", "column_count", "3 columns"),
-        (as_csv(tuple((text, "0") for text, _ in ROWS)), "too_few_labels", "at least two labels"),
+        (b"a,b,c\n1,2,3\n", "choose_columns", "3 columns"),
+        (as_csv(tuple((text, "0") for text, _ in ROWS)), "too_few_labels", "at least two"),
         (as_csv(ROWS[:40]), "too_few_examples", "at least 250"),
         (b"PK\x03\x04 xl/workbook.xml", "unsupported_format", "Excel workbook"),
-        (b"caf\xe9, 1\n", "invalid_utf8", "Windows-1252"),
         (as_csv() + b'"never closed, 1\n', "unterminated_quote", "line 325"),
     ],
 )
@@ -167,7 +170,8 @@ async def test_a_refused_dataset_says_why_and_keeps_its_findings(
 
 async def test_all_reasons_are_told_at_once(stub: DatasetServiceAsyncStub) -> None:
     dataset = await upload(
-        stub, {SPLIT_TRAIN: b"%PDF-1.7", SPLIT_VALIDATION: b"one\n", SPLIT_TEST: b"\xff\xfea\x00"}
+        stub,
+        {SPLIT_TRAIN: b"%PDF-1.7", SPLIT_VALIDATION: b"one\ntwo\n", SPLIT_TEST: b"a,b,c\n1,2,3\n"},
     )
 
     codes = [
@@ -179,7 +183,7 @@ async def test_all_reasons_are_told_at_once(stub: DatasetServiceAsyncStub) -> No
     assert codes == [
         (SPLIT_TRAIN, "unsupported_format"),
         (SPLIT_VALIDATION, "column_count"),
-        (SPLIT_TEST, "unsupported_encoding"),
+        (SPLIT_TEST, "choose_columns"),
     ]
 
 

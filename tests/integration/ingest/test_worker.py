@@ -16,7 +16,7 @@ from services.common.storage import ObjectStore
 from services.ingest.dataset import Split, State
 from services.ingest.tables import Base, DatasetRow
 from tests.integration.ingest.places import CrowdedStore, Place, StallingStore
-from tests.messages import as_csv
+from tests.messages import ROWS, as_csv
 
 FIRST_PART = f"/raw/train/{0:020d}"
 
@@ -34,7 +34,8 @@ def test_a_finalised_dataset_is_validated_once(place: Place) -> None:
     ready = place.registry.get("default", record.id)
     assert ready.state is State.READY
     assert ready.report is not None
-    assert ready.report.splits == {Split.TRAIN: 260, Split.VALIDATION: 32, Split.TEST: 32}
+    assert sum(ready.report.splits.values()) == len(ROWS)
+    assert all(ready.report.splits[split] for split in Split)
 
 
 @pytest.mark.parametrize("stall_at", [FIRST_PART, "train.parquet", "dataset.json"])
