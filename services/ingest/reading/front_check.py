@@ -15,6 +15,7 @@ from services.ingest.dataset import (
     Checked,
     DatasetOptions,
     Dialect,
+    Format,
     Limits,
     RecordLayout,
     Split,
@@ -175,7 +176,8 @@ class _Reading:
             self._findings.add(replace(encoding.finding, split=split))
         text = Text(whole, encoding)
         beginning, is_whole = text.head(self._head_bytes)
-        check_markup(beginning)
+        if options.format is not Format.CSV:
+            check_markup(beginning)
         if is_json_lines(beginning, options, is_whole=is_whole):
             dialect, layout = read_json_lines(
                 text,

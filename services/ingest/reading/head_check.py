@@ -31,7 +31,7 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
 _LOOKED_AT = 4096
 """Bytes of a text that tell a page, or JSON over several lines."""
 
-_ARRAY = re.compile(rb"\[\s*(?:\{|\[|$)")
+_ARRAY = re.compile(rb"""\[\s*(?:[\[{]\s*["\]}]|\Z)""")
 _OBJECT_OVER_LINES = re.compile(rb'\{[ \t]*\n\s*(?:"|\})')
 _TRIED_LINES = 10
 """Lines that decide whether a file is JSON lines."""
@@ -66,7 +66,9 @@ def check_markup(text: bytes) -> None:
     lowered = text[:256].lower()
     if lowered.startswith((b"<!doctype html", b"<html")):
         raise _wrong_format(
-            "an HTML page", "A download link may have answered a web page: get the file itself."
+            "an HTML page",
+            "A download link may have answered a web page: get the file itself. If it is a table "
+            "all the same, declare the format `csv`.",
         )
     if lowered.startswith(b"<?xml"):
         raise _wrong_format("an XML document", _AS_CSV)

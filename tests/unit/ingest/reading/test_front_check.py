@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ingest.dataset import DatasetOptions, Limits
+from services.ingest.dataset import DatasetOptions, Format, Limits
 from services.ingest.finding import Code, Refused
 from tests.unit.ingest.check import front_check
 
@@ -67,6 +67,19 @@ def test_other_formats_are_named(head: bytes, words: str) -> None:
 
     assert code == Code.UNSUPPORTED_FORMAT
     assert words in text
+
+
+@pytest.mark.parametrize("text", ["[[a link]] and more", "[x] and {y}", "<html> in <b>texts</b>"])
+def test_texts_may_look_like_other_formats(text: str) -> None:
+    content = f"{text},a\nother,b\n".encode()
+
+    result = front_check(content, options=DatasetOptions(format=Format.CSV))
+
+    assert result.examples()[0] == (text, "a")
+
+
+def test_brackets_alone_are_no_json() -> None:
+    assert front_check(b"[[a link]] and more,a\nother,b\n").checked.rows_kept == 2
 
 
 def test_a_character_cut_by_a_chunk_is_whole_again() -> None:
