@@ -26,6 +26,9 @@ from services.ingest.dataset import (
     TokenStatistics,
 )
 
+_MAX_IGNORED_NAMED = 100
+"""Columns of a file that a report names as left out."""
+
 
 def report_to_proto(report: Report) -> dataset_pb2.DatasetReport:
     """Return what a dataset holds."""
@@ -129,7 +132,7 @@ def _file_to_proto(file: FileReport) -> dataset_pb2.FileReport:
         compression=dialect.compression,
         quoting=QUOTINGS[dialect.quoting],
         kept_columns=dialect.kept_columns,
-        ignored_columns=dialect.ignored_columns,
+        ignored_columns=dialect.ignored_columns[:_MAX_IGNORED_NAMED],
         assumed=dialect.assumed,
     )
 
