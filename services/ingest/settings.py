@@ -153,7 +153,7 @@ class IngestSettings(DatabaseSettings):
     validators: int = Field(default=1, ge=1, le=64)
     """Datasets that are validated at the same time."""
 
-    duckdb_memory: str = "256MiB"
+    duckdb_memory: str = "512MiB"
     """Memory of one validation's DuckDB; what needs more goes to the scratch directory."""
 
     duckdb_threads: int = Field(default=2, ge=1)

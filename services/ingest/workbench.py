@@ -26,11 +26,15 @@ DiskFailed = duckdb.IOException
 """Raised by a statement whose files in the scratch directory cannot be read or written."""
 
 
+# Twice as fast as the usual level, and a third larger; texts shrink to half in any case.
+_COMPRESSED = "COMPRESSION zstd, COMPRESSION_LEVEL 1"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
     """What DuckDB may use."""
 
-    memory_limit: str = "256MiB"
+    memory_limit: str = "512MiB"
     """Beyond this it spills to the scratch directory."""
 
     threads: int = 2
@@ -140,14 +144,18 @@ class Workbench:
         while rows := result.fetchmany(size):
             yield rows
 
-    def write(self, query: str, name: str, *, compression: str = "uncompressed") -> Path:
+    def write(self, query: str, name: str, *, stays: bool = False) -> Path:
         """Write the rows of a query to a Parquet file, streamed.
 
         Args:
             query: What to write, in its order.
             name: File name in the scratch directory.
-            compression: `uncompressed` for what is read once more, `zstd` for what stays.
+            stays: Whether it is compressed, or read once more and then removed.
         """
         path = self.directory / name
-        self._connection.sql(query).write_parquet(str(path), compression=compression)
+        self.set(written_file=str(path))
+        options = _COMPRESSED if stays else "COMPRESSION uncompressed"
+        self._connection.execute(
+            f"COPY ({query}) TO (getvariable('written_file')) (FORMAT parquet, {options})"
+        )
         return path

@@ -178,7 +178,7 @@ def collect(bench: Workbench, findings: FindingWriter) -> tuple[Path, tuple[Find
     bench.set(written=str(findings.path), split_names=[str(split) for split in Split])
     bench.write(_WRITTEN, "written.findings.parquet")
     bench.set(found=[str(path) for path in sorted(bench.directory.glob("*.findings.parquet"))])
-    path = bench.write(_IN_ORDER, "findings.parquet", compression="zstd")
+    path = bench.write(_IN_ORDER, "findings.parquet", stays=True)
     bench.set(collected=str(path))
     counts = tuple(
         FindingCount(code=code, severity=severity, count=count)

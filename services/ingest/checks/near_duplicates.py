@@ -12,11 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.ingest.arrow_stream import TextBatch
 from services.ingest.checks.near_groups import NearGroups
-from services.ingest.checks.sketches import bands_of
+from services.ingest.checks.sketches import Sketches, sketch
 from services.ingest.checks.tokens import Words, words_of
 from services.ingest.dataset import Overlap, Split
 from services.ingest.workbench import Workbench
@@ -96,10 +95,10 @@ def find(bench: Workbench, *, rows: int, threads: int, check: Callable[[], None]
     dropped[bench.columns("SELECT id FROM dropped")["id"]] = True
     bench.set_bits("dropped_bits", dropped)
     with NearGroups(bench.directory) as groups:
-        for sketches in _sketched(bench.texts(_TEXTS), threads):
+        for batch in _sketched(bench.texts(_TEXTS), threads):
             check()
-            for words, bands in sketches:
-                groups.add(words, bands)
+            for words, sketches in batch:
+                groups.add(words, sketches)
         ids, first = groups.found(check)
     bench.create_table("near", id=ids, group=first)
 
@@ -143,11 +142,9 @@ def merged(exact: tuple[Overlap, ...], near: tuple[Overlap, ...]) -> tuple[Overl
     return tuple(by_pair[a, b] for a in order for b in order if (a, b) in by_pair)
 
 
-def _sketched(
-    batches: Iterator[TextBatch], threads: int
-) -> Iterator[list[tuple[Words, NDArray[np.uint32]]]]:
+def _sketched(batches: Iterator[TextBatch], threads: int) -> Iterator[list[tuple[Words, Sketches]]]:
     """Yield words and bands of each batch, in order; numpy works on several at once."""
-    waiting: deque[Future[list[tuple[Words, NDArray[np.uint32]]]]] = deque()
+    waiting: deque[Future[list[tuple[Words, Sketches]]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for batch in batches:
             waiting.append(pool.submit(_sketch, batch))
@@ -157,5 +154,5 @@ def _sketched(
             yield waiting.popleft().result()
 
 
-def _sketch(batch: TextBatch) -> list[tuple[Words, NDArray[np.uint32]]]:
-    return [(words, bands_of(words)) for words in words_of(batch)]
+def _sketch(batch: TextBatch) -> list[tuple[Words, Sketches]]:
+    return [(words, sketch(words)) for words in words_of(batch)]

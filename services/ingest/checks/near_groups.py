@@ -7,26 +7,30 @@ file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.ingest.checks.sketches import BANDS
+from services.ingest.checks.sketches import BANDS, Sketches
 from services.ingest.checks.tokens import Words
 
 SIMILARITY = 0.8
 """Share of their distinct words that two texts have in common (Jaccard) from which they differ in
 little: one word in ten, or none but for case, blanks, punctuation and order in a short text."""
 
+_BLOCK = 1 << 20
+"""Texts whose neighbours are looked at at once."""
+
 _PAIRS = 1 << 15
 """Pairs that are verified at once. Their words are read from the file."""
 
 
 class NearGroups:
-    """Takes the words and bands of all texts, then tells which belong together."""
+    """Takes the words and sketches of all texts, then tells which belong together."""
 
     def __init__(self, directory: Path) -> None:
         """Open the files.
@@ -34,12 +38,9 @@ class NearGroups:
         Args:
             directory: Scratch; the caller removes it.
         """
-        self._words_path = directory / "words.u32"
-        self._band_paths = [directory / f"band{number}.u32" for number in range(1 + BANDS)]
-        self._words = self._words_path.open("wb")
-        self._bands = [path.open("wb") for path in self._band_paths]
-        self._ids: list[NDArray[np.uint32]] = []
-        self._sizes: list[NDArray[np.uint32]] = []
+        names = ["words", "sizes", "ids", "bits", "same", *(f"band{n}" for n in range(BANDS))]
+        self._paths = {name: directory / f"{name}.sketch" for name in names}
+        self._files = {name: path.open("wb") for name, path in self._paths.items()}
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -52,23 +53,22 @@ class NearGroups:
         trace: TracebackType | None,
     ) -> None:
         """Remove the files."""
-        for file in (self._words, *self._bands):
+        for name, file in self._files.items():
             file.close()
-        for path in (self._words_path, *self._band_paths):
-            path.unlink()
+            self._paths[name].unlink()
 
-    def add(self, words: Words, bands: NDArray[np.uint32]) -> None:
-        """Append some texts.
-
-        Args:
-            words: Their words.
-            bands: Their band hashes, shape (1 + BANDS, texts).
-        """
-        self._ids.append(words.ids.astype(np.uint32))
-        self._sizes.append(np.diff(words.offsets).astype(np.uint32))
-        self._words.write(words.hashes.data)
-        for file, band in zip(self._bands, bands, strict=True):
-            file.write(band.data)
+    def add(self, words: Words, sketches: Sketches) -> None:
+        """Append some texts; ids go up from call to call."""
+        bands = {f"band{number}": band for number, band in enumerate(sketches.bands)}
+        for name, values in {
+            "words": words.hashes,
+            "sizes": np.diff(words.offsets).astype(np.uint32),
+            "ids": words.ids.astype(np.uint32),
+            "bits": sketches.bits,
+            "same": sketches.same,
+            **bands,
+        }.items():
+            self._files[name].write(values.data)
 
     def found(
         self, check: Callable[[], None] = lambda: None
@@ -81,75 +81,113 @@ class NearGroups:
         Returns:
             Ids in ascending order, and the least id of each one's group.
         """
-        for file in (self._words, *self._bands):
+        for file in self._files.values():
             file.flush()
-        if not self._ids:
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        ids = np.concatenate(self._ids)
-        offsets = np.zeros(len(ids) + 1, np.int64)
-        np.cumsum(np.concatenate(self._sizes), out=offsets[1:])
-        self._ids, self._sizes = [], []
-        leaders = np.arange(len(ids), dtype=np.uint32)
-        for path in self._band_paths:
-            for left, right in _candidates(path, leaders):
+        texts = _Texts(
+            words=self._paths["words"],
+            offsets=_offsets(self._load("sizes")),
+            bits=self._load("bits", np.uint64),
+        )
+        leaders = np.arange(len(texts.bits), dtype=np.uint32)
+        # Texts of the same words first: of these, one is enough for what follows.
+        for number in range(-1, BANDS):
+            keys = self._load(f"band{number}" if number >= 0 else "same").astype(np.uint64)
+            keys <<= np.uint64(32)
+            if number >= 0:
+                keys |= self._load(f"band{(number + 1) % BANDS}")
+            alone = leaders == np.arange(len(leaders), dtype=np.uint32)
+            for left, right in _candidates(keys, alone):
                 check()
-                alike = self._verify(left, right, offsets)
+                alike = texts.alike(left, right)
                 _join(leaders, left[alike], right[alike])
-        return _groups(ids, leaders)
+        return _groups(self._load("ids"), leaders)
 
-    def _verify(
-        self, left: NDArray[np.uint32], right: NDArray[np.uint32], offsets: NDArray[np.int64]
+    def _load(self, name: str, kind: type[np.generic] = np.uint32) -> NDArray[Any]:
+        return np.fromfile(self._paths[name], kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Texts:
+    """All texts, in the order in which they came."""
+
+    words: Path
+    offsets: NDArray[np.uint32]
+    bits: NDArray[np.uint64]
+
+    def alike(self, left: NDArray[np.uint32], right: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        """Tell of each pair whether its texts share enough words."""
+        found = np.zeros(len(left), np.bool_)
+        close = np.flatnonzero(self._may_be_alike(left, right))
+        for start in range(0, len(close), _PAIRS):
+            here = close[start : start + _PAIRS]
+            found[here] = self._are_alike(left[here], right[here])
+        return found
+
+    def _may_be_alike(
+        self, left: NDArray[np.uint32], right: NDArray[np.uint32]
     ) -> NDArray[np.bool_]:
-        """Tell of each pair whether it is alike."""
+        """Tell it by the bits: a word that only one of both has changes at most one of them."""
+        differ = np.bitwise_count(self.bits[left] ^ self.bits[right])
+        sizes = (self.offsets[1:][left] - self.offsets[left]).astype(np.float32)
+        sizes += self.offsets[1:][right] - self.offsets[right]
+        limit: NDArray[np.bool_] = differ <= sizes * ((1 - SIMILARITY) / (1 + SIMILARITY))
+        return limit
+
+    def _are_alike(self, left: NDArray[np.uint32], right: NDArray[np.uint32]) -> NDArray[np.bool_]:
         # Mapped anew each time, so that the pages of earlier pairs do not add up.
-        words = np.memmap(self._words_path, np.uint32, "r")
-        first, first_pairs = _distinct(words, left, offsets)
-        second, second_pairs = _distinct(words, right, offsets)
-        both = np.sort(np.concatenate([first, second]))
+        words = np.memmap(self.words, np.uint32, "r")
+        first, first_counts = _distinct(words, left, self.offsets)
+        second, second_counts = _distinct(words, right, self.offsets)
+        both = np.concatenate([first, second])
+        both.sort()
         shared = both[1:][both[1:] == both[:-1]]
         in_common = np.bincount((shared >> np.uint64(32)).astype(np.int64), minlength=len(left))
-        in_any = first_pairs + second_pairs - in_common
-        return in_common >= SIMILARITY * in_any
+        enough: NDArray[np.bool_] = in_common >= SIMILARITY * (
+            first_counts + second_counts - in_common
+        )
+        return enough
+
+
+def _offsets(sizes: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return where the words of each text begin; five gigabytes of text have fewer than 2^32."""
+    offsets = np.zeros(len(sizes) + 1, np.uint32)
+    np.cumsum(sizes, out=offsets[1:])
+    return offsets
 
 
 def _candidates(
-    path: Path, leaders: NDArray[np.uint32]
+    keys: NDArray[np.uint64], alone: NDArray[np.bool_]
 ) -> Iterator[tuple[NDArray[np.uint32], NDArray[np.uint32]]]:
-    """Yield pairs of texts with the same band hash, some at a time.
+    """Yield pairs of texts whose keys begin with the same 32 bits, some at a time.
 
-    Each text is paired with the first and the next one of its hash, not with all: a hash that
-    many share costs no more than others. Texts that others lead already are left to those.
+    Where many do, those whose other bits are the same stand beside each other. Each is paired with
+    its two neighbours only, so that a key that many share costs no more than others.
+
+    Args:
+        keys: Of each text.
+        alone: Texts that no other leads; the others are passed over.
     """
-    places = np.flatnonzero(leaders == np.arange(len(leaders), dtype=np.uint32))
-    packed = np.fromfile(path, np.uint32)[places].astype(np.uint64) << np.uint64(32)
-    packed |= places.astype(np.uint64)
-    del places
-    packed.sort()
-    hashes = (packed >> np.uint64(32)).astype(np.uint32)
-    packed &= np.uint64(0xFFFFFFFF)
-    texts = packed.astype(np.uint32)
-    del packed
-    is_later = np.empty(len(hashes), np.bool_)
-    is_later[:1] = False
-    np.equal(hashes[1:], hashes[:-1], out=is_later[1:])
-    del hashes
-    later = np.flatnonzero(is_later)
-    firsts = np.flatnonzero(~is_later)
-    # In each bucket the first text stands before all later ones.
-    first_of = firsts[np.searchsorted(firsts, later, side="right") - 1]
-    for start in range(0, len(later), _PAIRS):
-        here = later[start : start + _PAIRS]
-        yield texts[here], texts[here - 1]
-        behind_second = here - 1 != first_of[start : start + _PAIRS]
-        yield texts[here][behind_second], texts[first_of[start : start + _PAIRS]][behind_second]
+    places = np.flatnonzero(alone).astype(np.uint32)
+    keys = keys[places]
+    order = np.argsort(keys)
+    texts = places[order]
+    hashes = (keys[order] >> np.uint64(32)).astype(np.uint32)
+    del keys, order, places
+    for start in range(0, len(texts), _BLOCK):
+        end = min(start + _BLOCK, len(texts))
+        for distance in (1, 2):
+            first = max(start, distance)
+            here, before = slice(first, end), slice(first - distance, end - distance)
+            same = hashes[here] == hashes[before]
+            yield texts[here][same], texts[before][same]
 
 
 def _distinct(
-    words: NDArray[np.uint32], texts: NDArray[np.uint32], offsets: NDArray[np.int64]
+    words: NDArray[np.uint32], texts: NDArray[np.uint32], offsets: NDArray[np.uint32]
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Return the distinct words of texts, each with its pair's number above it, and their count."""
-    starts = offsets[texts]
-    sizes = offsets[texts.astype(np.int64) + 1] - starts
+    starts = offsets[texts].astype(np.int64)
+    sizes = offsets[1:][texts] - starts
     pairs = np.repeat(np.arange(len(texts)), sizes)
     before = np.cumsum(sizes) - sizes
     places = np.arange(len(pairs)) + np.repeat(starts - before, sizes)

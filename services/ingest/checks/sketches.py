@@ -1,11 +1,13 @@
-"""Finds pairs of texts that may be alike, without comparing each with each.
+"""Small sketches of texts, by which those that may be alike are found without comparing all.
 
-Every text has a few band hashes (MinHash): two texts that share most of their words have one of
-them in common, with a probability that is told below. Hashes of 30 million texts do not fit into
-memory beside everything else, so they wait in files, one for each band.
+A text has band hashes (MinHash): the more words two texts share, the more bands they are likely
+to share. And it has a bit for each of its words: two texts that share most of their words cannot
+differ in many bits.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,29 +23,29 @@ _ROWS = 3
 _SEED = 0x5EED
 
 
-def _multipliers() -> NDArray[np.uint32]:
-    """Return odd numbers: to multiply by one shuffles all numbers of 32 bits."""
-    random = np.random.default_rng(_SEED)
-    return random.integers(0, 1 << 32, BANDS * _ROWS, dtype=np.uint32) | np.uint32(1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sketches:
+    """The sketches of some texts."""
+
+    same: NDArray[np.uint32]
+    """Equal where the words are the same, in whatever order; shape (texts)."""
+
+    bands: NDArray[np.uint32]
+    """Shape (BANDS, texts)."""
+
+    bits: NDArray[np.uint64]
+    """A bit for each word, shape (texts); words may share one."""
 
 
-_MULTIPLIERS = _multipliers()
-_MIX = np.uint32(0x9E3779B1)
-
-
-def bands_of(words: Words) -> NDArray[np.uint32]:
-    """Return the band hashes of each text, shape (1 + BANDS, texts).
-
-    The first tells texts with the same words, in whatever order.
-    """
+def sketch(words: Words) -> Sketches:
+    """Return the sketches of texts."""
     starts = words.offsets[:-1]
-    bands = np.empty((1 + BANDS, len(starts)), np.uint32)
+    bands = np.empty((BANDS, len(starts)), np.uint32)
     if not len(starts):
-        return bands
-    bands[0] = np.add.reduceat(words.hashes, starts)
+        return Sketches(same=bands[0], bands=bands, bits=np.empty(0, np.uint64))
     shuffled = np.empty_like(words.hashes)
     for band in range(BANDS):
-        found = bands[1 + band]
+        found = bands[band]
         found[:] = band
         for multiplier in _MULTIPLIERS[band * _ROWS : (band + 1) * _ROWS]:
             np.multiply(words.hashes, multiplier, out=shuffled)
@@ -52,4 +54,19 @@ def bands_of(words: Words) -> NDArray[np.uint32]:
             found ^= np.minimum.reduceat(shuffled, starts)
             found *= _MIX
             found ^= found >> np.uint32(16)
-    return bands
+    bits = np.uint64(1) << (words.hashes & np.uint32(63)).astype(np.uint64)
+    return Sketches(
+        same=np.add.reduceat(words.hashes, starts, dtype=np.uint32),
+        bands=bands,
+        bits=np.bitwise_or.reduceat(bits, starts),
+    )
+
+
+def _multipliers() -> NDArray[np.uint32]:
+    """Return odd numbers: to multiply by one shuffles all numbers of 32 bits."""
+    random = np.random.default_rng(_SEED)
+    return random.integers(0, 1 << 32, BANDS * _ROWS, dtype=np.uint32) | np.uint32(1)
+
+
+_MULTIPLIERS = _multipliers()
+_MIX = np.uint32(0x9E3779B1)

@@ -91,7 +91,7 @@ placed AS (
     hash(coalesce(units.key, dealable.key), getvariable('seed')) AS place
   FROM dealable LEFT JOIN units USING ("group")
 )
-SELECT id, unit, place, stratum, size, tests, validations
+SELECT id, unit, "group" IS NOT NULL AS is_grouped, place, stratum, size, tests, validations
 FROM placed JOIN strata USING (label)
 WHERE "group" IS NOT NULL OR (place >> 11) / 9007199254740992.0 < reach
 """
@@ -100,18 +100,24 @@ WHERE "group" IS NOT NULL OR (place >> 11) / 9007199254740992.0 < reach
 # other: then the smallest is taken, if it leaves half of the label for training.
 _DEAL = """
 INSERT INTO moved
-WITH units AS (
+WITH grouped AS (
   SELECT
     unit,
     any_value(place) AS place,
     count(*) AS weight,
     min(struct_pack(size, stratum, tests, validations)) AS label
-  FROM candidates GROUP BY unit
+  FROM candidates WHERE is_grouped GROUP BY unit
+),
+units AS (
+  SELECT unit, place, weight, unnest(label) FROM grouped
+  UNION ALL BY NAME
+  SELECT unit, place, 1 AS weight, size, stratum, tests, validations
+  FROM candidates WHERE NOT is_grouped
 ),
 sized AS (
   SELECT unit, place, weight, weight > greatest((tests + validations) / 2, 1) AS is_bulky,
     stratum, size, tests, validations
-  FROM (SELECT unit, place, weight, unnest(label) FROM units)
+  FROM units
 ),
 ranked AS (
   SELECT *, sum(weight) OVER ordered AS so_far, row_number() OVER ordered AS number

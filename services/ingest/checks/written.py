@@ -113,7 +113,7 @@ class RowWriter:
         bench = self._bench
         mine = self._homes == SPLIT_NUMBERS[split]
         bench.set_bits("mine", mine)
-        path = bench.write(_ROWS, f"{split}.parquet", compression="zstd")
+        path = bench.write(_ROWS, f"{split}.parquet", stays=True)
         bench.set(rows_file=str(path))
         count = int(mine.sum())
         ((written, misplaced),) = bench.rows(_CHECK)
