@@ -11,6 +11,7 @@ def test_keys_are_as_the_services_agreed() -> None:
         layout.dataset_file("t", "d", "h", "train.parquet"): "t/datasets/d/h/train.parquet",
         layout.dataset_use("t", "d", "m"): "t/datasets/d/uses/m",
         layout.model_manifest("t", "m"): "t/models/m/model.json",
+        layout.model_examples_prefix("t", "m") + "worst.json": "t/models/m/examples/worst.json",
         layout.attempt_prefix("t", "m", 2, 5) + "model.onnx": "t/models/m/runs/0002-5/model.onnx",
         layout.base_model_manifest("small"): "_shared/base_models/small/model.json",
     }
@@ -27,3 +28,10 @@ def test_chunks_are_listed_in_byte_order() -> None:
     assert keys == sorted(keys)
     assert all(key.startswith(layout.raw_prefix("t", "d", "train")) for key in keys)
     assert all(key.startswith(layout.raw_prefix("t", "d")) for key in keys)
+
+
+def test_a_key_tells_whose_it_is() -> None:
+    assert layout.dataset_of(layout.dataset_use("t", "d", "m")) == ("t", "d")
+    assert layout.dataset_of(layout.dataset_manifest("t", "d")) == ("t", "d")
+    for other in (layout.model_manifest("t", "datasets"), "t/datasets", "t/datasets/d", "t"):
+        assert layout.dataset_of(other) is None
