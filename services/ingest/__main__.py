@@ -32,8 +32,9 @@ from services.ingest.imports import Imports
 from services.ingest.reconcile import reconcile
 from services.ingest.record import StoredFile
 from services.ingest.registry import Registry
+from services.ingest.roles import ROLES, SERVICE
 from services.ingest.scratch import Scratch
-from services.ingest.servicer import ROLES, SERVICE, DatasetServicer
+from services.ingest.servicer import DatasetServicer
 from services.ingest.settings import IngestSettings
 from services.ingest.sweep import Sweep
 from services.ingest.uploads import Uploads

@@ -14,7 +14,7 @@ from grpc.aio import ServicerContext
 from isogloss.v1 import dataset_pb2, dataset_service_pb2_grpc
 from isogloss.v1 import dataset_service_pb2 as messages
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.identity import Role, current_principal
+from services.common.identity import current_principal
 from services.common.pagination import page_request
 from services.ingest.artefacts import ArtefactCache
 from services.ingest.calls import Slots, dataset_id, on_scratch, run_stoppable
@@ -55,27 +55,6 @@ from services.ingest.record import DatasetRecord
 from services.ingest.registry import Registry
 from services.ingest.streams import CheckStream, WriteStream, data_size, download_messages
 from services.ingest.uploads import Uploads
-
-SERVICE = "isogloss.v1.DatasetService"
-ROLES = {
-    f"/{SERVICE}/CreateDataset": Role.WRITE,
-    f"/{SERVICE}/WriteDataset": Role.WRITE,
-    f"/{SERVICE}/FinalizeDataset": Role.WRITE,
-    f"/{SERVICE}/CheckDataset": Role.WRITE,
-    f"/{SERVICE}/GenerateUploadUrl": Role.WRITE,
-    f"/{SERVICE}/ImportDataset": Role.WRITE,
-    f"/{SERVICE}/AppendDataset": Role.WRITE,
-    f"/{SERVICE}/UpdateDataset": Role.WRITE,
-    f"/{SERVICE}/DeleteDataset": Role.WRITE,
-    f"/{SERVICE}/DiffDatasets": Role.READ,
-    f"/{SERVICE}/DownloadDataset": Role.READ,
-    f"/{SERVICE}/GetUsage": Role.READ,
-    f"/{SERVICE}/GetDataset": Role.READ,
-    f"/{SERVICE}/ListDatasets": Role.READ,
-    f"/{SERVICE}/WatchDataset": Role.READ,
-    f"/{SERVICE}/PreviewDataset": Role.READ,
-    f"/{SERVICE}/ListFindings": Role.READ,
-}
 
 WATCH_SECONDS = 0.3
 """How often a watched dataset is looked at: often enough for an eye."""
