@@ -157,8 +157,8 @@ def _errors(
             message=f"The columns seem to be the other way round: the text column "
             f"({dialect.text_column}) holds about {counts.distinct_texts} different values, the "
             f"label column ({dialect.label_column}) about {counts.distinct_labels}.",
-            fix="Set text_column and label_column (`--text-column`, `--label-column`) the other way "
-            "round.",
+            fix="Set text_column and label_column (`--text-column`, `--label-column`) the other "
+            "way round.",
         )
         return
     if counts.says_nothing and not multi_label:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from services.ingest.checks.rulebook import Rulebook
+from services.ingest.checks.rulebook import Parent, Rulebook
 from services.ingest.checks.validation import Verdict, validate
 from services.ingest.dataset import (
     Checked,
@@ -27,18 +28,6 @@ from services.ingest.finding import FindingWriter
 from services.ingest.reading.front_check import HEAD_BYTES, check_file
 from services.ingest.workbench import EngineOptions
 
-_COLUMNS = (
-    "split",
-    "line",
-    "row",
-    "column",
-    "code",
-    "severity",
-    "message",
-    "excerpt",
-    "fix",
-    "count",
-)
 SMALL = Profile(min_examples=10, advised_examples=20, min_per_label=2)
 
 
@@ -120,9 +109,18 @@ def pieces(content: bytes, size: int = 1 << 20) -> Iterator[bytes]:
 class Validated:
     verdict: Verdict
     rows: Mapping[Split, list[tuple[str, str, int, int]]]
-    """Text, label, row, line."""
+    """Text, label (the first of several), row, line."""
+
+    tables: Mapping[Split, list[dict[str, Any]]]
+    """Every column as it is published."""
 
     findings: list[dict[str, Any]]
+
+    @property
+    def labels(self) -> Mapping[Split, list[tuple[str, ...]]]:
+        return {
+            split: [tuple(row["labels"]) for row in table] for split, table in self.tables.items()
+        }
 
     def found(self) -> list[tuple[str, str, int]]:
         """Return split, code and line of every finding."""
@@ -135,6 +133,8 @@ def validated(
     options: DatasetOptions | None = None,
     profile: Profile = SMALL,
     limits: Limits | None = None,
+    threads: int = 1,
+    parent: Parent | None = None,
 ) -> Validated:
     if isinstance(files, bytes):
         files = {Split.TRAIN: files}
@@ -148,38 +148,35 @@ def validated(
                 options=options or DatasetOptions(),
                 profile=profile,
                 limits=limits or Limits(),
-                engine=EngineOptions(threads=1),
+                engine=EngineOptions(threads=threads),
             ),
             directory=Path(name),
+            parent=_moved(parent, Path(name)),
         )
+        tables = {part.split: _read(part.path) for part in verdict.splits}
         rows = {
-            part.split: [
-                (text, labels[0], row, line)
-                for text, labels, row, line in _read(part.path, "text, labels, row, line")
+            split: [
+                (row["text"], next(iter(row["labels"]), ""), row["row"], row["line"])
+                for row in table
             ]
-            for part in verdict.splits
+            for split, table in tables.items()
         }
-        columns = [
-            "split",
-            "line",
-            "row",
-            "column",
-            "code",
-            "severity",
-            "message",
-            "excerpt",
-            "fix",
-            "count",
-        ]
-        found = _read(verdict.findings, ", ".join(f'"{column}"' for column in columns))
-        return Validated(
-            verdict=verdict,
-            rows=rows,
-            findings=[dict(zip(_COLUMNS, row, strict=True)) for row in found],
-        )
+        findings = _read(verdict.findings)
+        return Validated(verdict=verdict, rows=rows, tables=tables, findings=findings)
 
 
-def _read(path: Path, columns: str) -> list[tuple[Any, ...]]:
+def _moved(parent: Parent | None, directory: Path) -> Parent | None:
+    """Return the parent with its files in the scratch directory of the validation."""
+    if parent is None:
+        return None
+    paths = {split: directory / f"parent.{split}.parquet" for split in parent.splits}
+    for split, path in parent.splits.items():
+        shutil.copy(path, paths[split])
+    return replace(parent, splits=paths)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
     with duckdb.connect() as connection:
-        query = f"SELECT {columns} FROM read_parquet(?)"  # noqa: S608  # columns are the test's
-        return connection.execute(query, [str(path)]).fetchall()
+        result = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

@@ -241,6 +241,33 @@ def test_columns_in_the_other_order_are_mapped_by_their_header() -> None:
     assert [row[:2] for row in result.rows[TRAIN]] == list(FEW)
 
 
+def test_a_column_says_where_rows_belong() -> None:
+    homes = ["train", "Train", "TRAIN ", "valid", "dev", "Test", "nowhere"]
+    rows = "".join(f"text {n},{n % 2},{homes[n % 7]}\n" for n in range(42))
+    options = DatasetOptions(
+        text_column="text", label_column="label", split=SplitOptions(column="part")
+    )
+
+    result = validated(f"text,label,part\n{rows}".encode(), options=options)
+
+    assert {split: len(part) for split, part in result.rows.items()} == {
+        TRAIN: 18,
+        VALIDATION: 12,
+        TEST: 6,
+    }
+    unknown = [found for found in result.findings if found["code"] == "unknown_split"]
+    assert len(unknown) == 6
+    assert '"nowhere"' in unknown[0]["message"]
+    assert result.verdict.report.dealt is None
+
+
+def test_what_takes_too_long_is_refused() -> None:
+    result = validated(as_csv(FEW), limits=Limits(max_seconds=1e-9))
+
+    assert {finding.code for finding in result.verdict.refusals} == {"time_limit"}
+    assert not result.verdict.report.readable
+
+
 texts = st.sampled_from(["a", "b", " a", "c", "d e", "", "A", "x" * 40, 'q"q', "p\nq"])
 labels = st.sampled_from(["0", "1", "0 ", "", "rare"])
 
