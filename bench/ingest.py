@@ -1,17 +1,16 @@
-"""How fast and how small ingest is with a large file, beside a bare DuckDB copy of the same file.
+"""How fast and how small ingest is with large files, beside a bare DuckDB copy of the same file.
 
-    python -m bench.ingest --data DIR [--megabytes 200] [--json]
+    python -m bench.ingest --data DIR [--gigabytes 1 5] [--scratch DIR] [--json]
 
-The file is made of the texts of DIR/banking77/train.csv, each row made unique by a number. The
-server is a process of its own on a directory and SQLite; its peak memory is the kernel's
-(VmHWM, Linux). A ratio compares within the run; absolute times belong to the machine.
+The rows are made of the sets in DIR (`bench.large`). For every size a server of its own, on a
+directory and SQLite, takes the file and validates it: once without looking for near duplicates,
+once with. Its peak memory is the kernel's (VmHWM, Linux). The copy has as many threads as one
+validation. A ratio compares within the run; absolute times belong to the machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import itertools
 import json
 import os
 import subprocess
@@ -25,27 +24,26 @@ from pathlib import Path
 
 import duckdb
 
+from bench.large import write_large
 from examples.demo import free_ports
 from isogloss import Client, Unavailable, UploadProgress
+from services.ingest.settings import IngestSettings
 
 MEGABYTE = 1_000_000
+GIGABYTE = 1_000_000_000
 START_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What one run took."""
+class Validated:
+    """What one upload and its validation took."""
 
-    bytes: int
-    rows: int
+    near_duplicates: str
     upload_seconds: float
-    """From the first byte sent to the end of the stream."""
+    """From the first byte sent to the last; the client's own reading for the sum included."""
 
     validate_seconds: float
-    """From FinalizeDataset, sha256 included, to READY."""
-
-    copy_seconds: float
-    """DuckDB's own rewrite of the same file to Parquet, one thread, in this process."""
+    """From the last byte sent to READY: checksum, all checks, publication."""
 
     idle_memory: int
     """Peak resident bytes of the server before the upload."""
@@ -54,80 +52,107 @@ class Measured:
     """Peak resident bytes of the server after it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What one file took."""
+
+    bytes: int
+    rows: int
+    copy_seconds: float
+    """DuckDB's own rewrite of the same file to Parquet, in a process of its own."""
+
+    runs: tuple[Validated, ...]
+
+
 def main() -> int:
     """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of labelled sets")
-    parser.add_argument("--megabytes", type=int, default=200)
+    parser.add_argument("--gigabytes", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--scratch", type=Path, help="where files lie, and stay for the next run")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "large.csv"
-        source = arguments.data / "banking77" / "train.csv"
-        rows = write_large(file, source, arguments.megabytes * MEGABYTE)
-        measured = measure(file, rows, Path(scratch))
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = arguments.scratch or Path(temporary)
+        measured = [
+            measure(arguments.data, int(size * GIGABYTE), scratch) for size in arguments.gigabytes
+        ]
     if arguments.json:
-        print(json.dumps(asdict(measured)))
+        print(json.dumps([asdict(each) for each in measured]))
         return 0
-    megabytes = measured.bytes / MEGABYTE
-    print(f"{megabytes:.0f} MB, {measured.rows:,} rows")
-    rate = megabytes / measured.upload_seconds
-    print(f"upload       {measured.upload_seconds:8.1f} s  {rate:.0f} MB/s")
-    ratio = measured.validate_seconds / measured.copy_seconds
-    print(f"validation   {measured.validate_seconds:8.1f} s  {ratio:.1f}x of the bare copy")
-    print(f"bare copy    {measured.copy_seconds:8.1f} s")
-    print(f"peak memory  {measured.peak_memory / MEGABYTE:8.0f} MB")
-    print(f"  when idle  {measured.idle_memory / MEGABYTE:8.0f} MB")
+    for each in measured:
+        print_one(each)
     return 0
 
 
-def write_large(file: Path, source: Path, size: int) -> int:
-    """Write at least `size` bytes of unique rows; return how many rows."""
-    with source.open(encoding="utf-8", newline="") as texts:
-        rows = list(csv.reader(texts))
-    with file.open("w", encoding="utf-8", newline="") as target:
-        writer = csv.writer(target)
-        for number, (text, label) in enumerate(itertools.cycle(rows)):
-            if number % 1000 == 0 and target.tell() >= size:
-                return number
-            writer.writerow((f"{text} {number}", label))
-    raise ValueError(f"{source} holds no rows")
+def print_one(measured: Measured) -> None:
+    """Print what one file took, as a table."""
+    print(f"{measured.bytes / GIGABYTE:.1f} GB, {measured.rows:,} rows")
+    print(f"  {'bare DuckDB copy':28}{measured.copy_seconds:8.1f} s")
+    for run in measured.runs:
+        ratio = run.validate_seconds / measured.copy_seconds
+        rate = measured.bytes / MEGABYTE / run.upload_seconds
+        print(
+            f"  {'near duplicates ' + run.near_duplicates:28}{run.validate_seconds:8.1f} s"
+            f"{ratio:7.2f}x of the copy{run.peak_memory / MEGABYTE:8.0f} MB at most "
+            f"({run.idle_memory / MEGABYTE:.0f} idle), upload {rate:.0f} MB/s"
+        )
 
 
-def measure(file: Path, rows: int, scratch: Path) -> Measured:
-    """Upload and validate the file, then copy it."""
-    with server(scratch / "data") as (address, process):
-        with Client(ingest=address) as client:
-            wait_until_up(client)
-            idle = peak_memory(process)
-            sent: list[float] = []
-
-            def note(so_far: UploadProgress) -> None:
-                if so_far.sent_bytes == so_far.total_bytes:
-                    sent.append(time.monotonic())
-
-            began = time.monotonic()
-            client.datasets.upload("large", train=file, progress=note)
-            ended = time.monotonic()
-        peak = peak_memory(process)
-    uploaded = sent[0] if sent else ended
+def measure(data: Path, size: int, scratch: Path) -> Measured:
+    """Make a file, copy it, and upload it twice."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    file = scratch / f"rows-{size}.csv"
+    count = file.with_suffix(".count")
+    if not count.exists():
+        count.write_text(str(write_large(file, data, size)))
     return Measured(
         bytes=file.stat().st_size,
-        rows=rows,
-        upload_seconds=uploaded - began,
-        validate_seconds=ended - uploaded,
-        copy_seconds=copy(file, scratch / "copy.parquet"),
-        idle_memory=idle,
-        peak_memory=peak,
+        rows=int(count.read_text()),
+        copy_seconds=copy(file),
+        runs=tuple(validate(file, near_duplicates=choice) for choice in ("off", "report")),
     )
 
 
-def copy(file: Path, target: Path) -> float:
+def copy(file: Path) -> float:
     """Let DuckDB alone rewrite the file; return its seconds."""
-    with duckdb.connect(config={"threads": 1}) as database:
+    threads = IngestSettings.model_fields["duckdb_threads"].default
+    with (
+        tempfile.TemporaryDirectory(dir=file.parent) as scratch,
+        duckdb.connect(config={"threads": threads}) as database,
+    ):
+        rows = database.read_csv(str(file), header=False, all_varchar=True)
         began = time.monotonic()
-        database.read_csv(str(file), header=False, all_varchar=True).write_parquet(str(target))
+        rows.write_parquet(f"{scratch}/copy.parquet")
         return time.monotonic() - began
+
+
+def validate(file: Path, *, near_duplicates: str) -> Validated:
+    """Upload the file to a new server and wait until it is validated."""
+    sent: list[float] = []
+
+    def note(so_far: UploadProgress) -> None:
+        if so_far.sent_bytes == so_far.total_bytes:
+            sent.append(time.monotonic())
+
+    with (
+        tempfile.TemporaryDirectory(dir=file.parent) as data,
+        server(Path(data)) as (address, process),
+        Client(ingest=address) as client,
+    ):
+        wait_until_up(client)
+        idle = peak_memory(process)
+        began = time.monotonic()
+        client.datasets.upload("large", train=file, near_duplicates=near_duplicates, progress=note)
+        ended = time.monotonic()
+        peak = peak_memory(process)
+    return Validated(
+        near_duplicates=near_duplicates,
+        upload_seconds=sent[0] - began,
+        validate_seconds=ended - sent[0],
+        idle_memory=idle,
+        peak_memory=peak,
+    )
 
 
 def wait_until_up(client: Client) -> None:

@@ -222,6 +222,7 @@ def _file(message: dataset_pb2.FileReport) -> reports.FileReport:
         ignored_columns=tuple(message.ignored_columns),
         assumed=tuple(message.assumed),
         row_count=message.row_count,
+        malformed_count=message.malformed_count,
     )
 
 

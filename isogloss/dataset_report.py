@@ -93,7 +93,10 @@ class FileReport:
     """Names of the fields above that were detected rather than declared."""
 
     row_count: int
-    """Data rows read, malformed ones included."""
+    """Data rows that could be read as rows of these columns."""
+
+    malformed_count: int
+    """Data rows that could not: each has a finding that says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

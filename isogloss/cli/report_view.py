@@ -88,6 +88,7 @@ def _file(file: FileReport) -> str:
     parts = [
         size(file.size_bytes),
         count(file.row_count, "row"),
+        f"{file.malformed_count:,} malformed" if file.malformed_count else "",
         f"{kind} in {file.compression}" if file.compression else kind,
         file.encoding,
         _DELIMITERS.get(file.delimiter, file.delimiter),

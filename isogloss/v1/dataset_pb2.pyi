@@ -486,7 +486,9 @@ class DatasetReport(_message.Message):
     label_mode: _label_mode_pb2.LabelMode.ValueType
     """Whether a text can have several labels."""
     dropped_rows: _builtins.int
-    """Rows that were dropped, whatever the reason: read is kept plus dropped."""
+    """Rows that were dropped, whatever the reason, malformed ones included. For all files
+    together, `row_count` plus `malformed_count` is kept plus dropped.
+    """
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileReport]:
         """How each uploaded file was read."""
@@ -582,6 +584,7 @@ class FileReport(_message.Message):
     KEPT_COLUMNS_FIELD_NUMBER: _builtins.int
     IGNORED_COLUMNS_FIELD_NUMBER: _builtins.int
     ASSUMED_FIELD_NUMBER: _builtins.int
+    MALFORMED_COUNT_FIELD_NUMBER: _builtins.int
     split: _split_pb2.Split.ValueType
     """Which file."""
     size_bytes: _builtins.int
@@ -599,13 +602,15 @@ class FileReport(_message.Message):
     encoding: _builtins.str
     """Encoding the file was read in, such as `utf-8`."""
     row_count: _builtins.int
-    """Data rows read, malformed ones included."""
+    """Data rows that could be read as rows of these columns."""
     format: Global___FileFormat.ValueType
     """What the file is."""
     compression: _builtins.str
     """How it was compressed: `gzip`, `zstd`, or empty."""
     quoting: Global___DatasetOptions.Quoting.ValueType
     """How cells were quoted; unspecified where none are."""
+    malformed_count: _builtins.int
+    """Data rows that could not: each has a finding that says why."""
     @_builtins.property
     def kept_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Columns carried along."""
@@ -636,10 +641,11 @@ class FileReport(_message.Message):
         kept_columns: _abc.Iterable[_builtins.str] | None = ...,
         ignored_columns: _abc.Iterable[_builtins.str] | None = ...,
         assumed: _abc.Iterable[_builtins.str] | None = ...,
+        malformed_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assumed", b"assumed", "compression", b"compression", "delimiter", b"delimiter", "encoding", b"encoding", "format", b"format", "has_header", b"has_header", "ignored_columns", b"ignored_columns", "kept_columns", b"kept_columns", "label_column", b"label_column", "quoting", b"quoting", "row_count", b"row_count", "sha256", b"sha256", "size_bytes", b"size_bytes", "split", b"split", "text_column", b"text_column"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assumed", b"assumed", "compression", b"compression", "delimiter", b"delimiter", "encoding", b"encoding", "format", b"format", "has_header", b"has_header", "ignored_columns", b"ignored_columns", "kept_columns", b"kept_columns", "label_column", b"label_column", "malformed_count", b"malformed_count", "quoting", b"quoting", "row_count", b"row_count", "sha256", b"sha256", "size_bytes", b"size_bytes", "split", b"split", "text_column", b"text_column"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

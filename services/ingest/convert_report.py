@@ -128,6 +128,7 @@ def _file_to_proto(file: FileReport) -> dataset_pb2.FileReport:
         label_column=dialect.label_column,
         encoding=dialect.encoding,
         row_count=file.row_count,
+        malformed_count=file.malformed_count,
         format=FORMATS[dialect.format],
         compression=dialect.compression,
         quoting=QUOTINGS[dialect.quoting],
@@ -156,6 +157,7 @@ def _file_from_proto(message: dataset_pb2.FileReport) -> FileReport:
             assumed=tuple(message.assumed),
         ),
         row_count=message.row_count,
+        malformed_count=message.malformed_count,
     )
 
 

@@ -256,7 +256,10 @@ class FileReport:
     sha256: str
     dialect: Dialect = field(default_factory=Dialect)
     row_count: int = 0
-    """Data rows read, malformed ones included."""
+    """Data rows that could be read as rows of these columns."""
+
+    malformed_count: int = 0
+    """Data rows that could not: each has a finding that drops it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -270,7 +270,8 @@ class _Validation:
                 size_bytes=checked.size_bytes,
                 sha256=checked.sha256,
                 dialect=checked.dialect,
-                row_count=checked.rows_read,
+                row_count=checked.rows_kept,
+                malformed_count=checked.rows_read - checked.rows_kept,
             )
             for split, checked in self._checked.items()
         )
