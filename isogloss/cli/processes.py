@@ -74,7 +74,15 @@ class _Log:
                 self._file.write(f"{name}{line}\n")
                 self._file.flush()
                 if self._verbose:
-                    self._session.err.print(Text.assemble((name, color), line), soft_wrap=True)
+                    self._show(Text.assemble((name, color), line))
+
+    def _show(self, line: Text) -> None:
+        try:
+            self._session.err.print(line, soft_wrap=True)
+        except (OSError, SystemExit):
+            # A terminal that was closed, a pipe that nobody reads: rich asks to exit then. Here
+            # is only a thread, and what stands behind its pipe would stop at a full one.
+            self._verbose = False
 
 
 def run(session: Session, parts: Sequence[Part], *, data: Path, verbose: bool) -> None:
@@ -97,9 +105,12 @@ def run(session: Session, parts: Sequence[Part], *, data: Path, verbose: bool) -
                     stopped.wait(POLL_SECONDS)
         finally:
             dead = _dead(children)
-            if not dead:
-                session.note("Stopping ...")
-            _stop(children)
+            try:
+                if not dead:
+                    session.note("Stopping ...")
+            finally:
+                # Nobody may read any more, such as a terminal that was closed: stop them anyway.
+                _stop(children)
     if dead:
         _report(session, dead, path)
         raise Stop(ExitCode.FAILED)
@@ -114,8 +125,10 @@ def _stopping() -> Iterator[threading.Event]:
         del number, frame
         event.set()
 
-    # A terminal that is closed hangs up.
-    asking = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    asking = [signal.SIGINT, signal.SIGTERM]
+    # A terminal that is closed hangs up; nohup asks to stay then.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        asking.append(signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in asking}
     try:
         yield event

@@ -150,6 +150,54 @@ def test_people_are_told_where_to_go(up: Up, ports: list[int]) -> None:
     assert "ingest    ingest says hello" in err
 
 
+@pytest.mark.parametrize("arguments", [(), ("--verbose",)], ids=["quiet", "verbose"])
+def test_a_terminal_that_is_closed_leaves_no_service_behind(
+    environment: dict[str, str],
+    ports: list[int],
+    tmp_path: Path,
+    marks: Path,
+    arguments: tuple[str, ...],
+) -> None:
+    ours, terminal = os.openpty()
+    flags = [f"--{name}-port={port}" for name, port in zip(SERVICES, ports, strict=True)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "isogloss", "up", "--data", "data", *flags, *arguments],
+        env=environment,
+        cwd=tmp_path,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    ) as process:
+        os.close(terminal)
+        shown = b""
+        while b"Running" not in shown:
+            shown += os.read(ours, 4096)
+
+        # What follows cannot be written anywhere any more.
+        os.close(ours)
+        process.send_signal(signal.SIGHUP)
+        process.wait(timeout=30)
+
+    assert stopped(marks) == set(SERVICES)
+
+
+def test_nohup_keeps_it_running(up: Up, marks: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = up("--json")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    first_line(process)
+
+    process.send_signal(signal.SIGHUP)
+    (marks / "trainer.die").touch()
+    process.communicate(timeout=30)
+
+    # It outlived the signal: what ended it is the death of a service.
+    assert process.returncode == 1
+
+
 def test_one_that_dies_takes_the_others_along_and_its_last_words_are_shown(
     up: Up, marks: Path
 ) -> None:
