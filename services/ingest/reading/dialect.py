@@ -211,7 +211,7 @@ def _no_table(samples: Sequence[_Sample], body: bytes, options: DatasetOptions) 
         message = f"The file has one column: {tried} does not split its rows in two."
         fix = (
             "Write one example a line: the text, a comma, the label. Quote a text that holds a "
-            "comma."
+            "comma. If another character stands between them, declare it (`--delimiter`)."
         )
     else:
         message = "The rows agree on no number of columns, whichever delimiter is taken."

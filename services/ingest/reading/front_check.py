@@ -240,7 +240,9 @@ def _notes(split: Split, newlines: Newlines, out: RecordWriter) -> Iterator[Find
     if out.blank_lines:
         yield Finding(
             code=Code.BLANK_LINES,
-            message=f"{out.blank_lines} blank lines were skipped.",
+            message="A blank line was skipped."
+            if out.blank_lines == 1
+            else f"{out.blank_lines} blank lines were skipped.",
             split=split,
             count=out.blank_lines,
         )

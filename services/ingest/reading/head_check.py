@@ -36,6 +36,9 @@ _OBJECT_OVER_LINES = re.compile(rb'\{[ \t]*\n\s*(?:"|\})')
 _TRIED_LINES = 10
 """Lines that decide whether a file is JSON lines."""
 
+_LIKE_OBJECT = re.compile(rb"""\x1e?\s*\{\s*(?:"[^"]*"|'[^']*')\s*:""")
+"""How the lines of an object begin, be they JSON or what is taken for it."""
+
 
 def check_head(head: bytes) -> None:
     """Refuse a file whose first bytes show that it is no text.
@@ -94,7 +97,12 @@ def is_json_lines(text: bytes, options: DatasetOptions, *, is_whole: bool) -> bo
         return options.format is Format.JSONL
     lines = [line for line in text.split(b"\n", 2 * _TRIED_LINES) if line.strip()]
     lines = (lines if is_whole else lines[:-1] or lines)[:_TRIED_LINES]
-    return bool(lines) and lines[0].lstrip().startswith(b"{") and any(map(_is_object, lines))
+    if not lines:
+        return False
+    # Where all look like objects, what is wrong with them is told; in columns nobody would see it.
+    return (lines[0].lstrip().startswith(b"{") and any(map(_is_object, lines))) or all(
+        map(_LIKE_OBJECT.match, lines)
+    )
 
 
 def _is_object(line: bytes) -> bool:

@@ -20,8 +20,11 @@ _SAMPLE_ROWS = 1000
 _MOST_NAMED = 20
 """Keys that a message names."""
 
-# As typed: 1 is not 1.0, and no number is too large.
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+# As typed: 1 is not 1.0, and no number is too large. NaN is what some writers make of a cell that
+# holds nothing.
+_DECODER = json.JSONDecoder(
+    parse_int=str, parse_float=str, parse_constant=lambda name: None if name == "NaN" else name
+)
 
 _Object = dict[str, object]
 
@@ -155,14 +158,22 @@ def _shown(value: object) -> str:
 
 
 def _no_objects(beginning: bytes) -> Refused:
+    """Say what is wrong with the first line, as with all others."""
+    start = len(beginning) - len(beginning.lstrip())
+    first = beginning[start:].split(b"\n", 1)[0]
+    reason = ""
+    try:
+        _parsed(first, len(first))
+    except Misfit as misfit:
+        reason = f" {misfit.message}"
     return Refused(
         Finding(
             code=Code.UNSUPPORTED_FORMAT,
-            message="The file holds no JSON objects, one a line.",
-            line=1,
-            excerpt=excerpt(beginning.split(b"\n", 1)[0]),
+            message=f"The file holds no JSON objects, one a line.{reason}",
+            line=beginning.count(b"\n", 0, start) + 1,
+            excerpt=excerpt(first),
             fix='Write objects, one a line: {"text": "...", "label": "..."}; or declare another '
-            "format.",
+            "format (`--format`).",
         )
     )
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+_CR, _LF = b"\r\n"
+
 
 class Newlines:
     """The line ends of one stream."""
@@ -24,14 +28,15 @@ class Newlines:
             text, self._carry = text[:-1], b"\r"
         if b"\r" not in text:
             return text
-        before = len(text)
-        # Twice as fast as to replace.
-        text = b"\n".join(text.split(b"\r\n"))
-        self.crlf += before - len(text)
-        if b"\r" in text:
-            self.lone_cr += text.count(b"\r")
-            text = text.replace(b"\r", b"\n")
-        return text
+        data = np.frombuffer(text, np.uint8)
+        returns = np.flatnonzero(data == _CR)
+        pairs = int(np.count_nonzero(data[returns + 1] == _LF))
+        self.crlf += pairs
+        if pairs == len(returns):
+            # Half the time that replacing takes.
+            return text.translate(None, b"\r")
+        self.lone_cr += len(returns) - pairs
+        return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def finish(self) -> bytes:
         """Return the line end that was held back."""

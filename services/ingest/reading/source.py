@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import zstandard
@@ -45,6 +46,8 @@ def _zstd() -> _Decompressor:
 _COMPRESSIONS: tuple[tuple[bytes, str, Callable[[], _Decompressor]], ...] = (
     (b"\x1f\x8b", "gzip", _gzip),
     (b"\x28\xb5\x2f\xfd", "zstd", _zstd),
+    # Frames to be skipped, with which some archivers begin.
+    *((bytes([first]) + b"\x2a\x4d\x18", "zstd", _zstd) for first in range(0x50, 0x60)),
 )
 
 
@@ -62,15 +65,19 @@ class Metered:
         self.size_bytes = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield each chunk."""
-        for chunk in self._chunks:
-            self._digest.update(chunk)
-            self.size_bytes += len(chunk)
-            yield chunk
+        """Yield each chunk, while another thread hashes it."""
+        with ThreadPoolExecutor(1, "sha256") as hasher:
+            hashed: Future[None] | None = None
+            for chunk in self._chunks:
+                if hashed is not None:
+                    hashed.result()  # one chunk ahead, so that memory stays bounded
+                hashed = hasher.submit(self._digest.update, chunk)
+                self.size_bytes += len(chunk)
+                yield chunk
 
     @property
     def sha256(self) -> str:
-        """Lower-case hexadecimal hash of what has passed."""
+        """Lower-case hexadecimal hash of all chunks, once they have passed."""
         return self._digest.hexdigest()
 
 
@@ -137,13 +144,13 @@ def _inflated(chunks: Iterable[bytes], compression: str) -> Iterator[bytes]:
         for chunk in chunks:
             for offset in range(0, len(chunk), _STEP):
                 piece = chunk[offset : offset + _STEP]
-                while piece:
+                # Archivers may pad with zeros, between members and after the last.
+                while piece := piece if is_begun else piece.lstrip(b"\0"):
                     is_begun = True
                     yield member.decompress(piece)
                     if not member.eof:
                         break
-                    # Archivers may pad with zeros.
-                    piece = member.unused_data.lstrip(b"\0")
+                    piece = member.unused_data
                     member, is_begun = start(), False
     except (zlib.error, zstandard.ZstdError) as error:
         raise _corrupt(compression, f"cannot be decompressed ({error})") from None
