@@ -59,8 +59,20 @@ def test_a_damaged_archive_is_refused(
     assert name in raised.value.findings[0].message
 
 
-def test_an_archive_may_be_padded_with_zeros() -> None:
-    assert front_check(gzip.compress(CONTENT) + b"\0" * 512).records == CONTENT
+@pytest.mark.parametrize("chunk", [1, 1 << 20])
+def test_an_archive_may_be_padded_with_zeros(chunk: int) -> None:
+    packed = gzip.compress(CONTENT) + b"\0" * 5000
+
+    assert front_check(packed, chunk=chunk).records == CONTENT
+
+
+def test_an_archive_may_begin_with_a_frame_to_be_skipped() -> None:
+    packed = b"\x5d\x2a\x4d\x18\x04\x00\x00\x00size" + zstandard.compress(CONTENT)
+
+    result = front_check(packed)
+
+    assert result.records == CONTENT
+    assert result.checked.dialect.compression == "zstd"
 
 
 @pytest.mark.parametrize(("name", "compress"), COMPRESSIONS)
