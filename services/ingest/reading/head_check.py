@@ -97,11 +97,11 @@ def is_json_lines(text: bytes, options: DatasetOptions, *, is_whole: bool) -> bo
         return options.format is Format.JSONL
     lines = [line for line in text.split(b"\n", 2 * _TRIED_LINES) if line.strip()]
     lines = (lines if is_whole else lines[:-1] or lines)[:_TRIED_LINES]
-    if not lines:
-        return False
-    # Where all look like objects, what is wrong with them is told; in columns nobody would see it.
-    return (lines[0].lstrip().startswith(b"{") and any(map(_is_object, lines))) or all(
-        map(_LIKE_OBJECT.match, lines)
+    alike = sum(_LIKE_OBJECT.match(line) is not None for line in lines)
+    begins = bool(lines) and lines[0].lstrip().startswith(b"{")
+    # What only looks like objects is refused as such: in columns nobody would see what is wrong.
+    return (alike == len(lines) > 0) or (
+        (begins or 2 * alike > len(lines)) and any(map(_is_object, lines))
     )
 
 

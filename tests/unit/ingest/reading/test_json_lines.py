@@ -46,6 +46,44 @@ def test_numbers_and_truths_stay_as_typed() -> None:
     assert read(content).examples() == [("1.50", "1"), ("true", "1.0"), ("1e999", "false")]
 
 
+def test_nan_is_what_is_missing() -> None:
+    result = read(lines(*GOOD, {"text": "a", "label": float("nan")}))
+
+    assert result.findings == [("empty_label", 21, 21)]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"text": "a, b", "label": "x"},\n', "Extra data at character 31"),
+        (b'{"text": "a, b", "label": "x",}\n', "double quotes at character"),
+        (b"{'text': 'a, b', 'label': 'x'}\n", "double quotes at character 2"),
+        (b'\x1e{"text": "a, b", "label": "x"}\n', "Expecting value at character 1"),
+    ],
+)
+def test_what_only_looks_like_objects_is_not_taken_for_columns(line: bytes, reason: str) -> None:
+    with pytest.raises(Refused) as raised:
+        read(b"\n" + line * 30)
+
+    (finding,) = raised.value.findings
+    assert (finding.code, finding.line) == (Code.UNSUPPORTED_FORMAT, 2)
+    assert reason in finding.message
+
+
+def test_a_comment_above_objects_costs_its_line() -> None:
+    result = read(b"// made by a script, on Monday\n" + lines(*GOOD))
+
+    assert result.checked.dialect.format is Format.JSONL
+    assert result.findings == [("malformed_json", 1, 1)]
+    assert result.checked.rows_kept == len(GOOD)
+
+
+def test_objects_may_be_texts_of_a_table() -> None:
+    content = b"text,label\n" + b'{"a": 1},x\n{"b": 2},y\n' * 10
+
+    assert read(content).checked.dialect.format is Format.CSV
+
+
 def test_lists_make_labels_many_and_an_empty_one_is_none() -> None:
     result = read(lines({"text": "a", "labels": ["x", "y"]}, {"text": "b", "labels": []}))
 
