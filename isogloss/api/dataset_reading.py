@@ -123,7 +123,8 @@ class DatasetReading:
 
         Args:
             dataset: A READY or FAILED dataset.
-            codes: Only findings with one of these codes. Empty: all.
+            codes: Only findings with one of these codes; one that is unknown is refused. Empty:
+                all.
             min_severity: Only findings of at least this severity.
             timeout: Seconds for each page.
         """

@@ -1051,7 +1051,7 @@ class ListFindingsRequest(_message.Message):
     """Only findings of at least this severity. Unspecified: all."""
     @_builtins.property
     def codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only findings with one of these codes. Empty: all."""
+        """Only findings with one of these codes; one that is unknown is refused. Empty: all."""
 
     def __init__(
         self,

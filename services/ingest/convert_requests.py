@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from difflib import get_close_matches
 
 from isogloss.v1 import dataset_pb2
 from isogloss.v1 import dataset_service_pb2 as messages
@@ -14,10 +15,15 @@ from services.ingest.convert_options import options_from_proto
 from services.ingest.creation import NewDataset
 from services.ingest.dataset import Format, Split, State
 from services.ingest.download import Content, Wanted
+from services.ingest.finding import Code
 from services.ingest.registry import Change
 
 _STATES_BACK = {number: state for state, number in STATES.items()}
 _MUTABLE = ("display_name", "expire_time")
+
+_CODES = frozenset(Code)
+_SHOWN = 60
+_MAX_VIOLATIONS = 20
 
 _Request = messages.DownloadDatasetRequest
 _CONTENTS = {
@@ -119,6 +125,32 @@ def sources_from_proto(sources: Iterable[messages.ImportSource]) -> list[tuple[S
         (split_from_proto(source.split, field=f"sources[{position}].split"), source.uri)
         for position, source in enumerate(sources)
     ]
+
+
+def codes_from_proto(codes: Iterable[str]) -> tuple[str, ...]:
+    """Return the codes of a filter.
+
+    Raises:
+        InvalidArgument: Where one is no code: nothing would be found, whatever there is.
+    """
+    codes = tuple(codes)
+    wrong = [(position, code) for position, code in enumerate(codes) if code not in _CODES]
+    if wrong:
+        raise InvalidArgument(
+            [
+                FieldViolation(
+                    field=f"codes[{position}]",
+                    description=f"`{code[:_SHOWN]}` is no code of a finding{_instead(code)}.",
+                )
+                for position, code in wrong[:_MAX_VIOLATIONS]
+            ]
+        )
+    return codes
+
+
+def _instead(code: str) -> str:
+    near = get_close_matches(code[:_SHOWN], _CODES, n=1)
+    return f"; perhaps `{near[0]}` is meant" if near else ""
 
 
 def states_from_proto(

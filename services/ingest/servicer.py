@@ -28,6 +28,7 @@ from services.ingest.convert import (
 from services.ingest.convert_report import count_to_proto
 from services.ingest.convert_requests import (
     change_from_proto,
+    codes_from_proto,
     new_dataset_from_proto,
     sources_from_proto,
     states_from_proto,
@@ -354,6 +355,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         """Return one page of findings, by split and line."""
         del context
         tenant, dataset = current_principal().tenant, dataset_id(request.parent, field="parent")
+        codes = codes_from_proto(request.codes)
         wanted = page_request(
             page_size=request.page_size,
             page_token=request.page_token,
@@ -362,7 +364,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
                 tenant,
                 dataset,
                 str(int(request.min_severity)),
-                *sorted(request.codes),
+                *sorted(codes),
             ),
         )
         record = await asyncio.to_thread(self._registry.get, tenant, dataset)
@@ -375,7 +377,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
                 list_findings,
                 path,
                 request=wanted,
-                codes=list(request.codes),
+                codes=codes,
                 min_severity=int(request.min_severity),
             )
             response.findings.extend(finding_to_proto(found) for found in page.items)
