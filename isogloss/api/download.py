@@ -47,7 +47,7 @@ async def save(
         IsoglossError: The service refused, or the connection broke too often.
         OSError: The file cannot be written.
     """
-    await transport.work(_refuse_directory, to)
+    to = await transport.work(_file, to)
     partial = to.with_name(f"{to.name}.partial")
     waits = delays()
     try:
@@ -65,9 +65,16 @@ async def save(
         partial.unlink(missing_ok=True)
 
 
-def _refuse_directory(to: Path) -> None:
+def _file(to: Path) -> Path:
+    """Return what `to` leads to: a file takes its place, which must not befall /dev/null."""
     if to.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(to))
+    if to.exists() and not to.is_file():
+        raise OSError(errno.EINVAL, "is a device or a pipe: name a file", str(to))
+    target = to.resolve()
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(to.parent))
+    return target
 
 
 async def _receive(

@@ -193,7 +193,7 @@ TLS_HINT = (
 _HINTS = {
     "CREDENTIALS_MISSING": "Set ISOGLOSS_API_KEY to the key that the operator gave you.",
     "CREDENTIALS_INVALID": "ISOGLOSS_API_KEY holds a key that this server does not know.",
-    "STORE_UNSUITABLE": "`isogloss datasets upload` without --direct sends the bytes through the "
+    "STORE_UNSUITABLE": "`isogloss datasets upload`, without --direct, sends the bytes through the "
     "service.",
     "QUOTA_EXCEEDED": "`isogloss datasets usage` tells what is stored, `isogloss datasets list` "
     "what could be deleted.",

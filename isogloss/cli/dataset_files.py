@@ -278,7 +278,7 @@ def download(
     format: Annotated[  # noqa: A002 (the flag's name)
         str | None,
         typer.Option(
-            help="Otherwise by the file's ending.",
+            help="Otherwise by the file's ending; parquet where it tells nothing.",
             metavar="csv|jsonl|parquet",
             show_default=False,
         ),

@@ -14,6 +14,9 @@ _READING = "Reading the files (what is not given is detected)"
 _CLEANING = "Cleaning the texts (done again by every model trained on them)"
 _CHECKING = "Checking and splitting"
 
+MAX_DAYS = 36_500.0
+"""Furthest end of a dataset that can be asked for: a hundred years."""
+
 Train = Annotated[
     Path,
     typer.Option(
@@ -66,7 +69,11 @@ Resume = Annotated[
 ExpireDays = Annotated[
     float | None,
     typer.Option(
-        help="Delete it by itself after so many days.", min=0.0, metavar="DAYS", show_default=False
+        help="Delete it by itself after so many days.",
+        min=0.0,
+        max=MAX_DAYS,
+        metavar="DAYS",
+        show_default=False,
     ),
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the validation.")]

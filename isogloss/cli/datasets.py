@@ -11,7 +11,7 @@ import typer
 from isogloss import Dataset, Finding, Severity
 from isogloss.cli import dataset_files
 from isogloss.cli.commands import command, dataset_name
-from isogloss.cli.dataset_flags import days
+from isogloss.cli.dataset_flags import MAX_DAYS, days
 from isogloss.cli.dataset_view import show_dataset, show_diff, show_preview, show_usage
 from isogloss.cli.findings_view import show_findings
 from isogloss.cli.progress import download_progress
@@ -159,7 +159,12 @@ def findings(
 ) -> None:
     """List what validation dropped, changed or warns about, with line numbers."""
     if output is not None:
-        _write_findings(session, dataset_name(dataset), output, filtered=bool(code))
+        _write_findings(
+            session,
+            dataset_name(dataset),
+            output,
+            filtered=bool(code) or severity is not SeverityChoice.INFO,
+        )
         return
     with session.client() as client:
         found: list[Finding] = []
@@ -187,7 +192,7 @@ def findings(
 
 def _write_findings(session: Session, dataset: str, output: Path, *, filtered: bool) -> None:
     if filtered:
-        raise typer.BadParameter("--output writes every finding: leave --code out.")
+        raise typer.BadParameter("--output writes every finding: leave --code and --severity out.")
     with session.client() as client, download_progress(session) as progress:
         client.datasets.download_findings(dataset, to=output, progress=progress)
     if session.json:
@@ -238,6 +243,7 @@ def update(
         typer.Option(
             help="Delete it by itself after so many days from now.",
             min=0.0,
+            max=MAX_DAYS,
             metavar="DAYS",
             show_default=False,
         ),

@@ -264,6 +264,29 @@ def test_every_finding_is_written_into_a_file(run: Run, script: Scripted, tmp_pa
     assert refused.exit_code == 2
 
 
+def test_a_file_of_findings_is_never_filtered_in_silence(
+    run: Run, script: Scripted, tmp_path: Path
+) -> None:
+    file = tmp_path / "findings.csv"
+
+    result = run("datasets", "findings", DATASET, "--output", str(file), "--severity", "dropped")
+
+    assert result.exit_code == 2
+    assert script.calls == []
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("number", ["1e300", "inf", "40000"])
+def test_an_end_beyond_the_calendar_is_a_usage_error(
+    run: Run, script: Scripted, number: str
+) -> None:
+    updated = run("datasets", "update", "tone", "--expire-days", number)
+    uploaded = run("datasets", "upload", "tone", "--train", __file__, "--expire-days", number)
+
+    assert (updated.exit_code, uploaded.exit_code) == (2, 2)
+    assert script.calls == []
+
+
 def test_rows_are_downloaded_where_asked(run: Run, script: Scripted, tmp_path: Path) -> None:
     script.download = b"PAR1"
     file = tmp_path / "test.parquet"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -351,6 +352,26 @@ def test_a_refused_download_leaves_what_was_there(
 
     assert there.read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_a_download_takes_the_place_of_files_alone(
+    client: Client, script: Scripted, tmp_path: Path
+) -> None:
+    script.download = b"rows"
+    there, link, pipe = (tmp_path / name for name in ("rows.csv", "link.csv", "pipe.csv"))
+    link.symlink_to(there)
+    os.mkfifo(pipe)
+
+    client.datasets.download(DATASET, split="train", to=link)
+    with pytest.raises(OSError, match="is a device or a pipe"):
+        client.datasets.download(DATASET, split="train", to=pipe)
+    with pytest.raises(FileNotFoundError) as missing:
+        client.datasets.download(DATASET, split="train", to=tmp_path / "no" / "rows.csv")
+
+    assert link.is_symlink()
+    assert there.read_bytes() == b"rows"
+    assert pipe.is_fifo()
+    assert missing.value.filename == str(tmp_path / "no")
 
 
 def test_raw_files_and_findings_are_asked_for_as_such(
