@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,17 +19,23 @@ _MAGIC = b"PAR1"
 _BATCH = 1024
 _ENGINE = EngineOptions(memory_limit="512MiB", threads=1)
 
-# Old writers mark no column as text.
-_DESCRIBE = "DESCRIBE SELECT * FROM read_parquet(getvariable('uploaded'), binary_as_string = true)"
+_DESCRIBE = "DESCRIBE SELECT * FROM read_parquet(getvariable('uploaded'))"
 _SAMPLE = """
-SELECT left(COLUMNS(*)::VARCHAR, 500)
-FROM read_parquet(getvariable('uploaded'), binary_as_string = true) LIMIT 1000
+SELECT left(COLUMNS(*)::VARCHAR, 500) FROM read_parquet(getvariable('uploaded')) LIMIT 1000
 """
 _VALUES = """
 SELECT COLUMNS(lambda name: list_contains(getvariable('wanted'), name))
-FROM read_parquet(getvariable('uploaded'), binary_as_string = true)
+FROM read_parquet(getvariable('uploaded'))
 """
-_UNREADABLE = ("STRUCT", "MAP", "UNION", "BLOB", "GEOMETRY", "VARIANT")
+# Times with a zone are texts from here on, in UTC: Python would need a module of its own for them.
+_VALUES_WITH_ZONES = """
+SELECT
+  COLUMNS(lambda name: list_contains(getvariable('wanted'), name)),
+  COLUMNS(lambda name: list_contains(getvariable('zoned'), name))::VARCHAR
+FROM read_parquet(getvariable('uploaded'))
+"""
+_ZONED = "WITH TIME ZONE"
+_UNREADABLE = ("STRUCT", "MAP", "UNION", "GEOMETRY", "VARIANT")
 """Types that are neither a text nor a label nor a list of labels."""
 
 
@@ -72,14 +78,17 @@ def read_parquet(
         # A database of its own: a damaged file may leave it unusable.
         with Workbench(directory, _ENGINE) as bench:
             bench.set(uploaded=str(path))
-            head = _head(bench, limits)
+            types = {name: kind for name, kind, *_ in bench.rows(_DESCRIBE)}
+            check_width(len(types), limits)
+            head = _head(bench, list(types))
             columns = choose_columns(head, options, split)
             findings.extend(replace(finding, split=split) for finding in columns.findings)
-            _check_types(bench, columns)
+            _check_types(list(types.values()), columns)
             rows = ValueWriter(
                 columns=columns, label_separator=options.label_separator, limits=limits, out=out
             )
-            return _read(bench, head, columns, rows)
+            zoned = {name for name, kind in types.items() if _ZONED in kind}
+            return _read(bench, head, columns, rows, zoned)
     except duckdb.OutOfMemoryException:
         raise _refused(
             Code.UNSUPPORTED_FORMAT,
@@ -96,9 +105,7 @@ def read_parquet(
         path.unlink(missing_ok=True)
 
 
-def _head(bench: Workbench, limits: Limits) -> Head:
-    names = [name for name, *_ in bench.rows(_DESCRIBE)]
-    check_width(len(names), limits)
+def _head(bench: Workbench, names: Sequence[str]) -> Head:
     rows = bench.rows(_SAMPLE)
     return Head(
         names=names, width=len(names), rows=[[value or "" for value in row] for row in rows]
@@ -110,14 +117,20 @@ def _read(
     head: Head,
     columns: Columns,
     rows: ValueWriter,
+    zoned: Collection[str],
 ) -> tuple[Dialect, RecordLayout]:
     further = [position for _, position in columns.kept]
-    wanted = sorted({columns.text, columns.labels, *further, *_split(columns)})
-    bench.set(wanted=[head.names[position] for position in wanted])
+    positions = sorted({columns.text, columns.labels, *further, *_split(columns)})
+    last = [position for position in positions if head.names[position] in zoned]
+    wanted = [position for position in positions if position not in last]
+    bench.set(
+        wanted=[head.names[position] for position in wanted],
+        zoned=[head.names[position] for position in last],
+    )
     values: list[object] = [None] * head.width
-    for batch in bench.batches(_VALUES, _BATCH):
+    for batch in bench.batches(_VALUES_WITH_ZONES if last else _VALUES, _BATCH):
         for row in batch:
-            for position, value in zip(wanted, row, strict=True):
+            for position, value in zip([*wanted, *last], row, strict=True):
                 values[position] = value
             rows.add(values)
     return rows.dialect(Format.PARQUET), rows.layout()
@@ -127,13 +140,12 @@ def _split(columns: Columns) -> tuple[int, ...]:
     return () if columns.split is None else (columns.split,)
 
 
-def _check_types(bench: Workbench, columns: Columns) -> None:
+def _check_types(types: Sequence[str], columns: Columns) -> None:
     """Refuse texts and labels of a type that is neither.
 
     Raises:
         Refused: Naming the columns and their types.
     """
-    types = [kind for _, kind, *_ in bench.rows(_DESCRIBE)]
     wrong = [
         Finding(
             code=Code.UNSUPPORTED_FORMAT,
@@ -142,7 +154,9 @@ def _check_types(bench: Workbench, columns: Columns) -> None:
             fix=f"Write it as text, or declare another {column}_column.",
         )
         for n, column in ((columns.text, "text"), (columns.labels, "label"))
-        if types[n].startswith(_UNREADABLE) or (types[n].endswith("]") and column == "text")
+        if types[n].startswith(_UNREADABLE)
+        or (types[n].endswith("]") and (column == "text" or _ZONED in types[n]))
+        or (column == "text" and _ZONED in types[n])
     ]
     if wrong:
         raise Refused(*wrong)

@@ -6,6 +6,7 @@ Knows neither format.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 
 from services.ingest.dataset import Dialect, Format, Limits, Quoting, RecordLayout
@@ -76,7 +77,7 @@ class ValueWriter:
             record = self._record(values)
         except Misfit as misfit:
             if raw is None:
-                raw = json.dumps([str(value)[:80] for value in values[:10]], ensure_ascii=False)
+                raw = json.dumps([_shown(value) for value in values[:10]], ensure_ascii=False)
             self._out.drop(
                 misfit.code,
                 misfit.message,
@@ -117,7 +118,7 @@ class ValueWriter:
     def _record(self, values: Sequence[object]) -> bytes:
         text = _text(values[self._columns.text], self._columns.names[self._columns.text])
         cells = [text, self._labels(values[self._columns.labels])]
-        cells += [_further(values[n]) for n in self._further]
+        cells += [_further(values[n], self._columns.names[n]) for n in self._further]
         if any("\0" in cell for cell in cells):
             raise Misfit(
                 Code.NUL_BYTE,
@@ -151,15 +152,26 @@ class ValueWriter:
         return LABEL_SEPARATOR.join(_label(part, name) for part in parts if part)
 
 
+def _shown(value: object) -> str | None:
+    if isinstance(value, bytes):
+        return value[:80].decode("utf-8", "replace")
+    return None if value is None else str(value)[:80]
+
+
+def _is_missing(value: object) -> bool:
+    """Tell whether there is no value: NaN is what is missing in a column of numbers."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
 def _text(value: object, name: str) -> str:
-    if value is None:
+    if _is_missing(value):
         # An empty text, which is found later as those of every format are.
         return ""
     return _scalar(value, name, "text")
 
 
 def _label(value: object, name: str) -> str:
-    label = "" if value is None else _scalar(value, name, "label")
+    label = "" if _is_missing(value) else _scalar(value, name, "label")
     if not label.strip():
         # Told here: where labels come as lists, an empty cell means that there are none.
         raise Misfit(
@@ -191,12 +203,27 @@ def _scalar(value: object, name: str, column: str) -> str:
             fix=f"Write {wanted}; or declare another {column}_column.",
             column=column,
         )
-    return str(value)
+    return _decoded(value, name, column) if isinstance(value, bytes) else str(value)
 
 
-def _further(value: object) -> str:
-    if value is None:
+def _decoded(value: bytes, name: str, column: str) -> str:
+    """Read bytes as text: old writers of Parquet mark no column as such."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise Misfit(
+            Code.BAD_ENCODING,
+            f"`{name}` holds bytes that are not UTF-8.",
+            fix="Write texts as UTF-8; leave a column out that holds none.",
+            column=column,
+        ) from None
+
+
+def _further(value: object, name: str) -> str:
+    if _is_missing(value):
         return ""
+    if isinstance(value, bytes):
+        return _decoded(value, name, "")
     if isinstance(value, (list, dict)):
         return json.dumps(value, ensure_ascii=False, default=str)
     return "true" if value is True else "false" if value is False else str(value)

@@ -84,6 +84,51 @@ def test_only_what_is_wanted_is_read(written: Written) -> None:
     assert result.checked.dialect.ignored_columns == ("odd",)
 
 
+def test_times_with_a_zone_are_carried_along(written: Written) -> None:
+    content = written(
+        "SELECT TIMESTAMPTZ '2024-05-01 12:00:00+02' AS at, 'a' AS text, 'b' AS label, 1 AS n"
+    )
+
+    result = read(content, text_column="text", label_column="label", keep_columns=("n", "at"))
+
+    assert result.rows() == [("a", "b", "1", "2024-05-01 10:00:00+00")]
+
+
+def test_bytes_are_texts_where_they_are_utf8(written: Written) -> None:
+    content = written(
+        "SELECT encode('né ' || range) AS text, encode('b') AS label, '\\xFF'::BLOB AS picture "
+        "FROM range(20)"
+    )
+
+    result = read(content, text_column="text", label_column="label")
+
+    assert result.examples()[0] == ("né 0", "b")
+    with pytest.raises(Refused, match="`picture` holds bytes that are not UTF-8"):
+        read(content, text_column="text", label_column="label", keep_columns=("picture",))
+
+
+def test_one_text_that_is_not_utf8_costs_its_row(written: Written) -> None:
+    content = written(
+        "SELECT if(range = 3, '\\xFF'::BLOB, encode('text')) AS text, 'b' AS label FROM range(20)"
+    )
+
+    assert read(content).findings == [("bad_encoding", 4, 4)]
+
+
+def test_a_number_that_is_missing_is_no_label(written: Written) -> None:
+    content = written("SELECT 'a' AS text, unnest([1.0::DOUBLE, 'nan'::DOUBLE]) AS label")
+
+    result = read(content)
+
+    assert result.examples() == [("a", "1.0")]
+    assert result.findings == [("empty_label", 2, 2)]
+
+
+@pytest.mark.parametrize("value", ["now()", "[now()]"])
+def test_times_are_no_texts(written: Written, value: str) -> None:
+    assert code_of(written(f"SELECT {value} AS text, 'b' AS label")) is Code.UNSUPPORTED_FORMAT
+
+
 def test_an_index_of_pandas_has_to_be_chosen_against_like_any_column(written: Written) -> None:
     content = written("SELECT 'a' AS text, 'b' AS label, 1 AS __index_level_0__")
 
