@@ -12,6 +12,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -72,7 +73,7 @@ CREATE MACRO holds_controls(t) AS
   AND regexp_matches(t, '[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{9f}]');
 CREATE MACRO marks(t, m) AS (
   coalesce(ord(m) - 1, 0)
-  + if(contains(marked_result(t, m), chr(65533)), 512, 0)
+  + if(beyond_ascii(marked_result(t, m)) AND contains(marked_result(t, m), chr(65533)), 512, 0)
   + if(holds_controls(marked_result(t, m)), 1024, 0)
 )::USMALLINT
 """
@@ -133,6 +134,8 @@ FROM staged WHERE text_marks > 0 OR label_marks > 0 GROUP BY split ORDER BY spli
 """
 
 _BLOCK_BYTES = 1 << 20
+_SEARCHERS = 2
+"""Threads that search a file: as many as DuckDB has by default, which waits meanwhile."""
 
 
 def prepare(bench: Workbench, cleaning: Cleaning) -> None:
@@ -248,11 +251,20 @@ def _class(characters: str) -> str:
 
 def _holds_controls(path: Path) -> bool:
     """Tell whether a file holds control characters of ASCII, line ends and tabs aside."""
+    share = -(-path.stat().st_size // _SEARCHERS)
+    with ThreadPoolExecutor(_SEARCHERS) as pool:
+        shares = [(path, start * share, share) for start in range(_SEARCHERS)]
+        return any(pool.map(_share_holds_controls, *zip(*shares, strict=True)))
+
+
+def _share_holds_controls(path: Path, start: int, size: int) -> bool:
     buffer = bytearray(_BLOCK_BYTES)
     read = np.frombuffer(buffer, np.uint8)
     with path.open("rb", buffering=0) as file:
-        while size := file.readinto(buffer):
-            block = read[:size]
+        file.seek(start)
+        while size > 0 and (count := file.readinto(memoryview(buffer)[:size])):
+            size -= count
+            block = read[:count]
             below = np.count_nonzero(block < ord(" ")) - np.count_nonzero(block == ord("\n"))
             if below:
                 below -= np.count_nonzero(block == ord("\r")) + np.count_nonzero(block == ord("\t"))
