@@ -27,7 +27,7 @@ _ESCAPED = {
 
 _MOST_QUOTES = 64
 """Quotes in a malformed line above which nobody can tell where it ends; this also bounds the
-only pattern that backtracks."""
+search for what may close each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +72,8 @@ class Grammar:
         self._cell = re.compile(
             rb'(?:%b"(%b)"%b|([^%b\n]*+))(?=%b|\n)' % (blanks, inside, blanks, d, d)
         )
-        # What a forgiving reader takes for a row: a quote closes where a delimiter follows.
-        closing = blanks + rb'"[^\n]*?"' + blanks
-        self._forgiving = re.compile(
-            rb"(?:(?:%b|%b)%b)*(?:%b|%b)" % (closing, lax, d, closing, lax)
-        )
+        self._opening = re.compile(rb'(?:%b(?!")[^%b]*+%b)*+%b"' % (blanks, d, d, blanks))
+        self._closing = re.compile(rb'"%b(?=%b|\Z)' % (blanks, d))
 
     def match(self, data: bytes, position: int = 0) -> Record | None:
         """Read the record that begins at `position`.
@@ -106,8 +103,25 @@ class Grammar:
         return (
             line.count(QUOTE) % 2 == 0
             and line.count(QUOTE) <= _MOST_QUOTES
-            and self._forgiving.fullmatch(line) is not None
+            and self._is_row_to_the_forgiving(line)
         )
+
+    def _is_row_to_the_forgiving(self, line: bytes) -> bool:
+        """Tell whether a line is a row where any quote closes that a delimiter follows."""
+        closings = [(found.start(), found.end()) for found in self._closing.finditer(line)]
+        begins = [0]
+        seen = {0}
+        while begins:
+            opening = self._opening.match(line, begins.pop())
+            if opening is None:
+                return True
+            ends = {end for start, end in closings if start >= opening.end()}
+            if len(line) in ends:
+                return True
+            further = {end + 1 for end in ends} - seen
+            seen |= further
+            begins.extend(further)
+        return False
 
     def _resolve(self, data: bytes, position: int, end: int) -> Record:
         cells: list[bytes] = []

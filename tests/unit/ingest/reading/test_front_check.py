@@ -161,6 +161,15 @@ def test_irregular_rows_become_findings_and_the_others_keep_their_lines() -> Non
     assert result.checked.positions.name == "train.positions.csv"
 
 
+def test_a_misplaced_quote_behind_many_quoted_cells_is_found_at_once() -> None:
+    good, bad = b'"a",' * 31 + b'"b"\n', b'"a",' * 31 + b'"b"x\n'
+    options = DatasetOptions(text_column="1", label_column="32")
+
+    code, line, _ = refusal(good * 20 + bad + good, options=options)
+
+    assert (code, line) == (Code.UNTERMINATED_QUOTE, 21)
+
+
 def test_a_file_of_malformed_rows_is_refused_with_the_first() -> None:
     code, line, text = refusal(b"a,b\n" * 80 + b"a,b,c\n" * 20)
 
