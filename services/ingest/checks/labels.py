@@ -83,7 +83,7 @@ def drop_rare(bench: Workbench, *, min_per_label: int, multi_label: bool) -> Non
 
 
 def variants(bench: Workbench) -> Iterator[Finding]:
-    """Warn of labels that differ in nothing but case, blanks, hyphens or Unicode forms."""
+    """Warn of labels that differ in nothing but case, blanks, hyphens, Unicode or the invisible."""
     labels = bench.rows(
         "SELECT label, examples FROM labels ORDER BY examples DESC, label LIMIT ?", [_MAX_COMPARED]
     )
@@ -112,7 +112,8 @@ def _name(labels: Iterable[tuple[str, int]]) -> str:
 
 def _normal_form(label: str) -> str:
     """Return what is left of a label without what people vary by accident."""
-    folded = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+    visible = "".join(one for one in label if unicodedata.category(one) != "Cf")
+    folded = " ".join(unicodedata.normalize("NFKC", visible).casefold().split())
     if _NUMBER.fullmatch(folded):
         return repr(float(folded))
     return " ".join(folded.replace("-", " ").replace("_", " ").split()) or folded

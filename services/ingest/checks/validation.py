@@ -343,9 +343,14 @@ class _Validation:
 def _dealt_out(counts: Mapping[Split, int], seed: int) -> Finding:
     parts = " and ".join(f"{count} for {split}" for split, count in counts.items())
     files = "file was" if len(counts) == 1 else "files were"
+    none = " and ".join(split for split, count in counts.items() if not count)
     return Finding(
         code=Code.ROWS_DEALT_OUT,
         message=f"Of the training rows {parts} were set aside, because no such {files} "
-        f"uploaded (seed {seed}).",
+        f"uploaded (seed {seed})."
+        + (" Texts that differ in little stay together, and too few do not." if none else ""),
+        fix=f"Upload rows for {none}, of texts that are not like those of training."
+        if none
+        else "",
         count=sum(counts.values()),
     )

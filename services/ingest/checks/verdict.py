@@ -185,11 +185,17 @@ def _errors(
             f"there are {_name(counts.removed)}.",
             fix="Check that the second column is the label, or add examples of each label.",
         )
+    if left and not counts.kept and not counts.removed:
+        yield Finding(
+            code=Code.TOO_FEW_LABELS,
+            message=f"No training example has a label; the label column is {dialect.label_column}.",
+            fix="Check that `label_column` names the labels; at least two are needed.",
+        )
     if len(counts.kept) == 1:
         yield Finding(
             code=Code.TOO_FEW_LABELS,
-            message=f'Every training example that is left has the label "{counts.kept[0][0]}"; '
-            "at least two labels are needed.",
+            message="The training examples that are left have no label but "
+            f'"{counts.kept[0][0]}"; at least two labels are needed.',
             fix="Add examples of another label.",
         )
     if len(counts.kept) > limits.max_labels:

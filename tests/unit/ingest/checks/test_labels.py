@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from services.ingest.dataset import DatasetOptions, Profile, Split
+from services.ingest.finding import Code
 from tests.messages import as_csv
 from tests.unit.ingest.check import validated
 
@@ -17,7 +18,13 @@ def _rows(*labels: str) -> bytes:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Spam", "spam"), ("1", "1.0"), ("card lost", "card_lost"), ("\uff21", "A")],
+    [
+        ("Spam", "spam"),
+        ("1", "1.0"),
+        ("card lost", "card_lost"),
+        ("\uff21", "A"),
+        ("re\u00adfund", "refund"),
+    ],
 )
 def test_labels_that_differ_in_little_are_warned_about_and_kept_apart(one: str, other: str) -> None:
     result = validated(_rows(*[one] * 6, *[other] * 5, *["else"] * 6))
@@ -42,6 +49,14 @@ def test_a_text_has_any_number_of_labels() -> None:
     assert result.verdict.labels == ("a", "b")
     found = {labels for part in result.labels.values() for labels in part}
     assert found == {("a", "b"), (), ("a",), ("b",)}
+
+
+def test_texts_without_any_label_are_no_dataset() -> None:
+    result = validated(_rows(*[""] * 20), options=_SEPARATED)
+
+    (refusal,) = result.verdict.refusals
+    assert refusal.code is Code.TOO_FEW_LABELS
+    assert "No training example has a label" in refusal.message
 
 
 def test_a_rare_label_is_taken_out_of_its_rows_which_stay() -> None:

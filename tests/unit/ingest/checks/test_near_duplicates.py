@@ -114,3 +114,14 @@ def test_training_rows_close_to_held_out_ones_are_told(
     assert _found(result) == [(code, 4)]
     assert len(result.rows[TRAIN]) == kept
     assert result.verdict.report.overlaps == (Overlap(first=TRAIN, second=TEST, near=1),)
+
+
+def test_texts_of_one_template_stay_in_training_and_that_is_told() -> None:
+    words = "your order with the number {} has been sent to the address that you gave us"
+
+    result = validated(_csv([words.format(n) for n in range(60)]))
+
+    assert [len(result.rows[split]) for split in Split] == [60, 0, 0]
+    (told,) = (f for f in result.findings if f["code"] == "rows_dealt_out")
+    assert "stay together" in told["message"]
+    assert "validation and test" in told["fix"]
