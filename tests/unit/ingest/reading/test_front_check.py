@@ -42,6 +42,14 @@ def test_line_ends_inside_and_outside_quotes_become_lf(end: bytes, chunk: int) -
     assert result.findings == []
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+def test_blank_lines_that_end_in_cr_are_skipped(chunk: int) -> None:
+    result = front_check(b"one,a\r\rtwo,b\r\r" * 10, chunk=chunk)
+
+    assert result.records == b"one,a\ntwo,b\n" * 10
+    assert result.places[:3] == [(1, 1), (2, 3), (3, 5)]
+
+
 def test_mixed_line_ends_are_read_and_told() -> None:
     result = front_check(b"one,a\r\ntwo,b\nthree,a\rfour,b\n")
 
