@@ -1,4 +1,7 @@
-"""Structured logs: one entry per line on standard output, libraries' entries included."""
+"""Structured logs: one entry per line on standard output, libraries' entries included.
+
+Where a failure is told, the values of local variables are not: they are callers' texts and keys.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import logging
 import sys
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 
 def configure_logging(*, level: str, format: str, service: str) -> None:  # noqa: A002 - the setting's name
@@ -32,9 +36,13 @@ def configure_logging(*, level: str, format: str, service: str) -> None:  # noqa
         structlog.processors.StackInfoRenderer(),
     ]
     if not console:
-        shared.append(structlog.processors.dict_tracebacks)
+        shared.append(
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        )
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
         if console
         else structlog.processors.JSONRenderer()
     )
