@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from isogloss.v1 import dataset_pb2
 from isogloss.v1 import dataset_service_pb2 as messages
 from services.common.errors import FieldViolation, InvalidArgument
+from services.common.names import MAX_DISPLAY_NAME
 from services.ingest.convert import split_from_proto
 from services.ingest.convert_enums import FORMATS_BACK, STATES
 from services.ingest.convert_options import options_from_proto
@@ -127,13 +128,30 @@ def sources_from_proto(sources: Iterable[messages.ImportSource]) -> list[tuple[S
     ]
 
 
+def query_from_proto(query: str) -> str:
+    """Return the part of a name that a caller looks for.
+
+    Raises:
+        InvalidArgument: Where no name can hold it.
+    """
+    if len(query) > MAX_DISPLAY_NAME or "\0" in query:
+        raise InvalidArgument(
+            FieldViolation(
+                field="query",
+                description=f"is no part of a display name: send at most {MAX_DISPLAY_NAME} "
+                "characters of one.",
+            )
+        )
+    return query
+
+
 def codes_from_proto(codes: Iterable[str]) -> tuple[str, ...]:
-    """Return the codes of a filter.
+    """Return the codes of a filter, each once.
 
     Raises:
         InvalidArgument: Where one is no code: nothing would be found, whatever there is.
     """
-    codes = tuple(codes)
+    codes = tuple(dict.fromkeys(codes))
     wrong = [(position, code) for position, code in enumerate(codes) if code not in _CODES]
     if wrong:
         raise InvalidArgument(

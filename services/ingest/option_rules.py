@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Mapping
 
 from services.common.errors import FieldViolation
@@ -16,6 +17,8 @@ _MAX_SHARE = 0.5
 _MAX_COLUMN_NAME = 256
 _MAX_SEPARATOR = 8
 _INT64 = 1 << 63
+_SHOWN = 60
+"""Characters of a wrong value that a message repeats."""
 
 _Wrong = tuple[str, str]
 """Path of an option, and what is wrong with it."""
@@ -48,15 +51,15 @@ def _file_options(options: DatasetOptions) -> Iterator[_Wrong]:
         yield (
             "delimiter",
             (
-                f"{options.delimiter!r} is not one ASCII character that is neither letter, digit, "
-                "quote, blank nor line end, nor a tab. Empty: detected."
+                f"{_shown(options.delimiter)} is not one ASCII character that is neither letter, "
+                "digit, quote, blank nor line end, nor a tab. Empty: detected."
             ),
         )
     if options.encoding and not _is_encoding(options.encoding):
         yield (
             "encoding",
             (
-                f"{options.encoding!r} is unknown: send utf-8, utf-16le, utf-16be, cp1252, "
+                f"{_shown(options.encoding)} is unknown: send utf-8, utf-16le, utf-16be, cp1252, "
                 "latin-1, shift-jis or another name that Python knows. Empty: detected."
             ),
         )
@@ -86,6 +89,9 @@ def _columns(options: DatasetOptions) -> Iterator[_Wrong]:
             continue
         if len(name) > _MAX_COLUMN_NAME:
             yield path, f"has {len(name)} characters, more than {_MAX_COLUMN_NAME}."
+            continue
+        if "\0" in name:
+            yield path, "holds NUL, which no name of a column does: remove it."
         if name in chosen:
             yield path, f"{name!r} is {chosen[name]} too: choose each column once."
         chosen.setdefault(name, path)
@@ -138,7 +144,11 @@ def _split(split: SplitOptions) -> Iterator[_Wrong]:
 
 def _profile(options: DatasetOptions, profiles: Mapping[str, Profile]) -> Iterator[_Wrong]:
     if options.profile not in profiles:
-        yield "profile", f"{options.profile!r} is none of {', '.join(sorted(profiles))}."
+        yield "profile", f"{_shown(options.profile)} is none of {', '.join(sorted(profiles))}."
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...")
 
 
 def _is_delimiter(delimiter: str) -> bool:
@@ -155,6 +165,8 @@ def _is_encoding(name: str) -> bool:
     """Tell whether Python knows a text encoding of this name."""
     try:
         "".encode(name)
+        # Bytes that are no text are marked, not fatal: idna and punycode cannot do that.
+        codecs.getincrementaldecoder(name)("replace").decode(b"\xff", final=True)
     except (LookupError, ValueError):
         return False
     return True

@@ -30,6 +30,7 @@ from services.ingest.convert_requests import (
     change_from_proto,
     codes_from_proto,
     new_dataset_from_proto,
+    query_from_proto,
     sources_from_proto,
     states_from_proto,
     wanted_from_proto,
@@ -249,13 +250,14 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         """Return one page of datasets, newest first."""
         del context
         tenant, states = current_principal().tenant, states_from_proto(request.states)
+        query = query_from_proto(request.query)
         wanted = page_request(
             page_size=request.page_size,
             page_token=request.page_token,
-            scope=("ListDatasets", tenant, request.query, *states),
+            scope=("ListDatasets", tenant, query, *states),
         )
         page = await asyncio.to_thread(
-            self._registry.list, tenant, wanted, states=states, name_part=request.query
+            self._registry.list, tenant, wanted, states=states, name_part=query
         )
         datasets = [await asyncio.to_thread(self._shown, record) for record in page.items]
         return messages.ListDatasetsResponse(

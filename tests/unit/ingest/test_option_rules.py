@@ -44,6 +44,8 @@ def test_what_the_contract_allows_is_taken(options: DatasetOptions) -> None:
         (DatasetOptions(delimiter='"'), ["o.delimiter"]),
         (DatasetOptions(encoding="klingon"), ["o.encoding"]),
         (DatasetOptions(encoding="base64"), ["o.encoding"]),
+        (DatasetOptions(encoding="idna"), ["o.encoding"]),
+        (DatasetOptions(encoding="punycode"), ["o.encoding"]),
         (DatasetOptions(encoding="utf-8\0"), ["o.encoding"]),
         (DatasetOptions(format=Format.JSONL, delimiter=","), ["o.delimiter"]),
         (
@@ -58,6 +60,7 @@ def test_what_the_contract_allows_is_taken(options: DatasetOptions) -> None:
             ["o.keep_columns[2]", "o.keep_columns[3]"],
         ),
         (DatasetOptions(text_column="x" * 257), ["o.text_column"]),
+        (DatasetOptions(label_column="la\0bel"), ["o.label_column"]),
         (
             DatasetOptions(keep_columns=("Labels ", "text")),
             ["o.keep_columns[0]", "o.keep_columns[1]"],
@@ -83,3 +86,12 @@ def test_what_the_contract_allows_is_taken(options: DatasetOptions) -> None:
 )
 def test_everything_that_is_wrong_is_named(options: DatasetOptions, fields: list[str]) -> None:
     assert refused(options) == fields
+
+
+def test_a_long_value_is_not_repeated_whole() -> None:
+    long = "x" * 100_000
+
+    found = check_options(DatasetOptions(delimiter=long, encoding=long, profile=long), PROFILES)
+
+    assert len(found) == 3
+    assert all(len(violation.description) < 300 for violation in found)
