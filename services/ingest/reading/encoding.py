@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from services.ingest.finding import Code, Finding, Refused, excerpt
-from services.ingest.reading.decoding import WESTERN, WESTERN_TABLE, fits_utf8
+from services.ingest.reading.decoding import MARK_BAD, WESTERN, WESTERN_TABLE, fits_utf8
 
 _MARKS: tuple[tuple[bytes, str], ...] = (
     # UTF-32 first: its little-endian mark begins with that of UTF-16.
@@ -120,10 +120,10 @@ def _declared(declared: str, marked: str, mark_bytes: int) -> Encoding:
         found = codecs.lookup(declared.strip())
         # The only way to ask Python for more than its codecs from bytes to bytes.
         "".encode(found.name)
+        # Those of host names are no encodings of files: no error is forgiven.
+        codecs.getincrementaldecoder(found.name)(MARK_BAD).decode(b"a", final=True)
     except (LookupError, ValueError):
         raise _unusable(declared) from None
-    if found.incrementaldecoder is None:
-        raise _unusable(declared)
     codec = _SUPERSETS.get(found.name, found.name).removesuffix("-sig").replace("_", "-")
     plain = codec.replace("-", "")
     family = marked.replace("-", "")
@@ -152,16 +152,15 @@ def _utf16_without_mark(sample: bytes) -> str:
     sample = sample[: len(sample) // 2 * 2]
     for high, name in ((1, "utf-16le"), (0, "utf-16be")):
         # Line ends, blanks and delimiters have one in every script: a twentieth is little.
-        if (
-            sample
-            and sample[high::2].count(0) * 20 > len(sample) // 2
-            and 0 not in sample[1 - high :: 2]
-        ):
+        nuls, others = sample[high::2].count(0), sample[1 - high :: 2].count(0)
+        # Some characters have one in the other place, such as the Chinese sign for "one".
+        if nuls * 20 > len(sample) // 2 and others * 4 < nuls:
             try:
-                codecs.getincrementaldecoder(name)().decode(sample)
+                text = codecs.getincrementaldecoder(name)().decode(sample)
             except UnicodeDecodeError:
                 continue
-            return name
+            if "\0" not in text:
+                return name
     return ""
 
 

@@ -40,6 +40,16 @@ def test_what_bytes_prove_needs_no_declaration(encoding: str, name: str, text: s
     assert "encoding" in result.checked.dialect.assumed
 
 
+@pytest.mark.parametrize("encoding", ["utf-16le", "utf-16be"])
+def test_a_sign_with_a_nul_in_the_other_place_hides_no_utf16(encoding: str) -> None:
+    rows = "\u7b2c\u4e00\u4e2a\u95ee\u9898,a\n\u7b2c\u4e8c\u4e2a\u95ee\u9898,b\n" * 10
+
+    result = front_check(rows.encode(encoding))
+
+    assert result.checked.dialect.encoding == encoding
+    assert result.records == rows.encode()
+
+
 @pytest.mark.parametrize("head_bytes", [100, 1 << 20])
 @pytest.mark.parametrize("chunk", [7, 1 << 20])
 def test_other_bytes_are_assumed_to_be_western_and_it_is_told_once(
@@ -118,7 +128,7 @@ def test_windows_signs_are_read_where_shift_jis_is_declared() -> None:
     assert result.examples() == [("①番", "a"), ("㈱会社", "b")]
 
 
-@pytest.mark.parametrize("encoding", ["utf-99", "base64", "rot13", "idna\0"])
+@pytest.mark.parametrize("encoding", ["utf-99", "base64", "rot13", "idna\0", "idna", "punycode"])
 def test_an_unknown_encoding_is_refused_with_some_that_are_known(encoding: str) -> None:
     code, text = refusal(b"a,b\n", encoding=encoding)
 
