@@ -14,7 +14,7 @@ from pathlib import Path
 
 from services.common.errors import FailedPrecondition, FieldViolation, InvalidArgument
 from services.common.manifests import verified
-from services.common.storage import CHUNK_BYTES, ObjectStore
+from services.common.storage import ObjectStore
 from services.ingest.artefacts import ArtefactCache
 from services.ingest.cancellation import Cancellation
 from services.ingest.convert import file_to_proto
@@ -22,6 +22,10 @@ from services.ingest.creation import require
 from services.ingest.dataset import Format, Split, State
 from services.ingest.record import DatasetRecord, StoredFile
 from services.ingest.workbench import EngineOptions, Workbench
+
+_SENT_BYTES = 128 << 10
+"""Bytes of one message of a file that was written anew. A caller who reads no more keeps its place
+until one of them has had its time, which is why they are small."""
 
 _SEPARATOR = "|"
 """Stands between the labels of one cell where the dataset's options name no separator."""
@@ -217,5 +221,5 @@ def _verified(store: ObjectStore, files: tuple[StoredFile, ...]) -> Iterator[byt
 
 def _read(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
+        while chunk := file.read(_SENT_BYTES):
             yield chunk

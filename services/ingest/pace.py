@@ -1,9 +1,9 @@
-"""Ends streams of callers who send too little: each of them keeps memory and a place."""
+"""Ends streams of callers who send or take too little: each of them keeps memory and a place."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """The least that a stream must send."""
+    """The least that a caller must send, or take."""
 
     idle_seconds: float
     """Longest wait for one message."""
@@ -65,3 +65,27 @@ async def paced(
                 )
             waited, received = 0.0, 0
         yield request
+
+
+async def taken(writing: Awaitable[None], pace: Pace, size: int) -> None:
+    """Wait until the caller has taken a message.
+
+    Args:
+        writing: Ends when there is room for the next message.
+        pace: The least that it must take.
+        size: Bytes of the message, which may take their time at the least rate.
+
+    Raises:
+        DeadlineExceeded: Naming the setting.
+    """
+    rate = pace.bytes_per_second
+    try:
+        async with asyncio.timeout(pace.idle_seconds + size / rate if rate else None):
+            await writing
+    except TimeoutError:
+        raise DeadlineExceeded(
+            f"Nothing was taken for {pace.idle_seconds:g} seconds (stream_idle_seconds), and "
+            f"{rate} bytes a second are the least (stream_min_bytes_per_second): call again, and "
+            "read on.",
+            metadata={"setting": "stream_idle_seconds"},
+        ) from None

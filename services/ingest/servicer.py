@@ -50,7 +50,7 @@ from services.ingest.direct import DirectUploads
 from services.ingest.download import Downloads
 from services.ingest.findings import list_findings
 from services.ingest.imports import Imports
-from services.ingest.pace import Pace, paced
+from services.ingest.pace import Pace, paced, taken
 from services.ingest.preview import MAX_ROWS, preview_published
 from services.ingest.quotas import Quotas
 from services.ingest.record import DatasetRecord
@@ -326,18 +326,17 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
             found = await run_stoppable(partial(self._differences.between, base, other, rows))
         return difference_to_proto(found)
 
-    async def DownloadDataset(  # noqa: N802
+    async def DownloadDataset(  # type: ignore[override]  # noqa: N802  # writes, for a time limit
         self, request: messages.DownloadDatasetRequest, context: Context
-    ) -> AsyncIterator[messages.DownloadDatasetResponse]:
-        """Send what a dataset holds."""
-        del context
+    ) -> None:
+        """Send what a dataset holds, as long as the caller takes it."""
         tenant, dataset = current_principal().tenant, dataset_id(request.name)
         wanted = wanted_from_proto(request)
         record = await asyncio.to_thread(self._registry.get, tenant, dataset)
         responses = download_messages(self._downloads, self._checking, record, wanted)
         async with aclosing(responses):
             async for response in responses:
-                yield response
+                await taken(context.write(response), self._pace, len(response.data))
 
     async def GetUsage(  # noqa: N802
         self, request: messages.GetUsageRequest, context: Context

@@ -74,12 +74,14 @@ class IngestSettings(DatabaseSettings):
     Each holds about three times `upload_part_bytes`: 16 x 3 x 8 MiB are 384 MiB at most."""
 
     stream_idle_seconds: PositiveSeconds = 60.0
-    """Longest wait for the next message of an upload or a check. A stream that is silent for
-    longer is ended, which frees its memory and its place; what it brought is kept."""
+    """Longest wait for the next message of an upload or a check, and until one of a download is
+    taken. A stream that is silent for longer is ended, which frees its memory and its place; what
+    an upload brought is kept."""
 
     stream_min_bytes_per_second: int = Field(default=1024, ge=0)
     """Least rate of an upload or a check, over any `stream_idle_seconds` spent waiting for its
-    caller. A slower stream is ended; what it brought is kept. 0 takes any rate."""
+    caller. A slower stream is ended; what it brought is kept. What a download's caller takes may
+    come as slowly. 0 takes any rate."""
 
     direct_upload_endpoint: str = ""
     """`https://host:port` at which clients reach the S3 store, for uploads past this service; by

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 
 from isogloss.v1 import dataset_service_pb2 as messages
-from isogloss.v1.dataset_pb2 import Dataset
+from isogloss.v1.dataset_pb2 import FILE_FORMAT_CSV, Dataset
 from isogloss.v1.finding_pb2 import Finding
 from isogloss.v1.split_pb2 import SPLIT_TEST, SPLIT_TRAIN
-from tests.integration.ingest.calls import create, details, upload, write
+from tests.integration.ingest.calls import check, create, details, upload, write
 from tests.integration.ingest.served import served, settings_on
 from tests.messages import ROWS, as_csv
+
+if TYPE_CHECKING:
+    # Only the type stubs know it.
+    from isogloss.v1.dataset_service_pb2_grpc import DatasetServiceAsyncStub
 
 WIDE = b",".join(b"column %d" % n for n in range(40)) + b"\n" + b",".join([b"x"] * 40) + b"\n"
 
@@ -118,3 +123,40 @@ async def test_a_message_that_is_too_large_is_refused(tmp_path: Path) -> None:
             await stub.WriteDataset(iter([request]))
 
     assert details(raised.value)[2] == ["data"]
+
+
+async def test_a_caller_who_reads_no_more_gives_its_place_back(tmp_path: Path) -> None:
+    # Far more than lies on the way between two ends.
+    rows = tuple((f"{text} {'and so on ' * 2500}", label) for text, label in ROWS)
+    settings = settings_on(
+        None,
+        tmp_path,
+        concurrent_checks=1,
+        stream_idle_seconds=0.5,
+        stream_min_bytes_per_second=1 << 20,
+    )
+    async with served(settings) as stub:
+        dataset = await upload(stub, {SPLIT_TRAIN: as_csv(rows)})
+        request = messages.DownloadDatasetRequest(
+            name=dataset.name, split=SPLIT_TRAIN, format=FILE_FORMAT_CSV
+        )
+        stalled = stub.DownloadDataset(request)
+        assert (await anext(aiter(stalled))).size_bytes > 4 << 20
+
+        async with asyncio.timeout(20):
+            while not await _has_place(stub):  # noqa: ASYNC110  # nothing tells when it has
+                await asyncio.sleep(0.1)
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            async for _ in stalled:
+                pass
+
+    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert details(raised.value)[1]["setting"] == "stream_idle_seconds"
+
+
+async def _has_place(stub: DatasetServiceAsyncStub) -> bool:
+    try:
+        await check(stub, {SPLIT_TRAIN: as_csv()})
+    except grpc.aio.AioRpcError as error:
+        return error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED
+    return True

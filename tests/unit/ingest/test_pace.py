@@ -7,6 +7,7 @@ import pytest
 
 from services.common.errors import DeadlineExceeded
 from services.ingest.pace import Pace, paced
+from services.ingest.pace import taken as taken_by_caller
 
 
 async def sending(*pieces: tuple[float, bytes]) -> AsyncIterator[bytes]:
@@ -63,3 +64,19 @@ async def test_the_time_that_this_side_takes_does_not_count() -> None:
     found, setting = await taken([(0.0, b"a")] * 8, pace, working=0.1)
 
     assert (len(found), setting) == (8, "")
+
+
+async def test_a_caller_that_takes_nothing_ends_a_stream() -> None:
+    pace = Pace(idle_seconds=0.05, bytes_per_second=1000)
+
+    with pytest.raises(DeadlineExceeded) as raised:
+        await taken_by_caller(asyncio.sleep(60), pace, 10)
+
+    assert raised.value.metadata["setting"] == "stream_idle_seconds"
+
+
+@pytest.mark.parametrize(("bytes_per_second", "size"), [(1, 60), (0, 0)])
+async def test_a_message_may_be_taken_at_the_least_rate(bytes_per_second: int, size: int) -> None:
+    pace = Pace(idle_seconds=0.01, bytes_per_second=bytes_per_second)
+
+    await taken_by_caller(asyncio.sleep(0.1), pace, size)
