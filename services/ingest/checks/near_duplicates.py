@@ -99,7 +99,7 @@ def find(bench: Workbench, *, rows: int, threads: int, check: Callable[[], None]
             check()
             for words, sketches in batch:
                 groups.add(words, sketches)
-        ids, first = groups.found(check)
+        ids, first = groups.found(threads=threads, check=check)
     bench.create_table("near", id=ids, group=first)
 
 

@@ -1,8 +1,8 @@
 """Small sketches of texts, by which those that may be alike are found without comparing all.
 
 A text has band hashes (MinHash): the more words two texts share, the more bands they are likely
-to share. And it has a bit for each of its words: two texts that share most of their words cannot
-differ in many bits.
+to share. And it has 64 bits, of which each word turns one over: two texts that share most of their
+words cannot differ in many.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _SEED = 0x5EED
 class Sketches:
     """The sketches of some texts."""
 
-    same: NDArray[np.uint32]
-    """Equal where the words are the same, in whatever order; shape (texts)."""
+    same: NDArray[np.uint64]
+    """Equal where the words are the same; shape (texts)."""
 
     bands: NDArray[np.uint32]
     """Shape (BANDS, texts)."""
 
     bits: NDArray[np.uint64]
-    """A bit for each word, shape (texts); words may share one."""
+    """Each word turns one of them over, shape (texts)."""
 
 
 def sketch(words: Words) -> Sketches:
@@ -42,23 +42,27 @@ def sketch(words: Words) -> Sketches:
     starts = words.offsets[:-1]
     bands = np.empty((BANDS, len(starts)), np.uint32)
     if not len(starts):
-        return Sketches(same=bands[0], bands=bands, bits=np.empty(0, np.uint64))
-    shuffled = np.empty_like(words.hashes)
+        none = np.empty(0, np.uint64)
+        return Sketches(same=none, bands=bands, bits=none)
+    shuffled, high = np.empty_like(words.hashes), np.empty_like(words.hashes)
     for band in range(BANDS):
         found = bands[band]
         found[:] = band
         for multiplier in _MULTIPLIERS[band * _ROWS : (band + 1) * _ROWS]:
             np.multiply(words.hashes, multiplier, out=shuffled)
             # The low bits of a product hardly depend on the high ones of its factor.
-            shuffled ^= shuffled >> np.uint32(15)
+            np.right_shift(shuffled, np.uint32(15), out=high)
+            shuffled ^= high
             found ^= np.minimum.reduceat(shuffled, starts)
             found *= _MIX
             found ^= found >> np.uint32(16)
     bits = np.uint64(1) << (words.hashes & np.uint32(63)).astype(np.uint64)
+    wide = words.hashes.astype(np.uint64)
+    wide *= wide
     return Sketches(
-        same=np.add.reduceat(words.hashes, starts, dtype=np.uint32),
+        same=np.add.reduceat(wide, starts),
         bands=bands,
-        bits=np.bitwise_or.reduceat(bits, starts),
+        bits=np.bitwise_xor.reduceat(bits, starts),
     )
 
 

@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 
 from services.ingest.arrow_stream import TextBatch
 
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 18
 """Texts that are worked on at once: their arrays fit a processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """The words of some texts, in their order."""
+    """The distinct words of some texts."""
 
     ids: NDArray[np.int64]
     """What each text is called, shape (texts)."""
 
     hashes: NDArray[np.uint32]
-    """Shape (words)."""
+    """Ascending within each text, shape (words)."""
 
     offsets: NDArray[np.int64]
     """Where the words of each text begin, and behind the last where they end, shape (texts + 1)."""
@@ -46,21 +46,33 @@ def words_of(batch: TextBatch) -> Iterator[Words]:
         end = max(int(np.searchsorted(batch.offsets, limit, side="right")) - 1, start + 1)
         offsets = batch.offsets[start : end + 1]
         hashes, bounds = _hash_words(batch.data[offsets[0] : offsets[-1]], offsets - offsets[0])
+        hashes, bounds = _distinct(hashes, bounds)
         filled = bounds[1:] > bounds[:-1]
         ids = batch.ids[start:end][filled]
         yield Words(ids=ids, hashes=hashes, offsets=np.append(bounds[:-1][filled], bounds[-1]))
         start = end
 
 
-def _separators() -> NDArray[np.uint8]:
-    """Return for each byte itself, or 0 where it parts words."""
-    table = np.arange(256, dtype=np.uint8)
-    ascii_bytes = [code for code in range(128) if not chr(code).isalnum()]
-    table[ascii_bytes] = 0
-    return table
+def _distinct(
+    hashes: NDArray[np.uint32], bounds: NDArray[np.int64]
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Return the distinct hashes of each text, and where those of each begin and end."""
+    keyed = np.repeat(np.arange(len(bounds) - 1, dtype=np.uint64) << np.uint64(32), np.diff(bounds))
+    keyed |= hashes
+    keyed.sort()
+    first = np.ones(len(keyed), np.bool_)
+    np.not_equal(keyed[1:], keyed[:-1], out=first[1:])
+    before = np.zeros(len(keyed) + 1, np.int64)
+    np.cumsum(first, out=before[1:])
+    return keyed[first].astype(np.uint32), before[bounds]
 
 
-_WORD_BYTES = _separators()
+_WORD_BYTES = bytes(
+    code if code > 0x7F or chr(code).isalnum() else 0  # noqa: PLR2004  # beyond ASCII
+    for code in range(256)
+)
+"""Each byte, or 0 where it parts words."""
+
 _LATIN_SIGNS, _SIGNS, _CJK, _FULL_WIDTH, _WIDE = 0xC2, 0xE2, 0xE3, 0xEF, 0xE0
 
 # Odd numbers without a pattern, to multiply by: bits of pi, e and the golden ratio.
@@ -83,7 +95,7 @@ def _hash_words(
     # Two words of zeros behind the end, so that every byte can be read as the first of eight.
     padded = np.zeros(len(data) // 8 * 8 + 24, np.uint8)
     part = padded[: len(data)]
-    np.take(_WORD_BYTES, data, out=part)
+    part[:] = np.frombuffer(data.tobytes().translate(_WORD_BYTES), np.uint8)
     _part_at_signs(part)
     starts, ends = _word_bounds(part, offsets)
     sizes = ends - starts
