@@ -13,7 +13,7 @@ from services.ingest.reading.header import find_header, looks_like_header, suspi
 from services.ingest.reading.record_scanner import RecordScanner
 from services.ingest.reading.record_writer import RecordWriter
 from services.ingest.reading.records import Grammar
-from services.ingest.reading.text import Text
+from services.ingest.reading.text import Text, sample_of
 
 
 def read_delimited(
@@ -42,7 +42,7 @@ def read_delimited(
     Raises:
         Refused: Where the file is no table of texts and labels.
     """
-    sample, is_whole = _sample(text, head_bytes, limits)
+    sample, is_whole = sample_of(text, head_bytes, limits)
     table = detect_table(sample, options, is_whole=is_whole)
     check_width(table.columns, limits)
     header = find_header(table.rows, table.columns, options, is_whole=table.is_whole)
@@ -70,28 +70,6 @@ def read_delimited(
     return _dialect(table, columns, options, header=header is not None), _layout(
         table, columns, options
     )
-
-
-def _sample(text: Text, size: int, limits: Limits) -> tuple[bytes, bool]:
-    """Return the beginning of the file, at least one line of it.
-
-    Raises:
-        Refused: Where the first line is longer than a row may be.
-    """
-    sample, is_whole = text.head(size)
-    if b"\n" not in sample and not is_whole:
-        sample, is_whole = text.head(limits.max_record_bytes)
-        if b"\n" not in sample and not is_whole:
-            raise Refused(
-                Finding(
-                    code=Code.LINE_TOO_LONG,
-                    message=f"The first line is longer than {limits.max_record_bytes} bytes.",
-                    line=1,
-                    excerpt=excerpt(sample),
-                    fix="See whether line ends are missing: write one example a line.",
-                )
-            )
-    return sample, is_whole
 
 
 def _head(table: Table, header: int | None) -> Head:

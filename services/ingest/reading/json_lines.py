@@ -11,7 +11,7 @@ from services.ingest.finding import Code, Finding, FindingWriter, Refused, excer
 from services.ingest.reading.block import BAD_BYTE
 from services.ingest.reading.columns import Head, check_width, choose_columns
 from services.ingest.reading.record_writer import RecordWriter
-from services.ingest.reading.text import Text
+from services.ingest.reading.text import Text, sample_of
 from services.ingest.reading.values import Misfit, ValueWriter
 
 _SAMPLE_ROWS = 1000
@@ -53,10 +53,11 @@ def read_json_lines(
     Raises:
         Refused: Where the objects are no labelled texts.
     """
-    objects = list(_objects(text, head_bytes))
+    sample, is_whole = sample_of(text, head_bytes, limits)
+    objects = list(_objects(sample, is_whole=is_whole))
     names = list(dict.fromkeys(key for found in objects for key in found))
     if not names:
-        raise _no_objects(text.head(1)[0])
+        raise _no_objects(sample)
     check_width(len(names), limits)
     head = Head(
         names=names,
@@ -87,9 +88,8 @@ def read_json_lines(
     return rows.dialect(Format.JSONL), rows.layout()
 
 
-def _objects(text: Text, head_bytes: int) -> Iterator[_Object]:
+def _objects(sample: bytes, *, is_whole: bool) -> Iterator[_Object]:
     """Yield the objects of the beginning."""
-    sample, is_whole = text.head(head_bytes)
     lines = sample.split(b"\n", _SAMPLE_ROWS)
     # The last piece is cut off, or all that is left.
     for line in lines if is_whole and len(lines) <= _SAMPLE_ROWS else lines[:-1] or lines:

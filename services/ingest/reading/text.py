@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from services.ingest.dataset import Limits
+from services.ingest.finding import Code, Finding, Refused, excerpt
 from services.ingest.reading.decoding import decoder_of
 from services.ingest.reading.encoding import Encoding
 from services.ingest.reading.newlines import Newlines
@@ -50,3 +52,25 @@ class Text:
             yield self.newlines.feed(decoder.feed(block[mark:], final=False))
             mark = 0
         yield self.newlines.feed(decoder.feed(b"", final=True)) + self.newlines.finish()
+
+
+def sample_of(text: Text, size: int, limits: Limits) -> tuple[bytes, bool]:
+    """Return the beginning of the file, at least one line of it.
+
+    Raises:
+        Refused: Where the first line is longer than a row may be.
+    """
+    sample, is_whole = text.head(size)
+    if b"\n" not in sample and not is_whole:
+        sample, is_whole = text.head(limits.max_record_bytes)
+        if b"\n" not in sample and not is_whole:
+            raise Refused(
+                Finding(
+                    code=Code.LINE_TOO_LONG,
+                    message=f"The first line is longer than {limits.max_record_bytes} bytes.",
+                    line=1,
+                    excerpt=excerpt(sample),
+                    fix="See whether line ends are missing: write one example a line.",
+                )
+            )
+    return sample, is_whole

@@ -126,6 +126,14 @@ def test_more_keys_than_two_have_to_be_chosen() -> None:
     assert "--text-column text --label-column label" in finding.fix
 
 
+def test_a_first_object_may_be_longer_than_what_is_looked_at() -> None:
+    rows = [{"text": "x" * 5000, "label": "a"}, *GOOD]
+
+    assert front_check(lines(*rows), head_bytes=1000).checked.rows_kept == len(rows)
+    with pytest.raises(Refused, match="first line is longer than 2000 bytes"):
+        front_check(lines(*rows), head_bytes=1000, chunk=100, limits=Limits(max_record_bytes=2000))
+
+
 def test_keys_that_only_later_rows_have_are_told() -> None:
     content = lines(*GOOD * 60, {"text": "a", "label": "b", "late": 1})
 
