@@ -171,6 +171,8 @@ class Creation:
             # Locked, so that it cannot be deleted before there is a child that keeps it.
             record = find_row(session, tenant, parent, lock=True).record()
             require(record, State.READY)
+            if record.options.profile not in self._profiles:
+                raise _profile_gone(record)
             row = self._new_row(
                 tenant, replace(wanted, options=appended_options(wanted.options, record)), now
             )
@@ -266,6 +268,16 @@ def require(record: DatasetRecord, *states: State) -> None:
         f"{record.name} is not READY: {doing.get(record.state, record.state)}.",
         reason=Reason.DATASET_REFUSED if record.state is State.FAILED else Reason.DATASET_NOT_READY,
         metadata={"name": record.name, "state": record.state},
+    )
+
+
+def _profile_gone(parent: DatasetRecord) -> InvalidArgument:
+    return InvalidArgument(
+        FieldViolation(
+            field="parent_dataset",
+            description=f"has the profile `{parent.options.profile}`, which was taken out of this "
+            "server's settings: upload all rows to a dataset with another profile.",
+        )
     )
 
 

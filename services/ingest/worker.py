@@ -186,6 +186,10 @@ class Worker:
         if claim.lease.attempt > self._options.max_attempts:
             self._break_down(claim)
             return
+        profile = self._options.profiles.get(record.options.profile)
+        if profile is None:
+            self._fail(claim, [_profile_missing(record)], {})
+            return
         self._options.scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
             dir=self._options.scratch, prefix=f"{record.id}-", ignore_cleanup_errors=True
@@ -209,7 +213,7 @@ class Worker:
                 },
                 rulebook=Rulebook(
                     options=record.options,
-                    profile=self._options.profiles[record.options.profile],
+                    profile=profile,
                     limits=self._options.limits,
                     engine=self._options.engine,
                 ),
@@ -375,6 +379,15 @@ def _other_label_mode(record: DatasetRecord) -> Problem:
         where="dataset",
         message=f"The new texts have lists of labels, and those of {record.parent_name} one each: "
         "write one label a text, or upload a dataset of its own.",
+    )
+
+
+def _profile_missing(record: DatasetRecord) -> Problem:
+    return Problem(
+        code="profile_missing",
+        where="dataset",
+        message=f"Its profile {record.options.profile!r} was taken out of this server's settings: "
+        "upload the files to a dataset with another profile.",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -22,6 +23,7 @@ from services.ingest.settings import IngestSettings
 from services.ingest.tables import DatasetRow
 from tests.integration.ingest.calls import create, details, download, upload, verdict, write
 from tests.integration.ingest.places import Place
+from tests.integration.ingest.served import served, settings_on
 from tests.messages import ROWS, as_csv
 
 if TYPE_CHECKING:
@@ -189,3 +191,26 @@ def test_a_child_fails_in_words_where_its_parent_is_gone(place: Place) -> None:
     assert failed.state is State.FAILED
     assert [problem.code for problem in failed.problems] == ["parent_missing"]
     assert parent.name in failed.problems[0].message
+
+
+async def test_what_names_a_profile_that_is_gone_is_refused_in_words(tmp_path: Path) -> None:
+    standard = {"min_examples": 2, "advised_examples": 2, "min_per_label": 1}
+    async with served(settings_on(None, tmp_path)) as stub:
+        parent = await upload(stub, {SPLIT_TRAIN: as_csv()}, profile="small")
+        waiting = await create(stub, profile="small")
+        await write(stub, waiting.name, as_csv())
+    assert parent.state == Dataset.STATE_READY
+
+    async with served(settings_on(None, tmp_path, profiles={"standard": standard})) as stub:
+        await stub.FinalizeDataset(messages.FinalizeDatasetRequest(name=waiting.name))
+        refused = await verdict(stub, waiting.name)
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.AppendDataset(
+                messages.AppendDatasetRequest(
+                    parent_dataset=parent.name, dataset=Dataset(display_name="More")
+                )
+            )
+
+    assert refused.state == Dataset.STATE_FAILED
+    assert "profile 'small'" in refused.error.message
+    assert details(raised.value)[2] == ["parent_dataset"]
