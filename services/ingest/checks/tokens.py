@@ -62,9 +62,8 @@ def _distinct(
     keyed.sort()
     first = np.ones(len(keyed), np.bool_)
     np.not_equal(keyed[1:], keyed[:-1], out=first[1:])
-    before = np.zeros(len(keyed) + 1, np.int64)
-    np.cumsum(first, out=before[1:])
-    return keyed[first].astype(np.uint32), before[bounds]
+    repeated = np.searchsorted(np.flatnonzero(~first), bounds)
+    return keyed[first].astype(np.uint32), bounds - repeated
 
 
 _WORD_BYTES = bytes(
