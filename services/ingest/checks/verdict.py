@@ -45,6 +45,12 @@ class _Counts:
     """Labels with enough training examples and how many, most frequent first."""
 
     removed: Sequence[tuple[str, int]]
+    """Some of the others, most frequent first."""
+
+    removed_count: int
+    """How many others there are."""
+
+    removed_examples: int
     rows: int
     """Rows of the training file that are labelled texts."""
 
@@ -92,7 +98,7 @@ def judge(
         report=Report(
             splits=counts.examples,
             label_count=len(counts.kept),
-            removed_labels=tuple(label for label, _ in counts.removed[:MAX_LABELS_NAMED]),
+            removed_labels=tuple(label for label, _ in counts.removed),
             imbalance=counts.imbalance,
             readable=not refusals or _is_readable(counts, refusals),
         ),
@@ -116,7 +122,11 @@ def _count(bench: Workbench, profile: Profile) -> _Counts:
     )
     removed = bench.rows(
         "SELECT label, examples FROM labels WHERE examples < ? ORDER BY examples DESC, label "
-        "LIMIT 100000",
+        "LIMIT ?",
+        [profile.min_per_label, MAX_LABELS_NAMED],
+    )
+    ((removed_count, removed_examples),) = bench.rows(
+        "SELECT count(*), coalesce(sum(examples), 0)::BIGINT FROM labels WHERE examples < ?",
         [profile.min_per_label],
     )
     ((rows, distinct_texts, distinct_labels),) = bench.rows(
@@ -132,6 +142,8 @@ def _count(bench: Workbench, profile: Profile) -> _Counts:
         },
         kept=[(label, count) for label, count in labels],
         removed=[(label, count) for label, count in removed],
+        removed_count=removed_count,
+        removed_examples=removed_examples,
         rows=rows,
         distinct_texts=distinct_texts,
         distinct_labels=distinct_labels,
@@ -182,7 +194,7 @@ def _errors(
         yield Finding(
             code=Code.TOO_FEW_LABELS,
             message=f"No label has at least {profile.min_per_label} unique training examples; "
-            f"there are {_name(counts.removed)}.",
+            f"there are {_name(counts)}.",
             fix="Check that the second column is the label, or add examples of each label.",
         )
     if left and not counts.kept and not counts.removed:
@@ -229,9 +241,9 @@ def _warnings(counts: _Counts, profile: Profile) -> Iterator[Finding]:
         yield Finding(
             code=Code.RARE_LABEL_REMOVED,
             message=f"Labels with fewer than {profile.min_per_label} unique training examples "
-            f"were removed: {_name(counts.removed)}.",
+            f"were removed: {_name(counts)}.",
             fix="Add examples of these labels, or merge them with others.",
-            count=sum(count for _, count in counts.removed),
+            count=counts.removed_examples,
         )
     if counts.imbalance > _IMBALANCE:
         (most, most_rows), (least, least_rows) = counts.kept[0], counts.kept[-1]
@@ -243,8 +255,9 @@ def _warnings(counts: _Counts, profile: Profile) -> Iterator[Finding]:
         )
 
 
-def _name(labels: Sequence[tuple[str, int]]) -> str:
-    """Return labels and their counts as words, cut where they are many."""
-    named = ", ".join(f'"{label[:40]}" ({count})' for label, count in labels[:_LABELS_IN_A_MESSAGE])
-    more = len(labels) - _LABELS_IN_A_MESSAGE
+def _name(counts: _Counts) -> str:
+    """Return the removed labels and their counts as words, cut where they are many."""
+    shown = counts.removed[:_LABELS_IN_A_MESSAGE]
+    named = ", ".join(f'"{label[:40]}" ({count})' for label, count in shown)
+    more = counts.removed_count - len(shown)
     return f"{named} and {more} more" if more > 0 else named

@@ -142,6 +142,17 @@ def test_too_many_labels_are_refused() -> None:
     assert [finding.code for finding in result.verdict.refusals] == ["too_many_labels"]
 
 
+def test_rare_labels_are_counted_although_few_are_named() -> None:
+    labels = ["a", "b"] * 20 + [f"rare {n}" for n in range(150)]
+
+    result = validated(as_csv(tuple((f"t {n}", label) for n, label in enumerate(labels))))
+
+    assert len(result.verdict.report.removed_labels) == 100
+    (told,) = (f for f in result.findings if f["code"] == "rare_label_removed")
+    assert "140 more" in told["message"]
+    assert told["count"] == 150
+
+
 def test_an_empty_held_out_file_is_refused() -> None:
     result = validated({TRAIN: as_csv(FEW), TEST: b"text,label\nstrange, 7\n"})
 
