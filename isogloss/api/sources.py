@@ -42,13 +42,15 @@ def spooled(
         folder: Takes the files.
 
     Raises:
-        InvalidArgument: A table cannot be sent, or the options speak of another format.
+        InvalidArgument: A table cannot be sent, or the options speak of another format; a path
+            leads to a pipe.
     """
     paths: dict[Split, Path] = {}
     tables = 0
     for split, rows in given.items():
         if isinstance(rows, str | os.PathLike):
             paths[split] = Path(rows)
+            _check_file(paths[split], split)
         elif rows is not None:
             paths[split] = Path(folder, f"{split}.jsonl")
             write_rows(rows, paths[split], split=split, options=options)
@@ -60,6 +62,16 @@ def spooled(
             violations=[Violation(field="format", description=description)],
         )
     return paths, replace(options, format=FileFormat.JSONL) if tables == len(paths) else options
+
+
+def _check_file(path: Path, split: Split) -> None:
+    """Refuse what can be read once only: a file is summed before it is sent."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        description = f"{path} is a pipe or a device: write it into a file first."
+        raise InvalidArgument(
+            f"{split}: {description}",
+            violations=[Violation(field=split, description=description)],
+        )
 
 
 def sized(split: Split, path: Path) -> Source:

@@ -83,7 +83,8 @@ def show_preview(session: Session, splits: Sequence[SplitPreview], *, rows: int 
         head = Text.assemble((split.split, "bold"), f"  {count(split.row_count, 'row')}")
         session.out.print(Padding(head, (1, 0, 0, 0)))
         labels = list(split.labels.items())
-        session.out.print(Padding(bars("label", "rows", labels[:MAX_BARS]), (0, 0, 0, 2)))
+        drawn = bars("label", "rows", labels[:MAX_BARS], split.row_count)
+        session.out.print(Padding(drawn, (0, 0, 0, 2)))
         if (more := len(labels) - MAX_BARS) > 0:
             session.out.print(Text(f"  and {count(more, 'label')} more", "dim"))
         if split.examples[:rows]:

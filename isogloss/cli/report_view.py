@@ -180,13 +180,12 @@ def _histogram(tokens: TokenStatistics) -> Table:
         least = bin_.max_tokens + 1
     while drawn and not drawn[-1][1]:
         drawn.pop()
-    return bars("tokens", "texts", drawn)
+    return bars("tokens", "texts", drawn, sum(number for _, number in drawn))
 
 
-def bars(label: str, unit: str, numbers: Sequence[tuple[str, int]]) -> Table:
-    """Draw numbers as bars, with their share of the whole."""
+def bars(label: str, unit: str, numbers: Sequence[tuple[str, int]], whole: int) -> Table:
+    """Draw numbers as bars, with their share of the whole, of which they may be a part."""
     largest = max((number for _, number in numbers), default=1) or 1
-    total = sum(number for _, number in numbers) or 1
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column(label, no_wrap=True, max_width=26, overflow="ellipsis")
     table.add_column("", width=BAR_WIDTH)
@@ -200,7 +199,7 @@ def bars(label: str, unit: str, numbers: Sequence[tuple[str, int]]) -> Table:
             complete_style="cyan",
             finished_style="cyan",
         )
-        table.add_row(Text(visible(name)), bar, f"{number:,}", percent(number / total))
+        table.add_row(Text(visible(name)), bar, f"{number:,}", percent(number / max(whole, 1)))
     return table
 
 

@@ -212,6 +212,17 @@ def test_a_store_that_cannot_sign_says_which_flag_to_leave_out(
     assert "without --direct" in result.stderr
 
 
+def test_the_share_of_a_label_is_that_of_all_rows(run: Run, script: Scripted, train: Path) -> None:
+    split = script.check.splits.add(split=TRAIN, row_count=4_000)
+    for number in range(1_000):
+        split.labels.add(label=f"label {number}", count=4)
+
+    drawn = run("datasets", "check", str(train), terminal=True).stdout
+
+    assert "0.1 %" in drawn
+    assert "980 labels more" in drawn
+
+
 def test_texts_of_strangers_do_not_steer_the_terminal(
     run: Run, script: Scripted, train: Path
 ) -> None:

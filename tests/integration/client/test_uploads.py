@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import grpc
@@ -209,6 +210,20 @@ def test_a_file_that_shrinks_on_the_way_is_its_own_error(
 
     with pytest.raises(OSError, match="shorter"):
         client.datasets.upload("tone", train=train, progress=cut)
+
+
+def test_a_pipe_is_refused_before_anything_is_created(
+    client: Client, script: Scripted, train: Path, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+
+    with pytest.raises(InvalidArgument, match="write it into a file first"):
+        client.datasets.upload("tone", train=train, test=pipe)
+    with pytest.raises(InvalidArgument, match="write it into a file first"):
+        client.datasets.check(train=pipe)
+
+    assert script.calls == []
 
 
 def test_an_empty_file_is_refused_before_anything_is_created(
