@@ -151,12 +151,18 @@ def _read(body: bytes, delimiter: str, quoting: Quoting, *, is_whole: bool) -> _
     would look like rows: only a broken first record is stepped over.
     """
     grammar = Grammar(delimiter, quoting)
+    # Passed over at once: there may be a million.
+    blank = re.compile(rb"(?:[ \t\v\f%b]*+\n)*+" % re.escape(delimiter.encode()))
     rows: list[tuple[bytes, ...]] = []
     spans: list[tuple[int, int]] = []
     position = broken_line = 0
     if is_whole and not body.endswith(b"\n"):
         body += b"\n"
-    while position < len(body) and len(rows) < _SAMPLE_RECORDS:
+    while len(rows) < _SAMPLE_RECORDS:
+        if found := blank.match(body, position):
+            position = found.end()
+        if position >= len(body):
+            break
         record = grammar.match(body, position)
         if record is None:
             if not is_whole and grammar.is_open(body, position):

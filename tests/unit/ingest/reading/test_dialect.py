@@ -82,6 +82,15 @@ def test_quotes_that_mean_nothing_are_part_of_the_text() -> None:
     assert result.findings == []
 
 
+def test_any_number_of_empty_rows_says_nothing_about_a_file() -> None:
+    content = b"\n ,, \n,,\n" * 5000 + b"text,label,note\nwhy,a,\n,,\nhow,b,\n"
+
+    table = detect(content)
+
+    assert table.rows == [("text", "label", "note"), ("why", "a", ""), ("how", "b", "")]
+    assert content[slice(*table.spans[0])] == b"text,label,note\n"
+
+
 @pytest.mark.parametrize(
     ("sample", "code", "words"),
     [
