@@ -221,7 +221,8 @@ class _Comparison:
         keys |= np.arange(len(texts), dtype=np.uint64)
         keys.sort()
         keys &= (np.uint64(1) << width) - np.uint64(1)
-        texts, keys = texts[keys], band[keys]
+        places = keys.view(np.int64)
+        texts, keys = texts[places], band[places]
         shared = keys[1:] == keys[:-1]
         # Most texts that share nothing are out here, before their bits are looked up.
         crowded = np.zeros(len(texts), np.bool_)
