@@ -169,7 +169,7 @@ def report(session: Session, error: IsoglossError) -> None:
         else:
             message = f"{len(listed)} things are wrong:"
     session.err.print(Text.assemble(("Error: ", "bold red"), message), soft_wrap=True)
-    for violation in listed:
+    for violation in (one for one in listed if one.description != message):
         line = Text.assemble("  - ", (violation.field, "bold"), ": ", violation.description)
         session.err.print(line, soft_wrap=True)
     if isinstance(error, ServerError) and error.request_id not in message:

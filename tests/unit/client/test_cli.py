@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import math
 from datetime import UTC, datetime, timedelta
@@ -9,13 +10,16 @@ import grpc
 import numpy as np
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from isogloss import ClassificationMetrics, errors
 from isogloss.cli import words
 from isogloss.cli.app import app
+from isogloss.cli.commands import report
 from isogloss.cli.document import dumps
 from isogloss.cli.exits import MEANING, ExitCode, exit_code
+from isogloss.cli.session import Session
 from isogloss.cli.texts import parse_texts, read_texts
 from isogloss.models import Averaging
 
@@ -201,3 +205,20 @@ def test_words() -> None:
     assert words.ago(None) == ""
     assert words.short("a\n  b", 9) == "a b"
     assert words.short("abcdef", 4) == "abc…"
+
+
+def test_what_the_message_says_is_not_listed_again() -> None:
+    said = io.StringIO()
+    message = "datasets/tone is used: models/tone uses it."
+    error = errors.FailedPrecondition(
+        message,
+        violations=[
+            errors.Violation(field="models/tone", description=message),
+            errors.Violation(field="models/other", description="is not READY"),
+        ],
+    )
+
+    report(Session(err=Console(file=said)), error)
+
+    assert said.getvalue().count("is used") == 1
+    assert "models/other: is not READY" in said.getvalue()
