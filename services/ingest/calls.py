@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -18,7 +19,11 @@ T = TypeVar("T")
 
 
 class Slots:
-    """A number of calls that may run at the same time. For the event loop's thread only."""
+    """A number of calls that may run at the same time. For the event loop's thread only.
+
+    Where there are several, no tenant takes the last one: slow callers of one tenant would keep
+    all others out.
+    """
 
     def __init__(self, limit: int, *, what: str) -> None:
         """Begin with all of them free.
@@ -29,27 +34,32 @@ class Slots:
         """
         self._limit = limit
         self._what = what
-        self._taken = 0
+        self._taken: Counter[str] = Counter()
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Take one while the block runs.
+    def taken(self, tenant: str) -> Iterator[None]:
+        """Take one for a tenant while the block runs.
 
         Raises:
-            ResourceExhausted: Where none is free.
+            ResourceExhausted: Where none is free, or this tenant has all but one.
         """
-        if self._taken >= self._limit:
+        total, own = self._taken.total(), self._taken[tenant]
+        if total >= self._limit or own >= max(self._limit - 1, 1):
+            whose = "" if total >= self._limit else " of yours"
+            count = total if total >= self._limit else own
             raise ResourceExhausted(
-                f"{self._limit} {self._what} are in progress here, as many as are taken at once: "
-                "try again in a second.",
-                metadata={"limit": str(self._limit)},
+                f"{count} {self._what}{whose} are in progress here, as many as are taken at "
+                "once: try again in a second.",
+                metadata={"limit": str(count)},
                 retry_after=_RETRY_SECONDS,
             )
-        self._taken += 1
+        self._taken[tenant] += 1
         try:
             yield
         finally:
-            self._taken -= 1
+            self._taken[tenant] -= 1
+            if not self._taken[tenant]:
+                del self._taken[tenant]
 
 
 @contextmanager

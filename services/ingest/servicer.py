@@ -157,8 +157,9 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> messages.WriteDatasetResponse:
         """Store bytes; whatever arrived is kept, however the stream ends."""
         del context
-        with self._uploading.taken():
-            stream = WriteStream(self._registry, current_principal().tenant)
+        tenant = current_principal().tenant
+        with self._uploading.taken(tenant):
+            stream = WriteStream(self._registry, tenant)
             try:
                 async for request in paced(request_iterator, self._pace, data_size):
                     await stream.take(request)
@@ -173,7 +174,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> messages.CheckDatasetResponse:
         """Judge whole files and keep nothing of them."""
         del context
-        with self._checking.taken(), on_scratch():
+        with self._checking.taken(current_principal().tenant), on_scratch():
             stream = CheckStream(self._checker)
             try:
                 async for request in paced(request_iterator, self._pace, data_size):
@@ -322,7 +323,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         base, other = [await asyncio.to_thread(self._registry.get, tenant, id_) for id_ in ids]
         for record in (base, other):
             require(record, State.READY)
-        with self._checking.taken(), on_scratch():
+        with self._checking.taken(tenant), on_scratch():
             found = await run_stoppable(partial(self._differences.between, base, other, rows))
         return difference_to_proto(found)
 

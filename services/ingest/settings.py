@@ -120,10 +120,11 @@ class IngestSettings(DatabaseSettings):
     sweep_seconds: PositiveSeconds = 3600.0
     """Seconds between two looks for expired datasets, abandoned uploads and such objects."""
 
-    concurrent_checks: int = Field(default=2, ge=1, le=64)
+    concurrent_checks: int = Field(default=3, ge=1, le=64)
     """Calls of CheckDataset and DiffDatasets, and downloads in another format than the stored one,
-    that one process works on at the same time; more are told to try again in a second. Each has a
-    DuckDB of its own (`duckdb_memory`), and a check up to five times its files' size of scratch."""
+    that one process works on at the same time; more are told to try again in a second, and so is a
+    tenant that has all of them but one. Each has a DuckDB of its own (`duckdb_memory`), and a
+    check up to five times its files' size of scratch."""
 
     max_rows: int = Field(default=20_000_000, ge=1)
     """Most data rows of one file."""

@@ -156,7 +156,7 @@ async def download_messages(
     """Send what is wanted of a dataset; a slot is taken where it is written anew for that."""
     async with AsyncExitStack() as stack:
         if wanted.is_converted:
-            stack.enter_context(slots.taken())
+            stack.enter_context(slots.taken(record.tenant))
             stack.enter_context(on_scratch())
             directory = Path(stack.enter_context(downloads.directory()))
             download = await run_stoppable(partial(downloads.converted, record, wanted, directory))
