@@ -129,7 +129,7 @@ class DatasetOptions:
 class Limits:
     """What one dataset may hold at most."""
 
-    max_rows: int = 20_000_000
+    max_rows: int = 50_000_000
     """Data rows of one file."""
 
     max_labels: int = 1_000

@@ -126,7 +126,7 @@ class IngestSettings(DatabaseSettings):
     tenant that has all of them but one. Each has a DuckDB of its own (`duckdb_memory`), and a
     check up to five times its files' size of scratch."""
 
-    max_rows: int = Field(default=20_000_000, ge=1)
+    max_rows: int = Field(default=50_000_000, ge=1)
     """Most data rows of one file."""
 
     max_labels: int = Field(default=1_000, ge=2, le=1_000)
