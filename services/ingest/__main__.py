@@ -19,16 +19,13 @@ from services.common.manifests import fetch
 from services.common.server import Application, Service, run
 from services.common.settings import load
 from services.common.storage import ObjectStore, open_store
-from services.ingest import convert
-from services.ingest.artefacts import ArtefactCache
 from services.ingest.check import Checker
+from services.ingest.convert import datasets as convert
 from services.ingest.creation import Creation
 from services.ingest.deletion import Deletion
-from services.ingest.diff import Differences
-from services.ingest.direct import DirectUploads
-from services.ingest.download import Downloads
-from services.ingest.importer import Importer
-from services.ingest.imports import Imports
+from services.ingest.published.artefacts import ArtefactCache
+from services.ingest.published.diff import Differences
+from services.ingest.published.download import Downloads
 from services.ingest.reconcile import reconcile
 from services.ingest.record import StoredFile
 from services.ingest.registry import Registry
@@ -37,7 +34,10 @@ from services.ingest.scratch import Scratch
 from services.ingest.servicer import DatasetServicer
 from services.ingest.settings import IngestSettings
 from services.ingest.sweep import Sweep
-from services.ingest.uploads import Uploads
+from services.ingest.uploading.direct import DirectUploads
+from services.ingest.uploading.importer import Importer
+from services.ingest.uploading.imports import Imports
+from services.ingest.uploading.uploads import Uploads
 from services.ingest.worker import Worker
 
 _log = structlog.get_logger()

@@ -25,10 +25,10 @@ from services.ingest.checks.rulebook import Rulebook
 from services.ingest.checks.validation import validate
 from services.ingest.dataset import DatasetOptions, Limits, Profile, Report, Split, UploadedFile
 from services.ingest.finding import Finding
-from services.ingest.findings import list_findings
 from services.ingest.option_rules import check_options
-from services.ingest.preview import SplitPreview, preview
-from services.ingest.uploads import UploadLimits
+from services.ingest.published.findings import list_findings
+from services.ingest.published.preview import SplitPreview, preview
+from services.ingest.uploading.uploads import UploadLimits
 from services.ingest.workbench import EngineOptions
 
 MAX_FINDINGS = 1000

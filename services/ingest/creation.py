@@ -17,11 +17,11 @@ from services.common.errors import FailedPrecondition, FieldViolation, InvalidAr
 from services.common.names import Collection, check_display_name, new_name
 from services.common.requests import check_request_id, claim_request, find_request, forget_requests
 from services.ingest.dataset import DatasetOptions, Profile, Split, State
-from services.ingest.gate import find_row
 from services.ingest.option_rules import check_options
-from services.ingest.quotas import Quotas
 from services.ingest.record import DatasetRecord, SourceFile, to_json
 from services.ingest.tables import DatasetRow, RequestRow
+from services.ingest.uploading.gate import find_row
+from services.ingest.uploading.quotas import Quotas
 
 REQUESTS_REMEMBERED = timedelta(days=7)
 """How long a call can be repeated under its request id: longer than any caller tries."""

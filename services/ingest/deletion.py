@@ -16,10 +16,10 @@ from services.common.errors import FailedPrecondition, Reason
 from services.common.names import Collection, ResourceName
 from services.common.storage import ObjectStore
 from services.ingest.dataset import State
-from services.ingest.gate import find_row
 from services.ingest.record import DatasetRecord
 from services.ingest.registry import check_etag
 from services.ingest.tables import DatasetRow
+from services.ingest.uploading.gate import find_row
 
 _log = structlog.get_logger()
 

@@ -9,7 +9,7 @@ from services.common.database import Database
 from services.common.manifests import fetch
 from services.common.storage import ObjectStore
 from services.ingest.checks.rulebook import Parent
-from services.ingest.convert import file_to_proto
+from services.ingest.convert.datasets import file_to_proto
 from services.ingest.dataset import Split, State
 from services.ingest.record import DatasetRecord
 from services.ingest.tables import DatasetRow

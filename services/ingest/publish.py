@@ -18,10 +18,10 @@ from services.common import layout
 from services.common.errors import NotFound
 from services.common.manifests import FORMAT_VERSION, create_manifest, read_manifest, upload
 from services.common.storage import ObjectStore
-from services.ingest import convert
 from services.ingest.checks.validation import Verdict
-from services.ingest.convert_options import options_to_proto
-from services.ingest.convert_report import report_from_proto, report_to_proto
+from services.ingest.convert import datasets as convert
+from services.ingest.convert.options import options_to_proto
+from services.ingest.convert.report import report_from_proto, report_to_proto
 from services.ingest.dataset import Report
 from services.ingest.record import DatasetRecord, RawFile, StoredFile, StoredSplit, to_json
 

@@ -19,7 +19,7 @@ from services.common.errors import DataLoss, InvalidArgument, NotFound
 from services.common.manifests import read_manifest
 from services.common.names import Collection, parse
 from services.common.storage import ObjectStore
-from services.ingest.convert_options import options_from_proto
+from services.ingest.convert.options import options_from_proto
 from services.ingest.dataset import State
 from services.ingest.publish import read_published
 from services.ingest.record import to_json

@@ -26,11 +26,11 @@ from services.common.names import check_display_name
 from services.common.pagination import Page, PageRequest, cut_page, time_and_id
 from services.ingest.creation import check_expire_time
 from services.ingest.dataset import Split, State
-from services.ingest.gate import RowGate, find_row, still_importing
-from services.ingest.quotas import Quotas
 from services.ingest.record import DatasetRecord, DeclaredFile, to_json
 from services.ingest.tables import DatasetRow
-from services.ingest.uploads import Uploads, UploadWriter
+from services.ingest.uploading.gate import RowGate, find_row, still_importing
+from services.ingest.uploading.quotas import Quotas
+from services.ingest.uploading.uploads import Uploads, UploadWriter
 from services.ingest.usage import Usage, usage_of
 
 

@@ -16,17 +16,16 @@ from isogloss.v1 import dataset_service_pb2 as messages
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.identity import current_principal
 from services.common.pagination import page_request
-from services.ingest.artefacts import ArtefactCache
 from services.ingest.calls import Slots, dataset_id, on_scratch, run_stoppable
 from services.ingest.check import Checker
-from services.ingest.convert import (
+from services.ingest.convert.datasets import (
     dataset_to_proto,
     declared_from_proto,
     finding_to_proto,
     split_from_proto,
 )
-from services.ingest.convert_report import count_to_proto
-from services.ingest.convert_requests import (
+from services.ingest.convert.report import count_to_proto
+from services.ingest.convert.requests import (
     change_from_proto,
     codes_from_proto,
     new_dataset_from_proto,
@@ -35,7 +34,7 @@ from services.ingest.convert_requests import (
     states_from_proto,
     wanted_from_proto,
 )
-from services.ingest.convert_responses import (
+from services.ingest.convert.responses import (
     check_to_proto,
     difference_to_proto,
     preview_to_proto,
@@ -45,18 +44,19 @@ from services.ingest.convert_responses import (
 from services.ingest.creation import Creation, require
 from services.ingest.dataset import State
 from services.ingest.deletion import Deletion
-from services.ingest.diff import Differences
-from services.ingest.direct import DirectUploads
-from services.ingest.download import Downloads
-from services.ingest.findings import list_findings
-from services.ingest.imports import Imports
 from services.ingest.pace import Pace, paced, taken
-from services.ingest.preview import MAX_ROWS, preview_published
-from services.ingest.quotas import Quotas
+from services.ingest.published.artefacts import ArtefactCache
+from services.ingest.published.diff import Differences
+from services.ingest.published.download import Downloads
+from services.ingest.published.findings import list_findings
+from services.ingest.published.preview import MAX_ROWS, preview_published
 from services.ingest.record import DatasetRecord
 from services.ingest.registry import Registry
 from services.ingest.streams import CheckStream, WriteStream, data_size, download_messages
-from services.ingest.uploads import Uploads
+from services.ingest.uploading.direct import DirectUploads
+from services.ingest.uploading.imports import Imports
+from services.ingest.uploading.quotas import Quotas
+from services.ingest.uploading.uploads import Uploads
 
 WATCH_SECONDS = 0.3
 """How often a watched dataset is looked at: often enough for an eye."""

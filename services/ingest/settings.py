@@ -15,11 +15,11 @@ from pydantic_settings import SettingsConfigDict
 from services.common.settings import DatabaseSettings, PositiveSeconds
 from services.common.storage import StoreOptions
 from services.ingest.dataset import DatasetOptions, Limits, Profile
-from services.ingest.import_settings import ImportBucketSettings, open_buckets
-from services.ingest.imports import AllowedBucket
 from services.ingest.pace import Pace
-from services.ingest.quotas import Quotas
-from services.ingest.uploads import UploadLimits
+from services.ingest.uploading.import_settings import ImportBucketSettings, open_buckets
+from services.ingest.uploading.imports import AllowedBucket
+from services.ingest.uploading.quotas import Quotas
+from services.ingest.uploading.uploads import UploadLimits
 from services.ingest.workbench import EngineOptions
 from services.ingest.worker import WorkerOptions
 

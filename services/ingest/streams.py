@@ -14,13 +14,13 @@ from isogloss.v1 import dataset_service_pb2 as messages
 from services.common.errors import FieldViolation, InvalidArgument, Unavailable
 from services.ingest.calls import Slots, dataset_id, on_scratch, run_stoppable
 from services.ingest.check import Check, Checker, CheckResult
-from services.ingest.convert import split_from_proto, split_to_proto
-from services.ingest.convert_options import options_from_proto
+from services.ingest.convert.datasets import split_from_proto, split_to_proto
+from services.ingest.convert.options import options_from_proto
 from services.ingest.dataset import Split
-from services.ingest.download import Download, Downloads, Wanted
+from services.ingest.published.download import Download, Downloads, Wanted
 from services.ingest.record import DatasetRecord
 from services.ingest.registry import Registry
-from services.ingest.uploads import UploadWriter
+from services.ingest.uploading.uploads import UploadWriter
 
 _MAX_DATA_BYTES = 1 << 20
 

@@ -38,10 +38,10 @@ from services.ingest.publish import (
     sweep,
     wrote,
 )
-from services.ingest.raw_files import raw_files
 from services.ingest.record import DatasetRecord, Problem, RawFile, to_json
 from services.ingest.tables import DatasetRow
-from services.ingest.uploads import Uploads
+from services.ingest.uploading.raw_files import raw_files
+from services.ingest.uploading.uploads import Uploads
 from services.ingest.workbench import DiskFailed, EngineOptions
 
 _log = structlog.get_logger()

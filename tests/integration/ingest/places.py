@@ -14,11 +14,11 @@ from services.common.storage import ObjectInfo, ObjectStore
 from services.ingest.creation import Creation, NewDataset
 from services.ingest.dataset import DatasetOptions, Limits, Profile, Split
 from services.ingest.deletion import Deletion
-from services.ingest.quotas import Quotas
 from services.ingest.record import DatasetRecord
 from services.ingest.registry import Registry
 from services.ingest.tables import DatasetRow
-from services.ingest.uploads import UploadLimits, Uploads
+from services.ingest.uploading.quotas import Quotas
+from services.ingest.uploading.uploads import UploadLimits, Uploads
 from services.ingest.workbench import EngineOptions
 from services.ingest.worker import Worker, WorkerOptions
 

@@ -11,11 +11,11 @@ from services.common.errors import FailedPrecondition, NotFound, Unavailable
 from services.common.storage import FoundObject
 from services.ingest.creation import NewDataset
 from services.ingest.dataset import DatasetOptions, Split, State
-from services.ingest.importer import Importer
-from services.ingest.imports import AllowedBucket, Imports
-from services.ingest.quotas import Quotas
 from services.ingest.record import DatasetRecord
-from services.ingest.uploads import UploadLimits
+from services.ingest.uploading.importer import Importer
+from services.ingest.uploading.imports import AllowedBucket, Imports
+from services.ingest.uploading.quotas import Quotas
+from services.ingest.uploading.uploads import UploadLimits
 from tests.integration.ingest.places import Place
 
 CONTENT = b"some text, 1\n" * 100

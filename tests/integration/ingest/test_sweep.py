@@ -12,10 +12,10 @@ from services.common.errors import Aborted, FailedPrecondition, NotFound
 from services.common.storage import ObjectStore
 from services.ingest.creation import Creation, NewDataset
 from services.ingest.dataset import DatasetOptions, Split, State
-from services.ingest.quotas import Quotas
 from services.ingest.record import DatasetRecord
 from services.ingest.sweep import Sweep
 from services.ingest.tables import DatasetRow
+from services.ingest.uploading.quotas import Quotas
 from tests.integration.ingest.places import PROFILES, Place
 from tests.messages import as_csv
 

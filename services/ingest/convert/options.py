@@ -11,7 +11,7 @@ from services.common.cleaning_proto import (
     unknown_replacements,
 )
 from services.common.errors import FieldViolation, InvalidArgument
-from services.ingest.convert_enums import (
+from services.ingest.convert.enums import (
     FORMATS,
     FORMATS_BACK,
     NEAR_DUPLICATES,

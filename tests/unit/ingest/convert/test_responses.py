@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from services.ingest.check import MAX_FINDINGS, CheckResult
-from services.ingest.convert_responses import check_to_proto, difference_to_proto, preview_to_proto
+from services.ingest.convert.responses import check_to_proto, difference_to_proto, preview_to_proto
 from services.ingest.dataset import Example, Limits, Report, Split
-from services.ingest.diff import Difference, Relabelled
 from services.ingest.finding import EXCERPT_LENGTH, Code, Finding
-from services.ingest.preview import MAX_ROWS, MAX_TEXT_LENGTH, SplitPreview
+from services.ingest.published.diff import Difference, Relabelled
+from services.ingest.published.preview import MAX_ROWS, MAX_TEXT_LENGTH, SplitPreview
 
 MAX_RESPONSE = 4 << 20
 WIDE = "\N{GRINNING FACE}"

@@ -17,9 +17,9 @@ from services.common.errors import (
 )
 from services.common.storage import ObjectStore, Presigner, SignedWrite
 from services.ingest.dataset import Split
-from services.ingest.gate import RowGate
-from services.ingest.quotas import Quotas
-from services.ingest.uploads import Uploads
+from services.ingest.uploading.gate import RowGate
+from services.ingest.uploading.quotas import Quotas
+from services.ingest.uploading.uploads import Uploads
 
 MAX_BYTES = 5 << 30
 """S3's limit on one PUT."""

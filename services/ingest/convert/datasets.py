@@ -18,9 +18,9 @@ from services.common.errors import (
     Reason,
 )
 from services.common.status import to_status
-from services.ingest.convert_enums import SPLITS, SPLITS_BACK, STATES
-from services.ingest.convert_options import options_to_proto
-from services.ingest.convert_report import report_to_proto
+from services.ingest.convert.enums import SPLITS, SPLITS_BACK, STATES
+from services.ingest.convert.options import options_to_proto
+from services.ingest.convert.report import report_to_proto
 from services.ingest.dataset import Split, State
 from services.ingest.finding import Finding
 from services.ingest.record import DatasetRecord, DeclaredFile, Problem, StoredFile

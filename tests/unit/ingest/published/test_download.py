@@ -13,11 +13,11 @@ import pytest
 from services.common.errors import InvalidArgument
 from services.common.manifests import fetch, upload
 from services.common.storage import ObjectStore, open_store
-from services.ingest.artefacts import ArtefactCache
 from services.ingest.cancellation import Cancellation
-from services.ingest.convert import file_from_proto, file_to_proto
+from services.ingest.convert.datasets import file_from_proto, file_to_proto
 from services.ingest.dataset import DatasetOptions, Format, Report, Split, State
-from services.ingest.download import Content, Downloads, Wanted
+from services.ingest.published.artefacts import ArtefactCache
+from services.ingest.published.download import Content, Downloads, Wanted
 from services.ingest.record import DatasetRecord, StoredFile, StoredSplit
 from services.ingest.workbench import EngineOptions
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from services.common.storage import Reader, StoreOptions, open_reader, s3_place
-from services.ingest.imports import AllowedBucket
+from services.ingest.uploading.imports import AllowedBucket
 
 
 class ImportBucketSettings(BaseModel):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import duckdb
 
-from services.ingest.artefacts import ArtefactCache
 from services.ingest.checks.written import SplitRows
 from services.ingest.dataset import Example, Split
+from services.ingest.published.artefacts import ArtefactCache
 from services.ingest.record import StoredSplit
 
 MAX_TEXT_LENGTH = 2000

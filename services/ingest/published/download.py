@@ -15,11 +15,11 @@ from pathlib import Path
 from services.common.errors import FailedPrecondition, FieldViolation, InvalidArgument
 from services.common.manifests import verified
 from services.common.storage import ObjectStore
-from services.ingest.artefacts import ArtefactCache
 from services.ingest.cancellation import Cancellation
-from services.ingest.convert import file_to_proto
+from services.ingest.convert.datasets import file_to_proto
 from services.ingest.creation import require
 from services.ingest.dataset import Format, Split, State
+from services.ingest.published.artefacts import ArtefactCache
 from services.ingest.record import DatasetRecord, StoredFile
 from services.ingest.workbench import EngineOptions, Workbench
 

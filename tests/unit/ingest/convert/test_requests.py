@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.common.errors import InvalidArgument
-from services.ingest.convert_requests import codes_from_proto, query_from_proto
+from services.ingest.convert.requests import codes_from_proto, query_from_proto
 from services.ingest.finding import Code
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.ingest.artefacts import ArtefactCache
 from services.ingest.cancellation import Cancellation
 from services.ingest.dataset import Example, Split
-from services.ingest.preview import MAX_TEXT_LENGTH
+from services.ingest.published.artefacts import ArtefactCache
+from services.ingest.published.preview import MAX_TEXT_LENGTH
 from services.ingest.record import DatasetRecord, StoredSplit
 from services.ingest.workbench import EngineOptions, Workbench
 

@@ -11,9 +11,9 @@ from services.common.database import Database
 from services.common.errors import FailedPrecondition, NotFound
 from services.common.names import Collection, ResourceName
 from services.ingest.dataset import Split, State
-from services.ingest.quotas import Quotas
 from services.ingest.record import DatasetRecord, DeclaredFile
 from services.ingest.tables import DatasetRow
+from services.ingest.uploading.quotas import Quotas
 
 
 class RowGate:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.common.errors import DataLoss, OutOfRange, ResourceExhausted
 from services.common.storage import ObjectInfo, ObjectStore, open_store
 from services.ingest.dataset import Split
-from services.ingest.uploads import UploadLimits, Uploads
+from services.ingest.uploading.uploads import UploadLimits, Uploads
 
 LIMITS = UploadLimits(max_file_bytes=1000, max_dataset_bytes=1500, part_bytes=100)
 

@@ -18,13 +18,13 @@ from services.common.leases import Claim, LeaseLost, LeaseQueue
 from services.common.storage import Reader
 from services.ingest.cancellation import Cancellation, Cancelled
 from services.ingest.dataset import Split, State
-from services.ingest.gate import RowGate
 from services.ingest.keeping import kept
-from services.ingest.quotas import Quotas
 from services.ingest.record import DatasetRecord, DeclaredFile, Problem, SourceFile, to_json
 from services.ingest.registry import Registry
 from services.ingest.tables import DatasetRow
-from services.ingest.uploads import Uploads
+from services.ingest.uploading.gate import RowGate
+from services.ingest.uploading.quotas import Quotas
+from services.ingest.uploading.uploads import Uploads
 
 _log = structlog.get_logger()
 

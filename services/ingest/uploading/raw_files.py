@@ -9,7 +9,7 @@ from services.common.errors import DataLoss
 from services.common.storage import ObjectStore
 from services.ingest.dataset import FileReport, Split
 from services.ingest.record import DatasetRecord, RawFile, StoredFile
-from services.ingest.uploads import Uploads
+from services.ingest.uploading.uploads import Uploads
 
 
 def raw_files(

@@ -11,12 +11,12 @@ from isogloss.v1 import dataset_service_pb2 as messages
 from isogloss.v1 import example_pb2
 from services.common.storage import SignedWrite
 from services.ingest.check import CheckResult
-from services.ingest.convert import finding_to_proto, labels_to_proto, time_to_proto
-from services.ingest.convert_enums import SPLITS
-from services.ingest.convert_report import report_to_proto
+from services.ingest.convert.datasets import finding_to_proto, labels_to_proto, time_to_proto
+from services.ingest.convert.enums import SPLITS
+from services.ingest.convert.report import report_to_proto
 from services.ingest.dataset import Example
-from services.ingest.diff import Difference
-from services.ingest.preview import SplitPreview
+from services.ingest.published.diff import Difference
+from services.ingest.published.preview import SplitPreview
 from services.ingest.usage import Usage
 
 _CHECK_BYTES = 3_500_000

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.ingest.artefacts import ArtefactCache
+from services.ingest.published.artefacts import ArtefactCache
 from services.ingest.record import StoredFile
 
 

@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from isogloss.v1 import dataset_pb2, finding_pb2
 from isogloss.v1.label_mode_pb2 import LABEL_MODE_MULTI, LABEL_MODE_SINGLE
-from services.ingest.convert_enums import (
+from services.ingest.convert.enums import (
     FORMATS,
     FORMATS_BACK,
     QUOTINGS,
@@ -16,7 +16,7 @@ from services.ingest.convert_enums import (
     SPLITS,
     SPLITS_BACK,
 )
-from services.ingest.convert_options import split_options_from_proto, split_options_to_proto
+from services.ingest.convert.options import split_options_from_proto, split_options_to_proto
 from services.ingest.dataset import (
     Dialect,
     FileReport,

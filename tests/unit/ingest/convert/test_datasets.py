@@ -14,8 +14,8 @@ from isogloss.v1.label_mode_pb2 import LABEL_MODE_MULTI, LABEL_MODE_SINGLE
 from services.common.cleaning import Cleaning, Replacement
 from services.common.cleaning_proto import cleaning_from_proto, cleaning_to_proto
 from services.common.errors import InvalidArgument
-from services.ingest.convert_options import options_from_proto, options_to_proto
-from services.ingest.convert_report import report_from_proto, report_to_proto
+from services.ingest.convert.options import options_from_proto, options_to_proto
+from services.ingest.convert.report import report_from_proto, report_to_proto
 from services.ingest.dataset import (
     DatasetOptions,
     Dialect,

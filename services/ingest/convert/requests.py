@@ -10,13 +10,13 @@ from isogloss.v1 import dataset_pb2
 from isogloss.v1 import dataset_service_pb2 as messages
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.names import MAX_DISPLAY_NAME
-from services.ingest.convert import split_from_proto
-from services.ingest.convert_enums import FORMATS_BACK, STATES
-from services.ingest.convert_options import options_from_proto
+from services.ingest.convert.datasets import split_from_proto
+from services.ingest.convert.enums import FORMATS_BACK, STATES
+from services.ingest.convert.options import options_from_proto
 from services.ingest.creation import NewDataset
 from services.ingest.dataset import Format, Split, State
-from services.ingest.download import Content, Wanted
 from services.ingest.finding import Code
+from services.ingest.published.download import Content, Wanted
 from services.ingest.registry import Change
 
 _STATES_BACK = {number: state for state, number in STATES.items()}

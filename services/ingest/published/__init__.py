@@ -1,0 +1,1 @@
+"""What was published of a dataset, shown: previews, findings, comparisons, downloads."""
