@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import structlog
@@ -28,7 +27,7 @@ from services.ingest.checks.rulebook import Rulebook
 from services.ingest.checks.validation import Verdict, validate
 from services.ingest.dataset import Limits, Profile, Split, State, UploadedFile
 from services.ingest.finding import Finding
-from services.ingest.keeping import kept
+from services.ingest.keeping import Turns
 from services.ingest.parents import ParentMissing, fetch_parent
 from services.ingest.publish import (
     Published,
@@ -84,46 +83,16 @@ class Worker:
         self._queue = LeaseQueue(
             database, DatasetRow, owner=options.owner, seconds=options.lease_seconds
         )
-        self._cancellation = Cancellation()
-        self._stopping = False
-        self._busy = Lock()
-        options.scratch.mkdir(parents=True, exist_ok=True)
-
-    def stop(self) -> None:
-        """Give up what is being validated, so that another can go on with it at once."""
-        self._stopping = True
-        self._cancellation.cancel()
-
-    def close(self) -> None:
-        """Stop, and wait until nothing is being done any more."""
-        self.stop()
-        with self._busy:
-            pass
-
-    def run_one(self) -> bool:
-        """Validate the dataset that waits for longest; tell whether there was one.
-
-        Raises:
-            Unavailable: Where the database or the store does not answer; nothing is lost.
-        """
-        with self._busy:
-            return not self._stopping and self._run_one()
-
-    def _run_one(self) -> bool:
-        claim = self._queue.claim(
+        self._turns = Turns(
+            self._queue,
             DatasetRow.state == State.VALIDATING,
-            DatasetRow.deleting.is_(False),
-            order_by=DatasetRow.update_time,
+            seconds=options.lease_seconds,
+            work=self._process,
         )
-        if claim is None:
-            return False
-        self._cancellation = Cancellation()
-        if self._stopping:
-            self._cancellation.cancel()
-        seconds = self._options.lease_seconds
-        with kept(self._queue, claim.lease, self._cancellation, seconds=seconds):
-            self._process(claim)
-        return True
+        self.run_one = self._turns.run_one
+        self.stop = self._turns.stop
+        self.close = self._turns.close
+        options.scratch.mkdir(parents=True, exist_ok=True)
 
     def _process(self, claim: Claim[DatasetRow]) -> None:
         record = claim.row.record()
@@ -170,7 +139,7 @@ class Worker:
                 metadata={"dependency": "scratch"},
             ) from error
         except Exception as error:
-            if self._cancellation.is_cancelled or isinstance(error, Cancelled):
+            if self._turns.cancellation.is_cancelled or isinstance(error, Cancelled):
                 # Told to stop, or the lease is lost, which this finds out.
                 self._release(claim, {"attempt": claim.lease.attempt - 1})
                 return
@@ -194,8 +163,8 @@ class Worker:
         with tempfile.TemporaryDirectory(
             dir=self._options.scratch, prefix=f"{record.id}-", ignore_cleanup_errors=True
         ) as directory:
-            progress = _Progress(self._queue, claim, self._cancellation)
-            check = self._cancellation.check
+            progress = _Progress(self._queue, claim, self._turns.cancellation)
+            check = self._turns.cancellation.check
             try:
                 parent = fetch_parent(self._database, self._store, record, Path(directory), check)
             except ParentMissing:
@@ -220,7 +189,7 @@ class Worker:
                 directory=Path(directory),
                 parent=parent,
                 progress=progress,
-                cancellation=self._cancellation,
+                cancellation=self._turns.cancellation,
             )
             _compare_sums(record, verdict)
             progress("publishing", 0.97)
@@ -235,7 +204,7 @@ class Worker:
     def _accept(self, claim: Claim[DatasetRow], record: DatasetRecord, verdict: Verdict) -> None:
         raw: tuple[RawFile, ...] = ()
         if record.options.keep_raw:
-            check = self._cancellation.check
+            check = self._turns.cancellation.check
             raw = raw_files(self._store, self._uploads, record, verdict.report.files, check)
         accepted = publish(
             self._store,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from services.ingest.checks.labels import set_left
 from services.ingest.dataset import FindingCount, Split
 from services.ingest.finding import FindingWriter
 from services.ingest.workbench import Workbench
@@ -117,7 +118,6 @@ FROM (
 )
 """
 
-_LEFT_LABELS = "SELECT label FROM labels WHERE examples >= getvariable('min_per_label')"
 
 _WRITTEN = r"""
 SELECT
@@ -160,7 +160,7 @@ def explain(bench: Workbench, *, reported: bool) -> None:
     if reported:
         bench.write(_NEAR, "near.findings.parquet")
     if bench.value("SELECT count(*) FROM relabelled"):
-        bench.set(left_labels=[label for (label,) in bench.rows(_LEFT_LABELS)])
+        set_left(bench)
         bench.write(_TAKEN_OUT, "relabelled.findings.parquet")
 
 

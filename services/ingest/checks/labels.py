@@ -62,6 +62,8 @@ INSERT INTO relabelled
 SELECT id FROM remaining SEMI JOIN rare USING (home, label)
 """
 
+_LEFT = "SELECT label FROM labels WHERE examples >= getvariable('min_per_label')"
+
 
 def drop_rare(bench: Workbench, *, min_per_label: int, multi_label: bool) -> None:
     """Drop labels with too few training examples, and held-out labels that training lacks.
@@ -80,6 +82,11 @@ def drop_rare(bench: Workbench, *, min_per_label: int, multi_label: bool) -> Non
     bench.run("CREATE TABLE relabelled (id BIGINT)")
     if bench.value("SELECT count(*) FROM rare"):
         bench.run(_TAKE_OUT if multi_label else _DROP)
+
+
+def set_left(bench: Workbench) -> None:
+    """Set the variable `left_labels` to the labels that are not too rare."""
+    bench.set(left_labels=[label for (label,) in bench.rows(_LEFT)])
 
 
 def variants(bench: Workbench) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from services.ingest.checks.labels import set_left
 from services.ingest.checks.staging import SPLIT_NUMBERS
 from services.ingest.dataset import Split
 from services.ingest.workbench import Workbench
@@ -73,7 +74,6 @@ FROM (SELECT row, lag(row) OVER () AS row_before FROM read_parquet(getvariable('
 
 _NOWHERE = 255
 
-_LEFT_LABELS = "SELECT label FROM labels WHERE examples >= getvariable('min_per_label')"
 
 _FILES = "SELECT split, min(id), max(id) FROM staged GROUP BY split"
 _ELSEWHERE = "SELECT id, home FROM staged WHERE home <> split % 3"
@@ -102,7 +102,7 @@ class RowWriter:
         self._homes[bench.columns(_DROPPED)["id"]] = _NOWHERE
         relabelled = np.zeros(rows, np.bool_)
         relabelled[bench.columns("SELECT id FROM relabelled")["id"]] = True
-        bench.set(left_labels=[label for (label,) in bench.rows(_LEFT_LABELS)])
+        set_left(bench)
         bench.set_bits("relabelled", relabelled)
         self._set_groups(rows)
 

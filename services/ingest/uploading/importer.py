@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from threading import Lock
 
 import structlog
 
@@ -16,9 +15,9 @@ from services.common.database import Database
 from services.common.errors import FailedPrecondition, NotFound, ResourceExhausted, Unavailable
 from services.common.leases import Claim, LeaseLost, LeaseQueue
 from services.common.storage import Reader
-from services.ingest.cancellation import Cancellation, Cancelled
+from services.ingest.cancellation import Cancelled
 from services.ingest.dataset import Split, State
-from services.ingest.keeping import kept
+from services.ingest.keeping import Turns
 from services.ingest.record import DatasetRecord, DeclaredFile, Problem, SourceFile, to_json
 from services.ingest.registry import Registry
 from services.ingest.tables import DatasetRow
@@ -59,55 +58,28 @@ class Importer:
         self._uploads = uploads
         self._quotas = quotas
         self._readers = readers
-        self._seconds = lease_seconds
         self._queue = LeaseQueue(database, DatasetRow, owner=owner, seconds=lease_seconds)
-        self._cancellation = Cancellation()
-        self._stopping = False
-        self._busy = Lock()
-
-    def stop(self) -> None:
-        """Give up what is being copied, so that another can go on with it at once."""
-        self._stopping = True
-        self._cancellation.cancel()
-
-    def close(self) -> None:
-        """Stop, and wait until nothing is being done any more."""
-        self.stop()
-        with self._busy:
-            pass
-
-    def run_one(self) -> bool:
-        """Copy the files of the import that waits for longest; tell whether there was one.
-
-        Raises:
-            Unavailable: Where the database or a store does not answer; nothing is lost.
-        """
-        with self._busy:
-            return not self._stopping and self._run_one()
-
-    def _run_one(self) -> bool:
-        claim = self._queue.claim(
+        self._turns = Turns(
+            self._queue,
             DatasetRow.state == State.UPLOADING,
             DatasetRow.sources.is_not(None),
-            DatasetRow.deleting.is_(False),
-            order_by=DatasetRow.update_time,
+            seconds=lease_seconds,
+            work=self._process,
         )
-        if claim is None:
-            return False
-        self._cancellation = Cancellation()
-        if self._stopping:
-            self._cancellation.cancel()
+        self.run_one = self._turns.run_one
+        self.stop = self._turns.stop
+        self.close = self._turns.close
+
+    def _process(self, claim: Claim[DatasetRow]) -> None:
         record = claim.row.record()
         log = _log.bind(tenant=record.tenant, dataset=record.id)
         log.info("import started", attempt=claim.lease.attempt)
         try:
-            with kept(self._queue, claim.lease, self._cancellation, seconds=self._seconds):
-                self._import(claim, record)
+            self._import(claim, record)
         except LeaseLost:
             log.info("import overtaken")
         else:
             log.info("import ended")
-        return True
 
     def _import(self, claim: Claim[DatasetRow], record: DatasetRecord) -> None:
         try:
@@ -139,7 +111,7 @@ class Importer:
             for chunk in reader.read(
                 source.key, offset=writer.received, end=source.size, etag=source.etag
             ):
-                self._cancellation.check()
+                self._turns.cancellation.check()
                 writer.add(None, chunk)
                 if writer.is_full:
                     writer.store()
