@@ -142,7 +142,7 @@ def _start(part: Part, log: _Log, color: str) -> _Child:
         part.command,
         cwd=part.directory,
         env=dict(part.environment),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -63,6 +63,8 @@ def up(
             **os.environ,
             f"{prefix}ADDRESS": f"127.0.0.1:{port}",
             f"{prefix}DATA_DIRECTORY": str(data.absolute()),
+            # We hold a pipe to it: nothing outlives us, even where we are killed.
+            f"{prefix}STOP_WITH_STDIN": "true",
             "PYTHONUNBUFFERED": "1",
         }
         environment.setdefault(f"{prefix}LOG_FORMAT", "console")

@@ -7,9 +7,23 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
+
+
+class _Output:
+    """Standard output, whose reader may be gone: no call, and no orderly stop, fails of it."""
+
+    def write(self, text: str) -> None:
+        with suppress(BrokenPipeError):
+            sys.stdout.write(text)
+
+    def flush(self) -> None:
+        with suppress(BrokenPipeError):
+            sys.stdout.flush()
 
 
 def configure_logging(*, level: str, format: str, service: str) -> None:  # noqa: A002 - the setting's name
@@ -50,10 +64,10 @@ def configure_logging(*, level: str, format: str, service: str) -> None:  # noqa
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Output())),
         cache_logger_on_first_use=False,  # tests configure more than once
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(_Output())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],

@@ -7,8 +7,9 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -22,6 +23,7 @@ from services.common.identity import Anyone, Authenticator, KeyFile, Mesh, Role
 from services.common.interceptor import CallInterceptor, CallObserver
 from services.common.logs import configure_logging
 from services.common.settings import ServiceSettings, split_address
+from services.common.starter import when_stdin_ends
 from services.common.storage import UnsuitableStore
 from services.common.tls import server_credentials
 
@@ -162,7 +164,7 @@ async def running_server(application: Application) -> AsyncIterator[RunningServe
 
 
 def run(build: Callable[[], Application], settings: ServiceSettings) -> None:
-    """Serve until SIGTERM or SIGINT; the `main` of a service.
+    """Serve until SIGTERM, SIGINT or an end of standard input that counts; a service's `main`.
 
     Args:
         build: Assembles the service; may block and use the event loop that runs.
@@ -191,6 +193,8 @@ async def _serve(build: Callable[[], Application]) -> None:
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="blocking"))
     application = build()
     stop = asyncio.Event()
+    if application.settings.stop_with_stdin:
+        when_stdin_ends(partial(_stop_from_thread, loop, stop))
     async with running_server(application) as running:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
@@ -203,6 +207,12 @@ async def _serve(build: Callable[[], Application]) -> None:
         _log.info("stopping", signal=stop.is_set())
     if not running.background.cancelled():
         await running.background
+
+
+def _stop_from_thread(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    # The loop is closed where the process was about to end anyway.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(stop.set)
 
 
 async def _run_background(tasks: Sequence[Callable[[], Awaitable[None]]]) -> None:

@@ -106,6 +106,10 @@ class ServiceSettings(BaseSettings):
     """Seconds that running calls have to end after SIGTERM; then they are cancelled. Kubernetes'
     `terminationGracePeriodSeconds` must be larger than this and `shutdown_drain` together."""
 
+    stop_with_stdin: bool = False
+    """Stop, as after SIGTERM, when standard input ends: whoever started the process and held a
+    pipe to it is gone. `isogloss up` sets it; without standard input it stops at once."""
+
     reflection: bool = True
     """Whether tools such as grpcurl can ask the server for its contracts, without a key."""
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -36,6 +37,8 @@ servicer = health.HealthServicer()
 servicer.set("", health_pb2.HealthCheckResponse.SERVING)
 health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
 stopping = threading.Event()
+if os.environ[prefix + "STOP_WITH_STDIN"] == "true":
+    threading.Thread(target=lambda: (os.read(0, 1), stopping.set()), daemon=True).start()
 signal.signal(signal.SIGTERM, lambda *_: stopping.set())
 server.add_insecure_port(os.environ[prefix + "ADDRESS"])
 server.start()
@@ -196,6 +199,19 @@ def test_nohup_keeps_it_running(up: Up, marks: Path) -> None:
 
     # It outlived the signal: what ended it is the death of a service.
     assert process.returncode == 1
+
+
+def test_nothing_outlives_it_where_it_is_killed(up: Up, marks: Path) -> None:
+    process = up("--json")
+    first_line(process)
+
+    process.kill()
+    process.wait(timeout=30)
+
+    deadline = time.monotonic() + 30
+    while stopped(marks) != set(SERVICES):
+        assert time.monotonic() < deadline, f"only {stopped(marks)} stopped"
+        time.sleep(0.05)
 
 
 def test_one_that_dies_takes_the_others_along_and_its_last_words_are_shown(

@@ -78,6 +78,17 @@ def test_signal_drains_and_stops(start: Start, number: signal.Signals) -> None:
     assert errors == ""
 
 
+def test_the_end_of_standard_input_stops_where_it_counts(start: Start) -> None:
+    """As when whoever started it was killed: nobody is left to send a signal."""
+    process = start("--stop-with-stdin")
+    address_of(process)
+
+    output, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 0, errors
+    assert json.loads(output.splitlines()[-1])["event"] == "stopped"
+
+
 def test_background_that_fails_ends_the_process(start: Start) -> None:
     process = start()
     address_of(process)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -39,3 +41,15 @@ def test_a_failure_is_logged_without_the_texts_that_it_met(
     assert "9 characters" in logged
     assert "test_logs.py" in logged
     assert "MY DOCTOR" not in logged
+
+
+def test_a_reader_that_is_gone_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise BrokenPipeError(text)
+
+    configure_logging(level="info", format="json", service="ingest")
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    structlog.get_logger().info("stopping")
+    logging.getLogger("a library").warning("stopping, too")
