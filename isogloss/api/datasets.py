@@ -287,6 +287,9 @@ class AsyncDatasets(DatasetDownloads):
             report = Reporter(dataset.name, sources, progress)
             if dataset.state is DatasetState.UPLOADING:
                 for source in sources:
+                    # At once: whoever is stopped from here on is to know what to resume.
+                    report.sent(source, dataset.uploads.get(source.split, 0))
+                for source in sources:
                     await (put if direct else send)(
                         self._transport,
                         self._stub,

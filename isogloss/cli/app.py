@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import signal
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
 from isogloss.cli import datasets, doctor, inference, models, suite, version
+from isogloss.cli.commands import Terminated
 from isogloss.cli.exits import MEANING
 
 _EXITS = "\n".join(f"  [bold]{code.value:>3}[/bold]  {text}" for code, text in MEANING.items())
@@ -61,4 +64,10 @@ version.register(app)
 
 def main() -> None:
     """Run the command."""
+    signal.signal(signal.SIGTERM, _terminate)
     app()
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    raise Terminated

@@ -22,6 +22,10 @@ from isogloss.connection import DEFAULT_ADDRESSES, Service
 _CONNECTION = "Connection"
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what Ctrl-C is to a person, from a program."""
+
+
 class Stop(Exception):
     """Ends a command with a code; everything was said already."""
 
@@ -141,6 +145,9 @@ def reported(session: Session) -> Iterator[None]:
         yield
     except Stop as stop:
         raise typer.Exit(stop.code) from None
+    except KeyboardInterrupt as interrupt:
+        terminated = isinstance(interrupt, Terminated)
+        raise typer.Exit(ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED) from None
     except IsoglossError as error:
         if os.environ.get("ISOGLOSS_DEBUG"):
             raise

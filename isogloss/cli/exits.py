@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 6
     CONFLICT = 7
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 MEANING = {
@@ -32,6 +33,7 @@ MEANING = {
     ExitCode.UNAVAILABLE: "no answer, not in time, or too much at once: try again",
     ExitCode.CONFLICT: "not in this state, such as a model that is still training",
     ExitCode.INTERRUPTED: "stopped with Ctrl-C",
+    ExitCode.TERMINATED: "stopped with SIGTERM",
 }
 
 _OF: tuple[tuple[type[errors.IsoglossError], ExitCode], ...] = (

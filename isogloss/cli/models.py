@@ -12,9 +12,8 @@ from rich.text import Text
 
 from isogloss import Client, Hyperparameters, Model, ModelState, ModelUpdate
 from isogloss.api.models import outcome
-from isogloss.cli.commands import Stop, base_name, command, dataset_name, model_name
+from isogloss.cli.commands import base_name, command, dataset_name, model_name
 from isogloss.cli.evaluation_view import show_evaluation
-from isogloss.cli.exits import ExitCode
 from isogloss.cli.session import Session
 from isogloss.cli.training_view import MODEL_STYLE, training_view
 from isogloss.cli.words import ago, count, duration, size
@@ -127,7 +126,7 @@ def follow(session: Session, client: Client, name: str) -> None:
 
     Raises:
         IsoglossError: It failed or was cancelled.
-        Stop: The user does not want to watch any more; the run goes on.
+        KeyboardInterrupt: The user does not want to watch any more; the run goes on.
     """
     last: ModelUpdate | None = None
     try:
@@ -139,7 +138,7 @@ def follow(session: Session, client: Client, name: str) -> None:
         session.note("Stopped watching; the run goes on.")
         session.note(f"  Watch it again:  isogloss models watch {name}")
         session.note(f"  Stop it:         isogloss models cancel {name}")
-        raise Stop(ExitCode.INTERRUPTED) from None
+        raise
     outcome(last.model if last else client.models.get(name))
     if not session.rich and not session.json:
         session.line(f"{name} is ready.")

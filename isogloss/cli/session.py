@@ -102,7 +102,8 @@ class Session:
     def note(self, text: str | Text) -> None:
         """Tell a person something beside the result."""
         if self.chatty:
-            self.err.print(text if isinstance(text, Text) else Text(text))
+            # A command to copy stays on one line; a terminal folds it by itself.
+            self.err.print(text if isinstance(text, Text) else Text(text), soft_wrap=True)
 
     def next_step(self, *commands: str) -> None:
         """Name the commands that a newcomer would want now."""

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -347,3 +351,26 @@ def test_purging_is_asked_for(run: Run, script: Scripted) -> None:
     run("datasets", "delete", "tone", "--purge")
 
     assert script.asked("DeleteDataset")[0].purge is True
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_upload_that_is_stopped_says_how_to_go_on(
+    suite: Suite, script: Scripted, train: Path, number: signal.Signals, code: int
+) -> None:
+    script.refusals["WriteDataset"] = [refusal(grpc.StatusCode.UNAVAILABLE, "away")] * 12
+    process = subprocess.Popen(
+        [sys.executable, "-m", "isogloss", "datasets", "upload", "tone", "--train", str(train)],
+        env={**os.environ, "ISOGLOSS_INGEST": suite.address},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("uploading train")
+
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+
+    assert process.returncode == code
+    assert f"--resume {DATASET}\n" in stderr
+    assert "Traceback" not in stderr
