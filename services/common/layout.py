@@ -12,6 +12,9 @@ SHARED = "_shared"
 _OFFSET_DIGITS = 20
 """Digits of 2**64 - 1: offsets sort as numbers."""
 
+_STEP_DIGITS = 10
+"""Digits of a training's steps, and of tokens: both sort as numbers."""
+
 
 def datasets_prefix(tenant: str) -> str:
     """Return what every key of a tenant's datasets starts with."""
@@ -90,6 +93,24 @@ def attempt_prefix(tenant: str, model: str, attempt: int, token: int) -> str:
     Tokens only grow, so no two attempts share it, not even where one is counted again.
     """
     return f"{runs_prefix(tenant, model)}{attempt:04d}-{token}/"
+
+
+def checkpoints_prefix(tenant: str, model: str) -> str:
+    """Return what the keys of all checkpoints of a model's run start with."""
+    return f"{model_prefix(tenant, model)}checkpoints/"
+
+
+def checkpoint_prefix(checkpoints: str, step: int, token: int) -> str:
+    """Return what the keys of one checkpoint start with; listing gives the order of the steps.
+
+    Of two attempts that reached the same step the later one sorts behind.
+
+    Args:
+        checkpoints: `checkpoints_prefix`.
+        step: Steps of the training that were done.
+        token: The attempt's.
+    """
+    return f"{checkpoints}{step:0{_STEP_DIGITS}d}-{token:0{_STEP_DIGITS}d}/"
 
 
 def base_models_prefix() -> str:

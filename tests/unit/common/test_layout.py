@@ -13,6 +13,9 @@ def test_keys_are_as_the_services_agreed() -> None:
         layout.model_manifest("t", "m"): "t/models/m/model.json",
         layout.model_examples_prefix("t", "m") + "worst.json": "t/models/m/examples/worst.json",
         layout.attempt_prefix("t", "m", 2, 5) + "model.onnx": "t/models/m/runs/0002-5/model.onnx",
+        layout.checkpoint_prefix(layout.checkpoints_prefix("t", "m"), 60, 5) + "manifest.json": (
+            "t/models/m/checkpoints/0000000060-0000000005/manifest.json"
+        ),
         layout.base_model_manifest("small"): "_shared/base_models/small/model.json",
     }
 
