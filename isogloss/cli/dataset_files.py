@@ -28,10 +28,10 @@ from isogloss.cli.dataset_flags import (
 from isogloss.cli.dataset_view import show_dataset, show_preview
 from isogloss.cli.exits import ExitCode
 from isogloss.cli.findings_view import show_errors
+from isogloss.cli.output import written
 from isogloss.cli.progress import download_progress, import_progress, upload_progress
 from isogloss.cli.report_view import report_facts, show_facts, show_report
 from isogloss.cli.session import Session
-from isogloss.cli.words import size
 from isogloss.dataset_options import OptionFields
 
 Source = Annotated[
@@ -92,6 +92,7 @@ def register(app: typer.Typer) -> None:
         examples=[
             "isogloss datasets download tone-k3v9qz --output train.parquet",
             "isogloss datasets download tone-k3v9qz --split test --output test.csv",
+            "isogloss datasets download tone-k3v9qz --output - | head",
         ],
     )(download)
 
@@ -272,13 +273,16 @@ def download(
     *,
     dataset: Annotated[str, typer.Argument(help="datasets/ID, or ID alone.", show_default=False)],
     output: Annotated[
-        Path, typer.Option(help="The file to write.", dir_okay=False, show_default=False)
+        Path,
+        typer.Option(
+            help="The file to write; - for standard output.", dir_okay=False, show_default=False
+        ),
     ],
     split: Annotated[SplitChoice, typer.Option(help="Which rows.")] = SplitChoice.TRAIN,
     format: Annotated[  # noqa: A002 (the flag's name)
         str | None,
         typer.Option(
-            help="Otherwise by the file's ending; parquet where it tells nothing.",
+            help="Otherwise by the file's ending; parquet where it tells nothing, csv for -.",
             metavar="csv|jsonl|parquet",
             show_default=False,
         ),
@@ -291,12 +295,11 @@ def download(
 
     In CSV a cell that a spreadsheet would run as a formula is written as it is.
     """
-    with session.client() as client, download_progress(session) as progress:
-        to = client.datasets.download(
-            dataset_name(dataset), split=split, to=output, format=format, raw=raw, progress=progress
+    with (
+        written(session, output) as to,
+        session.client() as client,
+        download_progress(session) as progress,
+    ):
+        client.datasets.download(
+            dataset_name(dataset), split=split, to=to, format=format, raw=raw, progress=progress
         )
-    written = {"file": str(to), "size_bytes": to.stat().st_size}
-    if session.json:
-        session.document(written)
-    else:
-        session.note(f"{to}: {size(to.stat().st_size)} written.")

@@ -14,9 +14,10 @@ from isogloss.cli.commands import command, dataset_name
 from isogloss.cli.dataset_flags import MAX_DAYS, days
 from isogloss.cli.dataset_view import show_dataset, show_diff, show_preview, show_usage
 from isogloss.cli.findings_view import show_findings
+from isogloss.cli.output import written
 from isogloss.cli.progress import download_progress
 from isogloss.cli.session import Session
-from isogloss.cli.words import ago, count, size
+from isogloss.cli.words import ago, count
 
 app = typer.Typer(no_args_is_help=True, help="Upload labelled texts and look at them.")
 dataset_files.register(app)
@@ -151,7 +152,8 @@ def findings(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Write every finding into this file instead: .csv, .jsonl or .parquet.",
+            help="Write every finding into this file instead: .csv, .jsonl or .parquet; - writes "
+            "CSV to standard output.",
             dir_okay=False,
             show_default=False,
         ),
@@ -193,12 +195,12 @@ def findings(
 def _write_findings(session: Session, dataset: str, output: Path, *, filtered: bool) -> None:
     if filtered:
         raise typer.BadParameter("--output writes every finding: leave --code and --severity out.")
-    with session.client() as client, download_progress(session) as progress:
-        client.datasets.download_findings(dataset, to=output, progress=progress)
-    if session.json:
-        session.document({"file": str(output), "size_bytes": output.stat().st_size})
-    else:
-        session.note(f"{output}: {size(output.stat().st_size)} written.")
+    with (
+        written(session, output) as to,
+        session.client() as client,
+        download_progress(session) as progress,
+    ):
+        client.datasets.download_findings(dataset, to=to, progress=progress)
 
 
 @command(

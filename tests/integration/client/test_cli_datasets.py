@@ -314,6 +314,26 @@ def test_rows_are_downloaded_where_asked(run: Run, script: Scripted, tmp_path: P
     assert file.read_bytes() == b"PAR1"
 
 
+@pytest.mark.parametrize("command", ["download", "findings"])
+def test_a_dash_is_standard_output_and_no_file(
+    run: Run, script: Scripted, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    script.download = "text,label\r\nspät,bad\r\n".encode()
+
+    piped = run("datasets", command, "tone", "--output", "-")
+    drawn = run("datasets", command, "tone", "--output", "-", terminal=True)
+    documented = run("datasets", command, "tone", "--output", "-", "--json")
+
+    assert piped.exit_code == 0, piped.stderr
+    assert piped.stdout_bytes == script.download
+    [request] = script.asked("DownloadDataset")
+    assert request.format == FILE_FORMAT_CSV
+    assert drawn.exit_code == documented.exit_code == 2
+    assert drawn.stdout == documented.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_diff_shows_what_changed_and_nothing_else(run: Run, script: Scripted) -> None:
     script.diff = pb.DiffDatasetsResponse(relabelled_count=1, unchanged_count=9)
     script.diff.labels.add(label="bad", base_count=5, other_count=7)
