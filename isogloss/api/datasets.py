@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,12 +23,8 @@ from isogloss.api.streams import Outgoing, repeated
 from isogloss.api.upload import check_messages, send
 from isogloss.dataset_options import DatasetOptions, OptionFields
 from isogloss.dataset_report import Split
-from isogloss.datasets import (
-    CheckResult,
-    Dataset,
-    DatasetState,
-)
-from isogloss.errors import IsoglossError
+from isogloss.datasets import CheckResult, Dataset, DatasetState
+from isogloss.errors import FailedPrecondition, IsoglossError
 from isogloss.transport import Facade, blocking, blocking_stream
 from isogloss.v1 import dataset_pb2
 from isogloss.v1 import dataset_service_pb2 as pb
@@ -38,6 +35,8 @@ T = TypeVar("T")
 CHECKED_BYTES_PER_SECOND = 10_000_000
 """What a server reads back and hashes at the least when an upload is finalised. A CPU hashes some
 500 MB/s; the rest is room for a slow object store that several callers share."""
+
+_NO_DIRECT_UPLOADS = "STORE_UNSUITABLE"
 
 Expiry = datetime | timedelta
 
@@ -131,13 +130,13 @@ class AsyncDatasets(DatasetDownloads):
             OSError: A file cannot be read.
         """
 
-        async def begun(declared: DatasetOptions) -> Dataset:
-            if resume is not None:
-                return await self.get(resume)
+        async def create(declared: DatasetOptions) -> Dataset:
             return await self.create(display_name, declared, expire_time=expire_time)
 
         given = {Split.TRAIN: train, Split.VALIDATION: validation, Split.TEST: test}
-        return await self._fill(begun, given, options, direct=direct, wait=wait, progress=progress)
+        return await self._fill(
+            create, given, options, resume=resume, direct=direct, wait=wait, progress=progress
+        )
 
     async def append(
         self,
@@ -177,9 +176,7 @@ class AsyncDatasets(DatasetDownloads):
         """
         request_id = str(uuid.uuid4())
 
-        async def begun(declared: DatasetOptions) -> Dataset:
-            if resume is not None:
-                return await self.get(resume)
+        async def create(declared: DatasetOptions) -> Dataset:
             request = pb.AppendDatasetRequest(
                 parent_dataset=name_of(parent),
                 dataset=_described(display_name, declared, expire_time),
@@ -190,7 +187,9 @@ class AsyncDatasets(DatasetDownloads):
             )
 
         given = {Split.TRAIN: train, Split.VALIDATION: validation, Split.TEST: test}
-        return await self._fill(begun, given, options, direct=direct, wait=wait, progress=progress)
+        return await self._fill(
+            create, given, options, resume=resume, direct=direct, wait=wait, progress=progress
+        )
 
     async def import_(
         self,
@@ -273,35 +272,49 @@ class AsyncDatasets(DatasetDownloads):
 
     async def _fill(
         self,
-        begun: Callable[[DatasetOptions], Awaitable[Dataset]],
+        create: Callable[[DatasetOptions], Awaitable[Dataset]],
         given: Mapping[Split, Rows | None],
         options: OptionFields,
         *,
+        resume: str | Dataset | None,
         direct: bool,
         wait: bool,
         progress: Progress | None,
     ) -> Dataset:
         async def sent(sources: Sequence[Source], declared: DatasetOptions) -> Dataset:
             refuse_empty(sources)
-            dataset = await begun(declared)
+            dataset = await (create(declared) if resume is None else self.get(resume))
             report = Reporter(dataset.name, sources, progress)
-            if dataset.state is DatasetState.UPLOADING:
-                for source in sources:
-                    # At once: whoever is stopped from here on is to know what to resume.
-                    report.sent(source, dataset.uploads.get(source.split, 0))
-                for source in sources:
-                    await (put if direct else send)(
-                        self._transport,
-                        self._stub,
-                        dataset.name,
-                        source,
-                        committed=dataset.uploads.get(source.split, 0),
-                        sent=partial(report.sent, source),
-                    )
+            try:
+                if dataset.state is DatasetState.UPLOADING:
+                    await self._send(dataset, sources, report, direct=direct)
+            except FailedPrecondition as error:
+                if resume is None and error.reason == _NO_DIRECT_UPLOADS:
+                    # Refused before a byte was sent: nobody would ever fill it.
+                    with suppress(IsoglossError):
+                        await self.delete(dataset)
+                raise
             dataset = await self._finalize(dataset.name, sources)
             return await self.wait(dataset.name, progress=report.validating) if wait else dataset
 
         return await self._with_files(given, options, measured, sent)
+
+    async def _send(
+        self, dataset: Dataset, sources: Sequence[Source], report: Reporter, *, direct: bool
+    ) -> None:
+        committed = {source: dataset.uploads.get(source.split, 0) for source in sources}
+        for source, count in committed.items():
+            # At once: whoever is stopped from here on is to know what to resume.
+            report.sent(source, count)
+        for source, count in committed.items():
+            await (put if direct else send)(
+                self._transport,
+                self._stub,
+                dataset.name,
+                source,
+                committed=count,
+                sent=partial(report.sent, source),
+            )
 
     async def _finalize(self, name: str, sources: Sequence[Source]) -> Dataset:
         request = pb.FinalizeDatasetRequest(

@@ -101,17 +101,19 @@ def test_a_refusal_of_the_store_tells_no_address(
     assert "secret" not in str(refused.value)
 
 
-def test_a_store_that_cannot_sign_is_an_error_that_says_so(
-    client: Client, script: Scripted, train: Path
+@pytest.mark.parametrize(("resume", "deleted"), [(None, [DATASET]), (DATASET, [])])
+def test_a_store_that_cannot_sign_is_an_error_and_leaves_nothing_new(
+    client: Client, script: Scripted, train: Path, resume: str | None, deleted: list[str]
 ) -> None:
     script.refusals["GenerateUploadUrl"] = [
         refusal(grpc.StatusCode.FAILED_PRECONDITION, "A directory.", reason="STORE_UNSUITABLE")
     ]
 
     with pytest.raises(FailedPrecondition, match="A directory") as refused:
-        client.datasets.upload("tone", train=train, direct=True)
+        client.datasets.upload("tone", train=train, direct=True, resume=resume)
 
     assert refused.value.reason == "STORE_UNSUITABLE"
+    assert script.deleted == deleted
 
 
 def test_a_file_that_vanishes_on_the_way_is_its_own_error(
