@@ -1,7 +1,7 @@
 """Deletes datasets, whole, whatever cuts a deletion short; keeps those that are still needed.
 
-Trainers leave a mark at each dataset that a model learns from. A mark outlives the training: the
-model may keep copies of texts, which `purge` removes.
+Trainers leave a mark at each dataset that a model learns from. A mark outlives a training that
+succeeds: the model may keep copies of texts, which `purge` removes.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Deletion:
         return [info.key.removeprefix(prefix) for info in self._store.list(prefix)]
 
     def _has_ended(self, tenant: str, model: str) -> bool:
-        """Tell whether a model is READY or gone. One that FAILED looks like one in training."""
+        """Tell whether a model is READY or gone; one that ended otherwise took its mark back."""
         if self._store.stat(layout.model_manifest(tenant, model)) is not None:
             return True
         return self._store.stat(layout.model_pending(tenant, model)) is None

@@ -90,11 +90,14 @@ def tidy(store: ObjectStore, row: ModelRow, manifest: ModelManifest) -> None:
 def withdraw(store: ObjectStore, row: ModelRow) -> None:
     """Remove what any attempt left of a CANCELLED or FAILED model, the manifest first.
 
-    Whichever attempt published it: what has ended without success must not be served.
+    Whichever attempt published it: what has ended without success must not be served. Its dataset
+    may go: nothing reads it any more, and no text of it is left.
     """
     store.delete(layout.model_manifest(row.tenant, row.id))
-    for item in list(store.list(layout.runs_prefix(row.tenant, row.id))):
-        store.delete(item.key)
+    for prefix in (layout.runs_prefix, layout.model_examples_prefix):
+        for item in list(store.list(prefix(row.tenant, row.id))):
+            store.delete(item.key)
+    datasets.forget_use(store, tenant=row.tenant, dataset=row.dataset, model=row.id)
 
 
 def remove_attempt(store: ObjectStore, row: ModelRow, *, attempt: int, token: int) -> None:

@@ -183,6 +183,33 @@ def test_a_cancel_takes_back_what_a_dead_trainer_published(desk: Desk, store: Ob
     assert keys(store) == []
 
 
+def test_a_model_that_was_cancelled_lets_its_dataset_go(desk: Desk, store: ObjectStore) -> None:
+    row = desk.add()
+    publishing.announce(store, row)
+    store.put(f"{layout.model_examples_prefix(TENANT, MODEL)}worst.json", b"texts")
+
+    creation(desk, store).cancel(TENANT, MODEL, "anna")
+
+    assert use(store) is None
+    # Inference still tells it from a model that never was.
+    assert keys(store) == ["pending.json"]
+
+
+def test_a_model_that_failed_lets_its_dataset_go(
+    desk: Desk, store: ObjectStore, tmp_path: Path
+) -> None:
+    publishing.announce(store, desk.add())
+    for _ in range(3):
+        claimed(desk.trainer(lease_seconds=0.01))
+        time.sleep(0.03)
+    queue = desk.trainer()
+
+    attempt(claimed(queue), queue, store, tmp_path).carry_out()
+
+    assert desk.models.get(TENANT, MODEL).phase is State.FAILED
+    assert use(store) is None
+
+
 def test_who_lost_the_run_leaves_no_marks(desk: Desk, store: ObjectStore, tmp_path: Path) -> None:
     # Deleted between the claim and the first write: the row is still there, its marks are not.
     desk.add()
