@@ -62,6 +62,19 @@ class Slots:
                 del self._taken[tenant]
 
 
+class Turns:
+    """A number of calls that work at the same time; others wait, as it never takes long."""
+
+    def __init__(self, limit: int) -> None:
+        """Begin with all of them free."""
+        self._free = asyncio.Semaphore(limit)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do `work` in a thread when it is its turn, which lasts until it is done."""
+        async with self._free:
+            return await run_stoppable(lambda _: work())
+
+
 @contextmanager
 def on_scratch() -> Iterator[None]:
     """Tell a disk that fails from a fault of the program: the caller may try again.

@@ -16,7 +16,7 @@ from isogloss.v1 import dataset_service_pb2 as messages
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.identity import current_principal
 from services.common.pagination import page_request
-from services.ingest.calls import Slots, dataset_id, on_scratch, run_stoppable
+from services.ingest.calls import Slots, Turns, dataset_id, on_scratch, run_stoppable
 from services.ingest.check import Checker
 from services.ingest.convert.datasets import (
     dataset_to_proto,
@@ -49,7 +49,7 @@ from services.ingest.published.artefacts import ArtefactCache
 from services.ingest.published.diff import Differences
 from services.ingest.published.download import Downloads
 from services.ingest.published.findings import list_findings
-from services.ingest.published.preview import MAX_ROWS, preview_published
+from services.ingest.published.preview import MAX_ROWS, at_hand, preview
 from services.ingest.record import DatasetRecord
 from services.ingest.registry import Registry
 from services.ingest.streams import CheckStream, WriteStream, data_size, download_messages
@@ -62,6 +62,10 @@ WATCH_SECONDS = 0.3
 """How often a watched dataset is looked at: often enough for an eye."""
 
 _DEFAULT_ROWS = 10
+
+_LOOKS = 8
+"""Previews and pages of findings that are read at the same time: each has a DuckDB of one thread,
+for some milliseconds."""
 
 Context = ServicerContext[Any, Any]
 
@@ -123,6 +127,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self._pace = pace
         self._uploading = Slots(concurrent_uploads, what="uploads")
         self._checking = Slots(concurrent_checks, what="checks, comparisons and conversions")
+        self._looks = Turns(_LOOKS)
 
     async def CreateDataset(  # noqa: N802  # the contract's
         self, request: messages.CreateDatasetRequest, context: Context
@@ -307,9 +312,8 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         tenant, dataset = current_principal().tenant, dataset_id(request.name)
         record = await asyncio.to_thread(self._registry.get, tenant, dataset)
         require(record, State.READY)
-        splits = await asyncio.to_thread(
-            preview_published, record.splits, cache=self._cache, rows=rows
-        )
+        files = await asyncio.to_thread(at_hand, record.splits, self._cache)
+        splits = await self._looks.run(partial(preview, files, rows=rows))
         return messages.PreviewDatasetResponse(splits=[preview_to_proto(split) for split in splits])
 
     async def DiffDatasets(  # noqa: N802
@@ -375,12 +379,14 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         response = messages.ListFindingsResponse(counts=[count_to_proto(count) for count in counts])
         if record.findings is not None:
             path = await asyncio.to_thread(self._cache.path, record.findings)
-            page = await asyncio.to_thread(
-                list_findings,
-                path,
-                request=wanted,
-                codes=codes,
-                min_severity=int(request.min_severity),
+            page = await self._looks.run(
+                partial(
+                    list_findings,
+                    path,
+                    request=wanted,
+                    codes=codes,
+                    min_severity=int(request.min_severity),
+                )
             )
             response.findings.extend(finding_to_proto(found) for found in page.items)
             response.next_page_token = page.next_page_token

@@ -38,35 +38,24 @@ class SplitPreview:
     row_count: int
 
 
-def preview_published(
-    splits: Sequence[StoredSplit], *, cache: ArtefactCache, rows: int
-) -> list[SplitPreview]:
-    """Read the first rows of each published split.
-
-    Args:
-        splits: As published.
-        cache: Where their files are at hand.
-        rows: How many of each, 1 to 100.
-    """
-    return preview(
-        [
-            SplitRows(
-                split=stored.split,
-                path=cache.path(stored.file),
-                row_count=stored.row_count,
-                labels=stored.labels,
-            )
-            for stored in splits
-        ],
-        rows=rows,
-    )
+def at_hand(splits: Sequence[StoredSplit], cache: ArtefactCache) -> list[SplitRows]:
+    """Bring published splits to this machine, where they are not there yet."""
+    return [
+        SplitRows(
+            split=stored.split,
+            path=cache.path(stored.file),
+            row_count=stored.row_count,
+            labels=stored.labels,
+        )
+        for stored in splits
+    ]
 
 
 def preview(splits: Sequence[SplitRows], *, rows: int) -> list[SplitPreview]:
     """Read the first rows of each split.
 
     Args:
-        splits: As validation wrote them, on this machine.
+        splits: As validation wrote them, on this machine; see `at_hand`.
         rows: How many of each, 1 to 100.
     """
     return [

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from queue import Queue
 from threading import Event
 
 import pytest
 
 from services.common.errors import ResourceExhausted, Unavailable
-from services.ingest.calls import Slots, on_scratch, run_stoppable
+from services.ingest.calls import Slots, Turns, on_scratch, run_stoppable
 from services.ingest.cancellation import Cancellation, Cancelled
 
 
@@ -35,6 +37,27 @@ def test_no_tenant_takes_the_last_slot() -> None:
 
     with slots.taken("a"), slots.taken("a"):
         pass
+
+
+async def test_calls_wait_for_their_turn_even_where_one_before_was_left() -> None:
+    turns = Turns(2)
+    began: Queue[int] = Queue()
+    go_on = Event()
+
+    def work(number: int) -> int:
+        began.put(number)
+        go_on.wait(60)
+        return number
+
+    calls = [asyncio.create_task(turns.run(partial(work, number))) for number in range(5)]
+    first = {await asyncio.to_thread(began.get) for _ in range(2)}
+    calls[0].cancel()
+    await asyncio.sleep(0.05)
+
+    assert first == {0, 1}
+    assert began.empty()
+    go_on.set()
+    assert await asyncio.gather(*calls[1:]) == [1, 2, 3, 4]
 
 
 async def test_work_answers_or_raises_as_it_would_without_a_thread() -> None:
