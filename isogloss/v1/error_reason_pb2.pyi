@@ -90,6 +90,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The dataset holds what this server cannot learn from yet, such as several
     labels of a text.
     """
+    ERROR_REASON_MODEL_IN_USE: _ErrorReason.ValueType  # 29
+    """FAILED_PRECONDITION. Aliases stand for the model; `google.rpc.PreconditionFailure` names
+    them.
+    """
+    ERROR_REASON_ALIAS_BROKEN: _ErrorReason.ValueType  # 30
+    """FAILED_PRECONDITION. The model that the alias stands for is gone or cannot be served."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Every error carries a `google.rpc.ErrorInfo` whose `domain` is
@@ -165,4 +171,10 @@ ERROR_REASON_DATASET_UNSUITABLE: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION. The dataset holds what this server cannot learn from yet, such as several
 labels of a text.
 """
+ERROR_REASON_MODEL_IN_USE: ErrorReason.ValueType  # 29
+"""FAILED_PRECONDITION. Aliases stand for the model; `google.rpc.PreconditionFailure` names
+them.
+"""
+ERROR_REASON_ALIAS_BROKEN: ErrorReason.ValueType  # 30
+"""FAILED_PRECONDITION. The model that the alias stands for is gone or cannot be served."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -56,6 +56,8 @@ class Reason(StrEnum):
     STORE_UNSUITABLE = "STORE_UNSUITABLE"
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
     DATASET_UNSUITABLE = "DATASET_UNSUITABLE"
+    MODEL_IN_USE = "MODEL_IN_USE"
+    ALIAS_BROKEN = "ALIAS_BROKEN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

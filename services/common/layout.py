@@ -15,6 +15,9 @@ _OFFSET_DIGITS = 20
 _STEP_DIGITS = 10
 """Digits of a training's steps, and of tokens: both sort as numbers."""
 
+_VERSION_DIGITS = 8
+"""Digits of an alias's versions: they sort as numbers."""
+
 
 def datasets_prefix(tenant: str) -> str:
     """Return what every key of a tenant's datasets starts with."""
@@ -111,6 +114,27 @@ def checkpoint_prefix(checkpoints: str, step: int, token: int) -> str:
         token: The attempt's.
     """
     return f"{checkpoints}{step:0{_STEP_DIGITS}d}-{token:0{_STEP_DIGITS}d}/"
+
+
+def aliases_prefix(tenant: str) -> str:
+    """Return what every key of a tenant's aliases starts with."""
+    return f"{tenant}/aliases/"
+
+
+def alias_prefix(tenant: str, alias: str) -> str:
+    """Return what the keys of all versions of an alias start with."""
+    return f"{aliases_prefix(tenant)}{alias}/"
+
+
+def alias_version(tenant: str, alias: str, version: int) -> str:
+    """Return the key of one version of an alias; the highest one holds."""
+    return f"{alias_prefix(tenant, alias)}{version:0{_VERSION_DIGITS}d}.json"
+
+
+def alias_of(key: str) -> tuple[str, int]:
+    """Return the alias and the version that a key of `alias_version` belongs to."""
+    _, _, alias, name = key.split("/")
+    return alias, int(name.removesuffix(".json"))
 
 
 def base_models_prefix() -> str:

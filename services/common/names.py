@@ -31,6 +31,7 @@ class Collection(StrEnum):
     DATASETS = "datasets"
     MODELS = "models"
     BASE_MODELS = "baseModels"
+    ALIASES = "aliases"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

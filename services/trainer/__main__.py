@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from isogloss.v1.alias_service_pb2_grpc import add_AliasServiceServicer_to_server
 from isogloss.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from services.common.database import Database
 from services.common.server import Application, Service, run
@@ -15,6 +16,7 @@ from services.trainer.bell import Bell
 from services.trainer.catalogue import Catalogue
 from services.trainer.creation import Creation
 from services.trainer.models import Models
+from services.trainer.registry import alias_servicer
 from services.trainer.servicer import ROLES, SERVICE, ModelServicer
 from services.trainer.settings import TrainerSettings
 from services.trainer.supervisor import Supervisor
@@ -44,8 +46,13 @@ def build(settings: TrainerSettings) -> Application:
         settings=settings,
         services=(
             Service(name=SERVICE, servicer=servicer, add=add_ModelServiceServicer_to_server),
+            Service(
+                name=alias_servicer.SERVICE,
+                servicer=alias_servicer.AliasServicer(store),
+                add=add_AliasServiceServicer_to_server,
+            ),
         ),
-        roles=ROLES,
+        roles=ROLES | alias_servicer.ROLES,
         background=(supervisor.serve,),
         close=(database.close,),
     )

@@ -16,6 +16,7 @@ def test_keys_are_as_the_services_agreed() -> None:
         layout.checkpoint_prefix(layout.checkpoints_prefix("t", "m"), 60, 5) + "manifest.json": (
             "t/models/m/checkpoints/0000000060-0000000005/manifest.json"
         ),
+        layout.alias_version("t", "a", 12): "t/aliases/a/00000012.json",
         layout.base_model_manifest("small"): "_shared/base_models/small/model.json",
     }
 
@@ -38,3 +39,7 @@ def test_a_key_tells_whose_it_is() -> None:
     assert layout.dataset_of(layout.dataset_manifest("t", "d")) == ("t", "d")
     for other in (layout.model_manifest("t", "datasets"), "t/datasets", "t/datasets/d", "t"):
         assert layout.dataset_of(other) is None
+
+
+def test_a_key_tells_its_alias_and_its_version() -> None:
+    assert layout.alias_of(layout.alias_version("t", "a-b", 12)) == ("a-b", 12)

@@ -65,6 +65,7 @@ def behaviors(checked: FieldDescriptor) -> list[int]:
 
 def test_there_is_something_to_check() -> None:
     assert {service.name for service in SERVICES} == {
+        "AliasService",
         "DatasetService",
         "ModelService",
         "InferenceService",

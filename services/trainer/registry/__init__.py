@@ -1,0 +1,1 @@
+"""What is done with READY models: names that move, and bundles that leave and come."""
