@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from services.ingest.dataset import DatasetOptions, Dialect, Format, Limits, RecordLayout, Split
@@ -9,11 +10,14 @@ from services.ingest.finding import Code, Finding, FindingWriter, Refused, excer
 from services.ingest.reading.columns import Columns, Head, check_width, choose_columns
 from services.ingest.reading.dialect import Table, detect_table
 from services.ingest.reading.evidence import evidence_of, is_nearly_empty
-from services.ingest.reading.header import find_header, looks_like_header, suspicious_header
+from services.ingest.reading.header import find_header, overlooked_header, suspicious_header
 from services.ingest.reading.record_scanner import RecordScanner
 from services.ingest.reading.record_writer import RecordWriter
 from services.ingest.reading.records import Grammar
 from services.ingest.reading.text import Text, sample_of
+
+_MOSTLY = 0.8
+"""Share of the first texts over which what stands around them is a habit of the writer."""
 
 
 def read_delimited(
@@ -49,8 +53,10 @@ def read_delimited(
     head = _head(table, header)
     columns = choose_columns(head, options, split)
     findings.extend(replace(finding, split=split) for finding in columns.findings)
-    if header is None and options.has_header is None and looks_like_header(table.rows[0]):
-        findings.add(replace(suspicious_header(table.rows[0]), split=split))
+    findings.extend(
+        replace(finding, split=split)
+        for finding in _doubts(sample, table, columns, header, options)
+    )
     top, begin = (table.begin, table.begin) if header is None else table.spans[header]
     if above := sample[table.begin : top].strip():
         findings.add(replace(_above_header(above), split=split))
@@ -99,6 +105,31 @@ def _head(table: Table, header: int | None) -> Head:
             )
         )
     return Head(names=[*names, *("" for _ in unnamed)], width=table.columns, rows=rows)
+
+
+def _doubts(
+    sample: bytes, table: Table, columns: Columns, header: int | None, options: DatasetOptions
+) -> Iterator[Finding]:
+    """Yield what looks as if it was meant otherwise than it was read."""
+    overlooked = overlooked_header(table.rows, header)
+    if overlooked is not None and options.has_header is None:
+        yield suspicious_header(
+            table.rows[overlooked],
+            line=sample.count(b"\n", 0, table.spans[overlooked][0]) + 1,
+            row=overlooked + 1 if header is None else overlooked - header,
+            is_first=overlooked == 0,
+        )
+    texts = [row[columns.text].strip() for row in table.rows if len(row) == table.columns]
+    quoted = [text for text in texts if len(text) > 1 and text[0] == text[-1] == "'"]
+    if len(quoted) > len(texts) * _MOSTLY:
+        yield Finding(
+            code=Code.SUSPICIOUS_QUOTE,
+            message="Single quotes stand around the texts and were read as parts of them.",
+            column="text",
+            excerpt=excerpt(quoted[0]),
+            fix='Write double quotes around them, "...", which may hold the delimiter; or none.',
+            count=len(quoted),
+        )
 
 
 def _above_header(above: bytes) -> Finding:

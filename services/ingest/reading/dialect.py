@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from services.ingest.dataset import DatasetOptions, Quoting
 from services.ingest.finding import Code, Finding, Refused, excerpt
 from services.ingest.reading.records import Grammar
+from services.ingest.reading.text import MOST_BLANK
 
 _DELIMITERS = ("\t", ",", ";", "|")
 """What is looked for. Where two do equally well, the one that texts hold less often comes first,
@@ -98,7 +99,7 @@ def detect_table(sample: bytes, options: DatasetOptions, *, is_whole: bool) -> T
         delimiter = delimiter or sep[1].decode("utf-8", "replace")
     body = sample[begin:]
     if not body.strip():
-        raise _no_rows()
+        raise _no_rows(is_whole=is_whole)
     samples = [
         _best_quoting(body, candidate, options.quoting, is_whole=is_whole)
         for candidate in ([delimiter] if delimiter else _DELIMITERS)
@@ -185,11 +186,12 @@ def _read(body: bytes, delimiter: str, quoting: Quoting, *, is_whole: bool) -> _
     )
 
 
-def _no_rows() -> Refused:
+def _no_rows(*, is_whole: bool) -> Refused:
+    what = "holds no rows, only" if is_whole else f"begins with more than {MOST_BLANK} bytes of"
     return Refused(
         Finding(
             code=Code.EMPTY_FILE,
-            message="The file holds no rows, only blank lines.",
+            message=f"The file {what} blank lines.",
             fix="Upload a CSV file with two columns: text and label.",
         )
     )

@@ -31,6 +31,21 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
 _LOOKED_AT = 4096
 """Bytes of a text that tell a page, or JSON over several lines."""
 
+_SQL = re.compile(
+    rb"""
+    (?: \s | --[^\n]*\n | /\*.*?\*/;? )*+
+    (?: insert \s+ into \s [^;']* \b values \s* \(
+      | create \s+ table \s [^;(]* \(
+      | (?: drop \s+ table \s [^;'",]*
+          | (?: set | pragma ) \s+ \w+ \s* = [^;\n]*
+          | begin (?: \s+ transaction )?
+        ) \s* ; [ \t]* \n
+    )
+    """,
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+"""How what databases write down of themselves begins, behind their comments."""
+
 _ARRAY = re.compile(rb"""\[\s*(?:[\[{]\s*["\]}]|\Z)""")
 _OBJECT_OVER_LINES = re.compile(rb'\{[ \t]*\n\s*(?:"|\})')
 _TRIED_LINES = 10
@@ -72,6 +87,12 @@ def check_markup(text: bytes) -> None:
             "an HTML page",
             "A download link may have answered a web page: get the file itself. If it is a table "
             "all the same, declare the format `csv`.",
+        )
+    if _SQL.match(text):
+        raise _wrong_format(
+            "an SQL script",
+            "Export the table as CSV: `\\copy TABLE TO FILE.csv CSV HEADER` in psql, `.mode csv` "
+            "in sqlite3. If it is a table all the same, declare the format `csv`.",
         )
     if lowered.startswith(b"<?xml"):
         raise _wrong_format("an XML document", _AS_CSV)

@@ -61,20 +61,51 @@ def _is_header(rows: Sequence[Sequence[str]], width: int) -> bool:
     )
 
 
-def looks_like_header(first: Sequence[str]) -> bool:
-    """Tell whether a row that was read as data is worth a second look."""
+def overlooked_header(rows: Sequence[Sequence[str]], header: int | None) -> int | None:
+    """Return the index of a row that was read as data, but may name the columns.
+
+    Args:
+        rows: The first rows.
+        header: Which of them was taken for the header.
+    """
+    if header is None and _may_be_header(rows[0]):
+        return 0
+    taken = () if header is None else rows[header]
+    return next(
+        (
+            n
+            for n, row in enumerate(rows[:_MOST_ABOVE])
+            if n > (header or 0) and _names_both(row) and row != taken
+        ),
+        None,
+    )
+
+
+def suspicious_header(cells: Sequence[str], *, line: int, row: int, is_first: bool) -> Finding:
+    """Return the warning that a row that was read as data may be a header."""
+    return Finding(
+        code=Code.SUSPICIOUS_HEADER,
+        message=f"The {'first row' if is_first else f'row {row}'} was read as data, but may name "
+        "the columns.",
+        line=line,
+        row=row,
+        excerpt=excerpt(", ".join(cell.strip() for cell in cells)),
+        fix="If it does, declare has_header (`--has-header`)."
+        if is_first
+        else "If it does, remove what stands above it.",
+    )
+
+
+def _may_be_header(first: Sequence[str]) -> bool:
     return could_be_names(first) and any(is_text_name(c) or is_label_name(c) for c in first)
 
 
-def suspicious_header(first: Sequence[str]) -> Finding:
-    """Return the warning that such a row may be a header."""
-    return Finding(
-        code=Code.SUSPICIOUS_HEADER,
-        message="The first row was read as data, but may name the columns.",
-        line=1,
-        row=1,
-        excerpt=excerpt(", ".join(cell.strip() for cell in first)),
-        fix="If it does, declare has_header (`--has-header`).",
+def _names_both(cells: Sequence[str]) -> bool:
+    """Tell whether a well-known name of texts and one of labels stand in a row of short cells."""
+    texts = [n for n, cell in enumerate(cells) if is_text_name(cell)]
+    labels = [n for n, cell in enumerate(cells) if is_label_name(cell)]
+    return any(text != label for text in texts for label in labels) and all(
+        len(cell.strip()) <= _SHORT for cell in cells
     )
 
 
@@ -89,13 +120,12 @@ def _has_known_names(first: Sequence[str], below: Sequence[Sequence[str]]) -> bo
 
     One is enough in two columns, where its neighbour, short as names are, never comes again.
     """
-    texts = [n for n, cell in enumerate(first) if is_text_name(cell)]
-    labels = [n for n, cell in enumerate(first) if is_label_name(cell)]
-    if any(text != label for text in texts for label in labels):
-        return all(len(cell.strip()) <= _SHORT for cell in first)
-    if len(first) != 2 or not texts + labels:  # noqa: PLR2004  # text and label
+    if _names_both(first):
+        return True
+    known = [n for n, cell in enumerate(first) if is_text_name(cell) or is_label_name(cell)]
+    if len(first) != 2 or not known:  # noqa: PLR2004  # text and label
         return False
-    other = 1 - (texts + labels)[0]
+    other = 1 - known[0]
     return len(first[other].strip()) in range(1, _SHORT + 1) and all(
         len(row) <= other or row[other] != first[other] for row in below
     )

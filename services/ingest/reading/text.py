@@ -10,6 +10,9 @@ from services.ingest.reading.decoding import decoder_of
 from services.ingest.reading.encoding import Encoding
 from services.ingest.reading.newlines import Newlines
 
+MOST_BLANK = 16 << 20
+"""Bytes of blank lines that a file may begin with: nobody means more, and they are held."""
+
 
 class Text:
     """A stream of text, read once; its beginning may be looked at before."""
@@ -29,9 +32,10 @@ class Text:
         """Return the beginning, and whether it is all there is.
 
         Args:
-            size: Bytes it shall have at least, if there are as many.
+            size: Bytes it shall have at least, if there are as many; more, up to `MOST_BLANK`,
+                where they are blank: nothing tells then what the file is.
         """
-        while len(self._head) < size:
+        while len(self._head) < size or (len(self._head) < MOST_BLANK and self._head.isspace()):
             piece = next(self._pieces, None)
             if piece is None:
                 return self._head, True

@@ -110,6 +110,34 @@ def test_a_title_above_the_header_is_left_out_and_told(title: str) -> None:
     assert result.examples() == pairs()
 
 
+@pytest.mark.parametrize(
+    ("title", "places"),
+    [
+        (b"Export,2026\n", [("suspicious_header", 2, 2)]),
+        (b"Review,Topic\n", [("suspicious_header", 2, 1)]),
+    ],
+    ids=["data", "header"],
+)
+def test_a_title_as_wide_as_the_header_is_told(
+    title: bytes, places: list[tuple[str, int, int]]
+) -> None:
+    result = read(title + table(("Text", "LABEL"), *pairs(40)))
+
+    assert result.findings == places
+    assert "remove what stands above" in result.messages["suspicious_header"]
+
+
+def test_single_quotes_are_told_and_kept() -> None:
+    single = table(*((f"'{text}'", f"'{label}'") for text, label in pairs()))
+    apostrophes = table(*((f"'Tis said {text}", label) for text, label in pairs()))
+
+    result = read(single)
+
+    assert result.findings == [("suspicious_quote", 0, 0)]
+    assert result.examples()[0] == ("'My order was late number 0'", "'late'")
+    assert read(apostrophes).findings == []
+
+
 @pytest.mark.parametrize("chunk", [5, 1 << 20])
 def test_a_header_that_stands_between_the_rows_again_is_told(chunk: int) -> None:
     part = table(("text", "label"), *pairs())

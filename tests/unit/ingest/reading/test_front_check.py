@@ -68,6 +68,11 @@ def test_mixed_line_ends_are_read_and_told() -> None:
         (b'[\n{"text": "a"}\n]', "jq -c '.[]'"),
         (b'[{"text": "a", "label": "b"}]', "jq -c '.[]'"),
         (b'{\n "text": "a"\n}', "JSON over several lines"),
+        (b"INSERT INTO `t` (text, label) VALUES ('a','b'),('c','d');\n", "SQL script"),
+        (b"-- MySQL dump\n/*!40101 SET NAMES utf8 */;\nDROP TABLE IF EXISTS `t`;\n", "SQL"),
+        (b"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n", "SQL script"),
+        (b"--\n-- PostgreSQL database dump\n--\n\nSET timeout = 0;\n", "\\copy"),
+        (b"create table t (\n  text varchar,\n", "SQL script"),
     ],
 )
 def test_other_formats_are_named(head: bytes, words: str) -> None:
@@ -77,7 +82,23 @@ def test_other_formats_are_named(head: bytes, words: str) -> None:
     assert words in text
 
 
-@pytest.mark.parametrize("text", ["[[a link]] and more", "[x] and {y}", "<html> in <b>texts</b>"])
+def test_any_number_of_blank_lines_may_come_first_and_a_bounded_one_is_held() -> None:
+    result = front_check(b"\n" * 5000 + b"text,label\none,a\ntwo,b\n" * 2, head_bytes=1000)
+
+    assert result.checked.dialect.has_header
+    assert result.places[0] == (1, 5002)
+    assert "more than 16777216 bytes of blank" in refusal(b" \n" * (9 << 20) + b"one,a\n")[2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[a link]] and more",
+        "[x] and {y}",
+        "<html> in <b>texts</b>",
+        "CREATE TABLE messages (",
+    ],
+)
 def test_texts_may_look_like_other_formats(text: str) -> None:
     content = f"{text},a\nother,b\n".encode()
 
@@ -86,8 +107,11 @@ def test_texts_may_look_like_other_formats(text: str) -> None:
     assert result.examples()[0] == (text, "a")
 
 
-def test_brackets_alone_are_no_json() -> None:
-    assert front_check(b"[[a link]] and more,a\nother,b\n").checked.rows_kept == 2
+@pytest.mark.parametrize(
+    "text", ["[[a link]] and more", "Insert into my values", "begin; or not", "drop table x; --"]
+)
+def test_a_few_characters_make_no_other_format(text: str) -> None:
+    assert front_check(f"{text},a\nother,b\n".encode()).checked.rows_kept == 2
 
 
 def test_a_character_cut_by_a_chunk_is_whole_again() -> None:
