@@ -148,8 +148,9 @@ def retention(before: FloatArray, after: FloatArray) -> float:
         Spearman's rank correlation of the cosines of all pairs, -1 to 1; 1: nothing was lost.
     """
     pairs = np.triu_indices(len(before), k=1)
-    ranks = [_ranks((side @ side.T)[pairs]) for side in (before, after)]
-    return float(np.corrcoef(np.stack(ranks))[0, 1])
+    first, second = (_ranks((side @ side.T)[pairs]) for side in (before, after))
+    correlation: FloatArray = np.corrcoef(first, second)
+    return float(correlation[0, 1])
 
 
 def draw(total: int, most: int, seed: int) -> IntArray:
