@@ -12,6 +12,7 @@ from services.common.identity import Role
 from services.common.server import Application, Service, run
 from services.common.settings import load
 from services.common.storage import open_store
+from services.inference.aliases import Aliases
 from services.inference.devices import choose_device
 from services.inference.file_cache import FileCache
 from services.inference.models import Models
@@ -31,7 +32,7 @@ ROLES = {
 
 
 def build(settings: InferenceSettings) -> Application:
-    """Assemble the service; nothing is loaded before it is asked for."""
+    """Assemble the service; what no alias preloads is loaded when it is asked for."""
     device = choose_device(settings.device)
     workers = settings.resolved_workers
     _log.info("engine", device=device, workers=workers, threads_per_run=settings.threads_per_run)
@@ -44,13 +45,15 @@ def build(settings: InferenceSettings) -> Application:
     )
     models = Models(store, opener, max_bytes=settings.model_memory_bytes)
     pool = WorkerPool(workers=workers, max_texts=settings.queue_texts)
-    servicer = InferenceServicer(models, pool, max_texts=settings.max_texts)
+    aliases = Aliases(store, models, poll_seconds=settings.alias_poll_seconds)
+    servicer = InferenceServicer(models, aliases, pool, max_texts=settings.max_texts)
     return Application(
         settings=settings,
         services=[
             Service(name=_SERVICE, servicer=servicer, add=add_InferenceServiceServicer_to_server)
         ],
         roles=ROLES,
+        background=[aliases.serve],
         close=[pool.close, models.close],
     )
 

@@ -17,6 +17,8 @@ from services.inference.tokenization import TokenisedText, Truncation
 # UTF-8 takes at most 4 bytes for a character: shorter texts need not be encoded to be sure.
 _SURELY_SHORT = MAX_TEXT_BYTES // 4
 
+_COLLECTIONS = (Collection.MODELS, Collection.BASE_MODELS, Collection.ALIASES)
+
 _TRUNCATIONS: Mapping[int, Truncation] = {
     pb.TRUNCATION_UNSPECIFIED: Truncation.END,
     pb.TRUNCATION_NONE: Truncation.NONE,
@@ -62,7 +64,7 @@ def call_from_proto(request: pb.EmbedRequest | pb.ClassifyRequest, *, max_texts:
     violations: list[FieldViolation] = []
     name: ResourceName | None = None
     try:
-        name = parse(request.model, Collection.MODELS, Collection.BASE_MODELS, field="model")
+        name = parse(request.model, *_COLLECTIONS, field="model")
     except InvalidArgument as error:
         violations += error.violations
     texts = list(request.texts)

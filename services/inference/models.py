@@ -106,6 +106,7 @@ class Models:
         self._reserved = 0
         self._flights: dict[ModelKey, Future[Model]] = {}
         self._failures: dict[ModelKey, tuple[IsoglossError, float]] = {}
+        self._pinned: frozenset[ModelKey] = frozenset()
         self._executor = ThreadPoolExecutor(_LOADERS, thread_name_prefix="models")
 
     def ready(self, key: ModelKey) -> Model | None:
@@ -121,6 +122,16 @@ class Models:
         if age > _FRESH_SECONDS:
             self.request(key)
         return resident.model
+
+    def holds(self, key: ModelKey) -> bool:
+        """Return whether the model is in memory, however long ago it was used."""
+        with self._lock:
+            return key in self._residents
+
+    def pin(self, keys: frozenset[ModelKey]) -> None:
+        """Let these go last where memory runs out, instead of those that were pinned before."""
+        with self._lock:
+            self._pinned = keys
 
     def request(self, key: ModelKey) -> Future[Model]:
         """Return the model to come; all who ask at the same time share one load.
@@ -247,7 +258,11 @@ class Models:
             used = self._reserved + sum(other.size for other in self._residents.values())
             while used > self._max_bytes and self._residents:
                 # Calls that are computing keep it alive until they are done.
-                dropped, resident = self._residents.popitem(last=False)
+                dropped = next(
+                    (key for key in self._residents if key not in self._pinned),
+                    next(iter(self._residents)),
+                )
+                resident = self._residents.pop(dropped)
                 used -= resident.size
                 _log.info("model_dropped", model=str(dropped.name), bytes=resident.size)
 

@@ -13,11 +13,13 @@ from services.common.errors import (
     FailedPrecondition,
     FieldViolation,
     InvalidArgument,
+    NotFound,
     Reason,
 )
 from services.common.identity import current_principal
 from services.common.interceptor import remaining_seconds
-from services.common.names import Collection
+from services.common.names import Collection, ResourceName
+from services.inference.aliases import Aliases
 from services.inference.convert import (
     Call,
     call_from_proto,
@@ -39,9 +41,19 @@ T = TypeVar("T")
 class InferenceServicer(InferenceServiceServicer):
     """Answers on the event loop; everything that takes time is elsewhere."""
 
-    def __init__(self, models: Models, pool: WorkerPool, *, max_texts: int) -> None:
-        """Serve `models` with the workers of `pool`, at most `max_texts` in a call."""
+    def __init__(
+        self, models: Models, aliases: Aliases, pool: WorkerPool, *, max_texts: int
+    ) -> None:
+        """Serve `models`, also by `aliases`, with the workers of `pool`.
+
+        Args:
+            models: What computes.
+            aliases: What names that move stand for.
+            pool: Who computes.
+            max_texts: Texts in a call, at most.
+        """
         self._models = models
+        self._aliases = aliases
         self._pool = pool
         self._max_texts = max_texts
 
@@ -76,7 +88,24 @@ class InferenceServicer(InferenceServiceServicer):
         return await self._compute(model, call, Output.LOGITS, answer)
 
     async def _model(self, call: Call) -> Model:
-        key = ModelKey.of(current_principal().tenant, call.name, call.precision)
+        name = call.name
+        if name.collection is not Collection.ALIASES:
+            return await self._loaded(name, call)
+        tenant = current_principal().tenant
+        target = self._aliases.known(tenant, name.id)
+        if target is None:
+            target = await asyncio.to_thread(self._aliases.find, tenant, name.id)
+        try:
+            return await self._loaded(target, call)
+        except NotFound as error:
+            # The alias may have been switched a moment ago, and the old model deleted at once.
+            now = await asyncio.to_thread(self._aliases.find, tenant, name.id)
+            if now == target:
+                raise _broken(name, target) from error
+        return await self._loaded(now, call)
+
+    async def _loaded(self, name: ResourceName, call: Call) -> Model:
+        key = ModelKey.of(current_principal().tenant, name, call.precision)
         model = self._models.ready(key)
         if model is None:
             model = await asyncio.wrap_future(self._models.request(key))
@@ -104,6 +133,16 @@ class InferenceServicer(InferenceServiceServicer):
 def _refuse(violation: FieldViolation | None) -> None:
     if violation is not None:
         raise InvalidArgument(violation)
+
+
+def _broken(alias: ResourceName, target: ResourceName) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"{alias} stands for {target}, which was deleted. Switch it with `isogloss aliases set "
+        f"{alias} MODEL`, or go back with `isogloss aliases rollback {alias}`.",
+        reason=Reason.ALIAS_BROKEN,
+        metadata={"name": str(alias), "model": str(target)},
+        subjects=[str(target)],
+    )
 
 
 def _check_head(call: Call) -> None:

@@ -47,6 +47,10 @@ class InferenceSettings(ServiceSettings):
     model_memory_bytes: int = Field(default=2 * 1024**3, ge=1)
     """Memory for models, as estimated from their files; those used longest ago are dropped."""
 
+    alias_poll_seconds: float = Field(default=1.0, gt=0, le=60)
+    """How often all aliases are looked at in the store: how late a switch is noticed. It takes
+    about two small requests for each tenant; calls take none."""
+
     cache_directory: Path | None = None
     """Where downloaded model files are kept. Unset: `cache/models` in the data directory."""
 

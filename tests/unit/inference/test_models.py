@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from services.common.errors import (
 )
 from services.common.manifests import create_manifest
 from services.common.names import Collection, ResourceName
-from services.common.storage import ObjectInfo, ObjectStore, open_store
+from services.common.storage import ObjectStore
 from services.inference.devices import Device
 from services.inference.engine import Output
 from services.inference.file_cache import FileCache
@@ -26,48 +26,9 @@ from services.inference.model import Model, Precision
 from services.inference.models import ModelKey, Models
 from services.inference.opening import Opener
 from tests.tiny_model import publish_tiny_base, publish_tiny_model
+from tests.unit.inference.watched_store import Clock, WatchedStore
 
 WAIT = 30.0
-
-
-class WatchedStore:
-    """A directory that can be down, and counts what is read from it."""
-
-    def __init__(self, directory: Path) -> None:
-        self._store = open_store(str(directory))
-        self.down = False
-        self.gets: list[str] = []
-
-    def stat(self, key: str) -> ObjectInfo | None:
-        if self.down:
-            raise Unavailable("The store is down.")
-        return self._store.stat(key)
-
-    def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        self.gets.append(key)
-        return self._store.get(key, offset=offset, length=length)
-
-    def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
-        return self._store.put(key, data)
-
-    def create(self, key: str, data: bytes) -> bool:
-        return self._store.create(key, data)
-
-    def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
-        return self._store.list(prefix, start_after=start_after)
-
-    def delete(self, key: str) -> None:
-        self._store.delete(key)
-
-
-class Clock:
-    """Time that passes when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -285,6 +246,29 @@ def test_memory_is_bounded_and_the_model_used_longest_ago_goes(
     assert models.ready(key("two")) is None
     assert models.ready(key("one")) is not None
     assert models.ready(key("three")) is three
+    models.close()
+
+
+def test_pinned_models_go_last(store: WatchedStore, tmp_path: Path) -> None:
+    opens = opener(store, tmp_path)
+    for seed, name in enumerate(("one", "two", "three", "four")):
+        publish_tiny_model(store, "acme", name, seed=seed)
+    size = opens.size(_published(store, "one"), Precision.EXACT)
+    models = Models(store, opens, max_bytes=2 * size)
+    load(models, key("one"))
+    load(models, key("two"))
+
+    models.pin(frozenset({key("one")}))
+    load(models, key("three"))
+    assert models.holds(key("one"))
+    assert not models.holds(key("two"))
+
+    models.pin(frozenset({key("one"), key("three")}))
+    load(models, key("four"))
+    assert [name for name in ("one", "three", "four") if models.holds(key(name))] == [
+        "three",
+        "four",
+    ]
     models.close()
 
 

@@ -1,0 +1,57 @@
+"""A store that can be down, and a clock that a test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from services.common.errors import Unavailable
+from services.common.storage import ObjectInfo, open_store
+
+
+class WatchedStore:
+    """A directory that can be down, and counts what is asked of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._store = open_store(str(directory))
+        self.down = False
+        self.refused: set[str] = set()
+        """Keys that cannot be read for the moment."""
+
+        self.gets: list[str] = []
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        self._check()
+        return self._store.stat(key)
+
+    def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        self._check(key)
+        self.gets.append(key)
+        return self._store.get(key, offset=offset, length=length)
+
+    def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
+        return self._store.put(key, data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        return self._store.create(key, data)
+
+    def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
+        self._check()
+        return self._store.list(prefix, start_after=start_after)
+
+    def delete(self, key: str) -> None:
+        self._store.delete(key)
+
+    def _check(self, key: str = "") -> None:
+        if self.down or key in self.refused:
+            raise Unavailable("The store is down.")
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
