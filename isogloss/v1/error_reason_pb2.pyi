@@ -96,6 +96,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_ALIAS_BROKEN: _ErrorReason.ValueType  # 30
     """FAILED_PRECONDITION. The model that the alias stands for is gone or cannot be served."""
+    ERROR_REASON_EVALUATION_MISSING: _ErrorReason.ValueType  # 31
+    """FAILED_PRECONDITION. A model has no READY evaluation of the rows that it is to be compared
+    on: EvaluateModel makes one.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Every error carries a `google.rpc.ErrorInfo` whose `domain` is
@@ -177,4 +181,8 @@ them.
 """
 ERROR_REASON_ALIAS_BROKEN: ErrorReason.ValueType  # 30
 """FAILED_PRECONDITION. The model that the alias stands for is gone or cannot be served."""
+ERROR_REASON_EVALUATION_MISSING: ErrorReason.ValueType  # 31
+"""FAILED_PRECONDITION. A model has no READY evaluation of the rows that it is to be compared
+on: EvaluateModel makes one.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

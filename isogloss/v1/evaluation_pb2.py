@@ -25,10 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from isogloss.v1 import label_mode_pb2 as isogloss_dot_v1_dot_label__mode__pb2
 from isogloss.v1 import split_pb2 as isogloss_dot_v1_dot_split__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cisogloss/v1/evaluation.proto\x12\x0bisogloss.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17isogloss/v1/split.proto\"\x9d\x03\n\nEvaluation\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12!\n\x05split\x18\x02 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\x11\n\trow_count\x18\x03 \x01(\x03\x12\x16\n\x0epositive_label\x18\x04 \x01(\t\x12\x33\n\x07metrics\x18\x05 \x01(\x0b\x32\".isogloss.v1.ClassificationMetrics\x12\x34\n\x08\x62\x61seline\x18\x06 \x01(\x0b\x32\".isogloss.v1.ClassificationMetrics\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12neighbor_agreement\x18\x08 \x01(\x01\x12#\n\x1b\x62\x61seline_neighbor_agreement\x18\t \x01(\x01:P\xea\x41M\n\x17isogloss.dev/Evaluation\x12\x19models/{model}/evaluation*\x0b\x65valuations2\nevaluation\"\xbd\x04\n\x15\x43lassificationMetrics\x12>\n\x08headline\x18\x01 \x01(\x0e\x32,.isogloss.v1.ClassificationMetrics.Averaging\x12\x10\n\x08\x61\x63\x63uracy\x18\x02 \x01(\x01\x12\x11\n\tprecision\x18\x03 \x01(\x01\x12\x0e\n\x06recall\x18\x04 \x01(\x01\x12\n\n\x02\x66\x31\x18\x05 \x01(\x01\x12\x10\n\x08log_loss\x18\x06 \x01(\x01\x12<\n\x08\x61verages\x18\x07 \x03(\x0b\x32*.isogloss.v1.ClassificationMetrics.Average\x12)\n\x06labels\x18\x08 \x03(\x0b\x32\x19.isogloss.v1.LabelMetrics\x12-\n\tconfusion\x18\t \x03(\x0b\x32\x1a.isogloss.v1.ConfusionCell\x1ay\n\x07\x41verage\x12?\n\taveraging\x18\x01 \x01(\x0e\x32,.isogloss.v1.ClassificationMetrics.Averaging\x12\x11\n\tprecision\x18\x02 \x01(\x01\x12\x0e\n\x06recall\x18\x03 \x01(\x01\x12\n\n\x02\x66\x31\x18\x04 \x01(\x01\"~\n\tAveraging\x12\x19\n\x15\x41VERAGING_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41VERAGING_BINARY\x10\x01\x12\x13\n\x0f\x41VERAGING_MACRO\x10\x02\x12\x13\n\x0f\x41VERAGING_MICRO\x10\x03\x12\x16\n\x12\x41VERAGING_WEIGHTED\x10\x04\"]\n\x0cLabelMetrics\x12\r\n\x05label\x18\x01 \x01(\t\x12\x11\n\tprecision\x18\x02 \x01(\x01\x12\x0e\n\x06recall\x18\x03 \x01(\x01\x12\n\n\x02\x66\x31\x18\x04 \x01(\x01\x12\x0f\n\x07support\x18\x05 \x01(\x03\"A\n\rConfusionCell\x12\x0e\n\x06\x61\x63tual\x18\x01 \x01(\x05\x12\x11\n\tpredicted\x18\x02 \x01(\x05\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x42^\n\x0f\x64\x65v.isogloss.v1B\x0f\x45valuationProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cisogloss/v1/evaluation.proto\x12\x0bisogloss.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1cisogloss/v1/label_mode.proto\x1a\x17isogloss/v1/split.proto\"\xad\x0b\n\nEvaluation\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12!\n\x05split\x18\x02 \x01(\x0e\x32\x12.isogloss.v1.Split\x12\x11\n\trow_count\x18\x03 \x01(\x03\x12\x16\n\x0epositive_label\x18\x04 \x01(\t\x12\x33\n\x07metrics\x18\x05 \x01(\x0b\x32\".isogloss.v1.ClassificationMetrics\x12\x34\n\x08\x62\x61seline\x18\x06 \x01(\x0b\x32\".isogloss.v1.ClassificationMetrics\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12neighbor_agreement\x18\x08 \x01(\x01\x12#\n\x1b\x62\x61seline_neighbor_agreement\x18\t \x01(\x01\x12\x32\n\x05state\x18\n \x01(\x0e\x32\x1d.isogloss.v1.Evaluation.StateB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\x0b \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12*\n\x07\x64\x61taset\x18\x0c \x01(\tB\x19\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\x1c\n\x14\x64\x61taset_content_hash\x18\r \x01(\t\x12*\n\nlabel_mode\x18\x0e \x01(\x0e\x32\x16.isogloss.v1.LabelMode\x12=\n\x11nearest_neighbors\x18\x0f \x01(\x0b\x32\".isogloss.v1.ClassificationMetrics\x12\x16\n\x0eneighbor_count\x18\x10 \x01(\x05\x12-\n\x0bimprovement\x18\x11 \x01(\x0b\x32\x18.isogloss.v1.Improvement\x12<\n\x1aimprovement_over_neighbors\x18\x12 \x01(\x0b\x32\x18.isogloss.v1.Improvement\x12\'\n\x08geometry\x18\x13 \x01(\x0b\x32\x15.isogloss.v1.Geometry\x12\x30\n\x11\x62\x61seline_geometry\x18\x14 \x01(\x0b\x32\x15.isogloss.v1.Geometry\x12\x16\n\tretention\x18\x15 \x01(\x01H\x00\x88\x01\x01\x12\x32\n\x0elearning_curve\x18\x16 \x01(\x0b\x32\x1a.isogloss.v1.LearningCurve\x12-\n\x0cworst_errors\x18\x17 \x03(\x0b\x32\x17.isogloss.v1.WorstError\x12\x36\n\x11suspicious_labels\x18\x18 \x03(\x0b\x32\x1b.isogloss.v1.LabelSuspicion\x12\x1e\n\x16suspicious_label_count\x18\x19 \x01(\x03\x12\x1a\n\x12\x65xamined_row_count\x18\x1a \x01(\x03\x12\x15\n\rtexts_removed\x18\x1b \x01(\x08\x12#\n\x06\x61\x64vice\x18\x1c \x03(\x0b\x32\x13.isogloss.v1.Advice\x12\x31\n\x0eunknown_labels\x18\x1d \x03(\x0b\x32\x19.isogloss.v1.UnknownLabel\x12\x1f\n\x17unknown_label_row_count\x18\x1e \x01(\x03\"f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x0f\n\x0bSTATE_READY\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04:y\xea\x41v\n\x17isogloss.dev/Evaluation\x12\x19models/{model}/evaluation\x12\'models/{model}/evaluations/{evaluation}*\x0b\x65valuations2\nevaluationB\x0c\n\n_retention\"4\n\x08Interval\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\"\xe5\x01\n\x0bImprovement\x12\'\n\x08\x61\x63\x63uracy\x18\x01 \x01(\x0b\x32\x15.isogloss.v1.Interval\x12!\n\x02\x66\x31\x18\x02 \x01(\x0b\x32\x15.isogloss.v1.Interval\x12\x18\n\x10\x61\x63\x63uracy_p_value\x18\x03 \x01(\x01\x12\x12\n\nf1_p_value\x18\x04 \x01(\x01\x12\x18\n\x10\x62oth_right_count\x18\x05 \x01(\x03\x12\x14\n\x0cgained_count\x18\x06 \x01(\x03\x12\x12\n\nlost_count\x18\x07 \x01(\x03\x12\x18\n\x10\x62oth_wrong_count\x18\x08 \x01(\x03\"M\n\x08Geometry\x12\x19\n\x11neighbor_accuracy\x18\x01 \x01(\x01\x12\x17\n\nsilhouette\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\r\n\x0b_silhouette\"\xb9\x01\n\rLearningCurve\x12\x30\n\x06points\x18\x01 \x03(\x0b\x32 .isogloss.v1.LearningCurve.Point\x12\x1d\n\x15\x61\x63\x63uracy_per_doubling\x18\x02 \x01(\x01\x12\x1d\n\x15label_f1_per_doubling\x18\x03 \x03(\x01\x1a\x38\n\x05Point\x12\x11\n\trow_count\x18\x01 \x01(\x03\x12\x10\n\x08\x61\x63\x63uracy\x18\x02 \x01(\x01\x12\n\n\x02\x66\x31\x18\x03 \x01(\x01\"^\n\nWorstError\x12\x0b\n\x03row\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x11\n\tpredicted\x18\x04 \x03(\t\x12\x12\n\nconfidence\x18\x05 \x01(\x01\"b\n\x0eLabelSuspicion\x12\x0b\n\x03row\x18\x01 \x01(\x03\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x11\n\tsuggested\x18\x04 \x03(\t\x12\x12\n\nconfidence\x18\x05 \x01(\x01\"\x97\x02\n\x06\x41\x64vice\x12(\n\x05topic\x18\x01 \x01(\x0e\x32\x19.isogloss.v1.Advice.Topic\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\"\xc1\x01\n\x05Topic\x12\x15\n\x11TOPIC_UNSPECIFIED\x10\x00\x12\x0e\n\nTOPIC_GAIN\x10\x01\x12\x13\n\x0fTOPIC_MORE_ROWS\x10\x02\x12\x18\n\x14TOPIC_LABELS_TO_FEED\x10\x03\x12\x19\n\x15TOPIC_CONFUSED_LABELS\x10\x04\x12\x16\n\x12TOPIC_LABEL_ERRORS\x10\x05\x12\x14\n\x10TOPIC_CONFIDENCE\x10\x06\x12\x19\n\x15TOPIC_FEW_SCORED_ROWS\x10\x07\"0\n\x0cUnknownLabel\x12\r\n\x05label\x18\x01 \x01(\t\x12\x11\n\trow_count\x18\x02 \x01(\x03\"\x8b\x06\n\x15\x43lassificationMetrics\x12>\n\x08headline\x18\x01 \x01(\x0e\x32,.isogloss.v1.ClassificationMetrics.Averaging\x12\x10\n\x08\x61\x63\x63uracy\x18\x02 \x01(\x01\x12\x11\n\tprecision\x18\x03 \x01(\x01\x12\x0e\n\x06recall\x18\x04 \x01(\x01\x12\n\n\x02\x66\x31\x18\x05 \x01(\x01\x12\x10\n\x08log_loss\x18\x06 \x01(\x01\x12<\n\x08\x61verages\x18\x07 \x03(\x0b\x32*.isogloss.v1.ClassificationMetrics.Average\x12)\n\x06labels\x18\x08 \x03(\x0b\x32\x19.isogloss.v1.LabelMetrics\x12-\n\tconfusion\x18\t \x03(\x0b\x32\x1a.isogloss.v1.ConfusionCell\x12\x30\n\x11\x61\x63\x63uracy_interval\x18\n \x01(\x0b\x32\x15.isogloss.v1.Interval\x12*\n\x0b\x66\x31_interval\x18\x0b \x01(\x0b\x32\x15.isogloss.v1.Interval\x12-\n\x0b\x63\x61libration\x18\x0c \x01(\x0b\x32\x18.isogloss.v1.Calibration\x12\'\n\x08\x63overage\x18\r \x03(\x0b\x32\x15.isogloss.v1.Coverage\x1ay\n\x07\x41verage\x12?\n\taveraging\x18\x01 \x01(\x0e\x32,.isogloss.v1.ClassificationMetrics.Averaging\x12\x11\n\tprecision\x18\x02 \x01(\x01\x12\x0e\n\x06recall\x18\x03 \x01(\x01\x12\n\n\x02\x66\x31\x18\x04 \x01(\x01\"\x95\x01\n\tAveraging\x12\x19\n\x15\x41VERAGING_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41VERAGING_BINARY\x10\x01\x12\x13\n\x0f\x41VERAGING_MACRO\x10\x02\x12\x13\n\x0f\x41VERAGING_MICRO\x10\x03\x12\x16\n\x12\x41VERAGING_WEIGHTED\x10\x04\x12\x15\n\x11\x41VERAGING_SAMPLES\x10\x05\"\xae\x01\n\x0b\x43\x61libration\x12\r\n\x05\x65rror\x18\x01 \x01(\x01\x12\x13\n\x0bnoise_floor\x18\x02 \x01(\x01\x12\x13\n\x0bnoise_limit\x18\x03 \x01(\x01\x12*\n\x04\x62ins\x18\x04 \x03(\x0b\x32\x1c.isogloss.v1.Calibration.Bin\x1a:\n\x03\x42in\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x10\n\x08\x61\x63\x63uracy\x18\x03 \x01(\x01\"A\n\x08\x43overage\x12\x11\n\tthreshold\x18\x01 \x01(\x01\x12\x10\n\x08\x63overage\x18\x02 \x01(\x01\x12\x10\n\x08\x61\x63\x63uracy\x18\x03 \x01(\x01\"]\n\x0cLabelMetrics\x12\r\n\x05label\x18\x01 \x01(\t\x12\x11\n\tprecision\x18\x02 \x01(\x01\x12\x0e\n\x06recall\x18\x03 \x01(\x01\x12\n\n\x02\x66\x31\x18\x04 \x01(\x01\x12\x0f\n\x07support\x18\x05 \x01(\x03\"A\n\rConfusionCell\x12\x0e\n\x06\x61\x63tual\x18\x01 \x01(\x05\x12\x11\n\tpredicted\x18\x02 \x01(\x05\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x42^\n\x0f\x64\x65v.isogloss.v1B\x0f\x45valuationProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,18 +40,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.isogloss.v1B\017EvaluationProtoP\001Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\252\002\013Isogloss.V1'
   _globals['_EVALUATION'].fields_by_name['name']._loaded_options = None
   _globals['_EVALUATION'].fields_by_name['name']._serialized_options = b'\342A\001\010'
+  _globals['_EVALUATION'].fields_by_name['state']._loaded_options = None
+  _globals['_EVALUATION'].fields_by_name['state']._serialized_options = b'\342A\001\003'
+  _globals['_EVALUATION'].fields_by_name['error']._loaded_options = None
+  _globals['_EVALUATION'].fields_by_name['error']._serialized_options = b'\342A\001\003'
+  _globals['_EVALUATION'].fields_by_name['dataset']._loaded_options = None
+  _globals['_EVALUATION'].fields_by_name['dataset']._serialized_options = b'\372A\026\n\024isogloss.dev/Dataset'
   _globals['_EVALUATION']._loaded_options = None
-  _globals['_EVALUATION']._serialized_options = b'\352AM\n\027isogloss.dev/Evaluation\022\031models/{model}/evaluation*\013evaluations2\nevaluation'
-  _globals['_EVALUATION']._serialized_start=164
-  _globals['_EVALUATION']._serialized_end=577
-  _globals['_CLASSIFICATIONMETRICS']._serialized_start=580
-  _globals['_CLASSIFICATIONMETRICS']._serialized_end=1153
-  _globals['_CLASSIFICATIONMETRICS_AVERAGE']._serialized_start=904
-  _globals['_CLASSIFICATIONMETRICS_AVERAGE']._serialized_end=1025
-  _globals['_CLASSIFICATIONMETRICS_AVERAGING']._serialized_start=1027
-  _globals['_CLASSIFICATIONMETRICS_AVERAGING']._serialized_end=1153
-  _globals['_LABELMETRICS']._serialized_start=1155
-  _globals['_LABELMETRICS']._serialized_end=1248
-  _globals['_CONFUSIONCELL']._serialized_start=1250
-  _globals['_CONFUSIONCELL']._serialized_end=1315
+  _globals['_EVALUATION']._serialized_options = b'\352Av\n\027isogloss.dev/Evaluation\022\031models/{model}/evaluation\022\'models/{model}/evaluations/{evaluation}*\013evaluations2\nevaluation'
+  _globals['_EVALUATION']._serialized_start=219
+  _globals['_EVALUATION']._serialized_end=1672
+  _globals['_EVALUATION_STATE']._serialized_start=1433
+  _globals['_EVALUATION_STATE']._serialized_end=1535
+  _globals['_INTERVAL']._serialized_start=1674
+  _globals['_INTERVAL']._serialized_end=1726
+  _globals['_IMPROVEMENT']._serialized_start=1729
+  _globals['_IMPROVEMENT']._serialized_end=1958
+  _globals['_GEOMETRY']._serialized_start=1960
+  _globals['_GEOMETRY']._serialized_end=2037
+  _globals['_LEARNINGCURVE']._serialized_start=2040
+  _globals['_LEARNINGCURVE']._serialized_end=2225
+  _globals['_LEARNINGCURVE_POINT']._serialized_start=2169
+  _globals['_LEARNINGCURVE_POINT']._serialized_end=2225
+  _globals['_WORSTERROR']._serialized_start=2227
+  _globals['_WORSTERROR']._serialized_end=2321
+  _globals['_LABELSUSPICION']._serialized_start=2323
+  _globals['_LABELSUSPICION']._serialized_end=2421
+  _globals['_ADVICE']._serialized_start=2424
+  _globals['_ADVICE']._serialized_end=2703
+  _globals['_ADVICE_TOPIC']._serialized_start=2510
+  _globals['_ADVICE_TOPIC']._serialized_end=2703
+  _globals['_UNKNOWNLABEL']._serialized_start=2705
+  _globals['_UNKNOWNLABEL']._serialized_end=2753
+  _globals['_CLASSIFICATIONMETRICS']._serialized_start=2756
+  _globals['_CLASSIFICATIONMETRICS']._serialized_end=3535
+  _globals['_CLASSIFICATIONMETRICS_AVERAGE']._serialized_start=3262
+  _globals['_CLASSIFICATIONMETRICS_AVERAGE']._serialized_end=3383
+  _globals['_CLASSIFICATIONMETRICS_AVERAGING']._serialized_start=3386
+  _globals['_CLASSIFICATIONMETRICS_AVERAGING']._serialized_end=3535
+  _globals['_CALIBRATION']._serialized_start=3538
+  _globals['_CALIBRATION']._serialized_end=3712
+  _globals['_CALIBRATION_BIN']._serialized_start=3654
+  _globals['_CALIBRATION_BIN']._serialized_end=3712
+  _globals['_COVERAGE']._serialized_start=3714
+  _globals['_COVERAGE']._serialized_end=3779
+  _globals['_LABELMETRICS']._serialized_start=3781
+  _globals['_LABELMETRICS']._serialized_end=3874
+  _globals['_CONFUSIONCELL']._serialized_start=3876
+  _globals['_CONFUSIONCELL']._serialized_end=3941
 # @@protoc_insertion_point(module_scope)

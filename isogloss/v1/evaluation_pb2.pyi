@@ -9,6 +9,8 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
+from isogloss.v1 import label_mode_pb2 as _label_mode_pb2
 from isogloss.v1 import split_pb2 as _split_pb2
 import builtins as _builtins
 import sys
@@ -23,9 +25,44 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Evaluation(_message.Message):
-    """What a model scored on rows that it did not learn from, beside the untrained baseline."""
+    """What a model scored on rows that it did not learn from.
+
+    Every run leaves one, `models/{model}/evaluation`, on the held-out rows of its own dataset and
+    beside the untrained baseline. `EvaluateModel` makes more, on further datasets.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Evaluation._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Evaluation._State.ValueType  # 0
+        """Never sent."""
+        STATE_QUEUED: Evaluation._State.ValueType  # 1
+        """Waiting for a trainer."""
+        STATE_RUNNING: Evaluation._State.ValueType  # 2
+        """Rows are being scored."""
+        STATE_READY: Evaluation._State.ValueType  # 3
+        """Everything below is set."""
+        STATE_FAILED: Evaluation._State.ValueType  # 4
+        """It failed for good: `error` says why."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """Where an evaluation is in its life."""
+
+    STATE_UNSPECIFIED: Evaluation.State.ValueType  # 0
+    """Never sent."""
+    STATE_QUEUED: Evaluation.State.ValueType  # 1
+    """Waiting for a trainer."""
+    STATE_RUNNING: Evaluation.State.ValueType  # 2
+    """Rows are being scored."""
+    STATE_READY: Evaluation.State.ValueType  # 3
+    """Everything below is set."""
+    STATE_FAILED: Evaluation.State.ValueType  # 4
+    """It failed for good: `error` says why."""
 
     NAME_FIELD_NUMBER: _builtins.int
     SPLIT_FIELD_NUMBER: _builtins.int
@@ -36,8 +73,31 @@ class Evaluation(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     NEIGHBOR_AGREEMENT_FIELD_NUMBER: _builtins.int
     BASELINE_NEIGHBOR_AGREEMENT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
+    DATASET_CONTENT_HASH_FIELD_NUMBER: _builtins.int
+    LABEL_MODE_FIELD_NUMBER: _builtins.int
+    NEAREST_NEIGHBORS_FIELD_NUMBER: _builtins.int
+    NEIGHBOR_COUNT_FIELD_NUMBER: _builtins.int
+    IMPROVEMENT_FIELD_NUMBER: _builtins.int
+    IMPROVEMENT_OVER_NEIGHBORS_FIELD_NUMBER: _builtins.int
+    GEOMETRY_FIELD_NUMBER: _builtins.int
+    BASELINE_GEOMETRY_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    LEARNING_CURVE_FIELD_NUMBER: _builtins.int
+    WORST_ERRORS_FIELD_NUMBER: _builtins.int
+    SUSPICIOUS_LABELS_FIELD_NUMBER: _builtins.int
+    SUSPICIOUS_LABEL_COUNT_FIELD_NUMBER: _builtins.int
+    EXAMINED_ROW_COUNT_FIELD_NUMBER: _builtins.int
+    TEXTS_REMOVED_FIELD_NUMBER: _builtins.int
+    ADVICE_FIELD_NUMBER: _builtins.int
+    UNKNOWN_LABELS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_LABEL_ROW_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Full resource name, `models/{model}/evaluation`."""
+    """Full resource name, `models/{model}/evaluation` or
+    `models/{model}/evaluations/{evaluation}`. Chosen by the server.
+    """
     split: _split_pb2.Split.ValueType
     """Which rows were scored."""
     row_count: _builtins.int
@@ -48,6 +108,28 @@ class Evaluation(_message.Message):
     """Share of rows whose nearest other row by cosine has the same label, fine-tuned, 0 to 1."""
     baseline_neighbor_agreement: _builtins.float
     """The same share in the base model's embedding."""
+    state: Global___Evaluation.State.ValueType
+    """Where the evaluation is in its life."""
+    dataset: _builtins.str
+    """The dataset whose rows were scored. Format: `datasets/{dataset}`."""
+    dataset_content_hash: _builtins.str
+    """`Dataset.content_hash` of that dataset."""
+    label_mode: _label_mode_pb2.LabelMode.ValueType
+    """Whether a text can have several labels."""
+    neighbor_count: _builtins.int
+    """How many neighbours voted: what was best for the training rows themselves."""
+    retention: _builtins.float
+    """How much of the base model's sense of what is alike is left on sentences of another kind:
+    rank correlation of the cosines of all pairs, -1 to 1. 1: nothing was lost.
+    """
+    suspicious_label_count: _builtins.int
+    """How many such rows there are."""
+    examined_row_count: _builtins.int
+    """How many training rows were looked at for it: all, or a draw where they are many."""
+    texts_removed: _builtins.bool
+    """The dataset was purged and the texts of `worst_errors` and `suspicious_labels` with it."""
+    unknown_label_row_count: _builtins.int
+    """How many rows were not scored for that reason."""
     @_builtins.property
     def metrics(self) -> Global___ClassificationMetrics:
         """What the fine-tuned model scored."""
@@ -62,6 +144,55 @@ class Evaluation(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was measured."""
 
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why it failed; set only in FAILED."""
+
+    @_builtins.property
+    def nearest_neighbors(self) -> Global___ClassificationMetrics:
+        """What the nearest training texts in the base model's embedding say: the plainest baseline.
+        Without single labels and confusions. Only in `models/{model}/evaluation`, like everything
+        down to `learning_curve`.
+        """
+
+    @_builtins.property
+    def improvement(self) -> Global___Improvement:
+        """What the fine-tuned model has over `baseline`, row by row."""
+
+    @_builtins.property
+    def improvement_over_neighbors(self) -> Global___Improvement:
+        """What it has over `nearest_neighbors`."""
+
+    @_builtins.property
+    def geometry(self) -> Global___Geometry:
+        """How the fine-tuned embedding lays the rows out."""
+
+    @_builtins.property
+    def baseline_geometry(self) -> Global___Geometry:
+        """How the base model's embedding does."""
+
+    @_builtins.property
+    def learning_curve(self) -> Global___LearningCurve:
+        """What parts of the training rows teach a simple classifier."""
+
+    @_builtins.property
+    def worst_errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorstError]:
+        """Rows that were classified wrong with the greatest confidence, at most 50."""
+
+    @_builtins.property
+    def suspicious_labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelSuspicion]:
+        """Training rows whose label is probably wrong, the most suspicious first, at most 100."""
+
+    @_builtins.property
+    def advice(self) -> _containers.RepeatedCompositeFieldContainer[Global___Advice]:
+        """What could be done, in order of worth."""
+
+    @_builtins.property
+    def unknown_labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnknownLabel]:
+        """Labels of the dataset that the model does not know, the most frequent first, at most 100.
+        Rows that have one were not scored.
+        """
+
     def __init__(
         self,
         *,
@@ -74,14 +205,402 @@ class Evaluation(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         neighbor_agreement: _builtins.float = ...,
         baseline_neighbor_agreement: _builtins.float = ...,
+        state: Global___Evaluation.State.ValueType = ...,
+        error: _status_pb2.Status | None = ...,
+        dataset: _builtins.str = ...,
+        dataset_content_hash: _builtins.str = ...,
+        label_mode: _label_mode_pb2.LabelMode.ValueType = ...,
+        nearest_neighbors: Global___ClassificationMetrics | None = ...,
+        neighbor_count: _builtins.int = ...,
+        improvement: Global___Improvement | None = ...,
+        improvement_over_neighbors: Global___Improvement | None = ...,
+        geometry: Global___Geometry | None = ...,
+        baseline_geometry: Global___Geometry | None = ...,
+        retention: _builtins.float | None = ...,
+        learning_curve: Global___LearningCurve | None = ...,
+        worst_errors: _abc.Iterable[Global___WorstError] | None = ...,
+        suspicious_labels: _abc.Iterable[Global___LabelSuspicion] | None = ...,
+        suspicious_label_count: _builtins.int = ...,
+        examined_row_count: _builtins.int = ...,
+        texts_removed: _builtins.bool = ...,
+        advice: _abc.Iterable[Global___Advice] | None = ...,
+        unknown_labels: _abc.Iterable[Global___UnknownLabel] | None = ...,
+        unknown_label_row_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "create_time", b"create_time", "metrics", b"metrics"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retention", b"_retention", "baseline", b"baseline", "baseline_geometry", b"baseline_geometry", "create_time", b"create_time", "error", b"error", "geometry", b"geometry", "improvement", b"improvement", "improvement_over_neighbors", b"improvement_over_neighbors", "learning_curve", b"learning_curve", "metrics", b"metrics", "nearest_neighbors", b"nearest_neighbors", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "baseline_neighbor_agreement", b"baseline_neighbor_agreement", "create_time", b"create_time", "metrics", b"metrics", "name", b"name", "neighbor_agreement", b"neighbor_agreement", "positive_label", b"positive_label", "row_count", b"row_count", "split", b"split"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retention", b"_retention", "advice", b"advice", "baseline", b"baseline", "baseline_geometry", b"baseline_geometry", "baseline_neighbor_agreement", b"baseline_neighbor_agreement", "create_time", b"create_time", "dataset", b"dataset", "dataset_content_hash", b"dataset_content_hash", "error", b"error", "examined_row_count", b"examined_row_count", "geometry", b"geometry", "improvement", b"improvement", "improvement_over_neighbors", b"improvement_over_neighbors", "label_mode", b"label_mode", "learning_curve", b"learning_curve", "metrics", b"metrics", "name", b"name", "nearest_neighbors", b"nearest_neighbors", "neighbor_agreement", b"neighbor_agreement", "neighbor_count", b"neighbor_count", "positive_label", b"positive_label", "retention", b"retention", "row_count", b"row_count", "split", b"split", "state", b"state", "suspicious_label_count", b"suspicious_label_count", "suspicious_labels", b"suspicious_labels", "texts_removed", b"texts_removed", "unknown_label_row_count", b"unknown_label_row_count", "unknown_labels", b"unknown_labels", "worst_errors", b"worst_errors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__retention: _TypeAlias = _typing.Literal["retention"]  # noqa: Y015
+    _WhichOneofArgType__retention: _TypeAlias = _typing.Literal["_retention", b"_retention"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retention) -> _WhichOneofReturnType__retention | None: ...
+
+Global___Evaluation: _TypeAlias = Evaluation  # noqa: Y015
+
+@_typing.final
+class Interval(_message.Message):
+    """A figure, and where it would lie on other rows of the same kind 19 times of 20. By drawing the
+    rows again with replacement.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    """The figure."""
+    low: _builtins.float
+    """The lower end."""
+    high: _builtins.float
+    """The upper end."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.float = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Evaluation: _TypeAlias = Evaluation  # noqa: Y015
+Global___Interval: _TypeAlias = Interval  # noqa: Y015
+
+@_typing.final
+class Improvement(_message.Message):
+    """What one model has over another on the same rows. Above 0 is better."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCURACY_FIELD_NUMBER: _builtins.int
+    F1_FIELD_NUMBER: _builtins.int
+    ACCURACY_P_VALUE_FIELD_NUMBER: _builtins.int
+    F1_P_VALUE_FIELD_NUMBER: _builtins.int
+    BOTH_RIGHT_COUNT_FIELD_NUMBER: _builtins.int
+    GAINED_COUNT_FIELD_NUMBER: _builtins.int
+    LOST_COUNT_FIELD_NUMBER: _builtins.int
+    BOTH_WRONG_COUNT_FIELD_NUMBER: _builtins.int
+    accuracy_p_value: _builtins.float
+    """How often two equally good models would differ so much in accuracy (McNemar's exact test)."""
+    f1_p_value: _builtins.float
+    """The same of F1, by the drawn rows."""
+    both_right_count: _builtins.int
+    """Rows that both got right."""
+    gained_count: _builtins.int
+    """Rows that only this model got right."""
+    lost_count: _builtins.int
+    """Rows that only the other one got right."""
+    both_wrong_count: _builtins.int
+    """Rows that neither got right."""
+    @_builtins.property
+    def accuracy(self) -> Global___Interval:
+        """Difference of accuracies, -1 to 1."""
+
+    @_builtins.property
+    def f1(self) -> Global___Interval:
+        """Difference of the headline F1, -1 to 1."""
+
+    def __init__(
+        self,
+        *,
+        accuracy: Global___Interval | None = ...,
+        f1: Global___Interval | None = ...,
+        accuracy_p_value: _builtins.float = ...,
+        f1_p_value: _builtins.float = ...,
+        both_right_count: _builtins.int = ...,
+        gained_count: _builtins.int = ...,
+        lost_count: _builtins.int = ...,
+        both_wrong_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "f1", b"f1"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "accuracy_p_value", b"accuracy_p_value", "both_right_count", b"both_right_count", "both_wrong_count", b"both_wrong_count", "f1", b"f1", "f1_p_value", b"f1_p_value", "gained_count", b"gained_count", "lost_count", b"lost_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Improvement: _TypeAlias = Improvement  # noqa: Y015
+
+@_typing.final
+class Geometry(_message.Message):
+    """How an embedding lays labelled texts out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NEIGHBOR_ACCURACY_FIELD_NUMBER: _builtins.int
+    SILHOUETTE_FIELD_NUMBER: _builtins.int
+    neighbor_accuracy: _builtins.float
+    """Share of texts whose label five nearest others vote for, 0 to 1."""
+    silhouette: _builtins.float
+    """How much nearer texts are to their own label than to the next, by cosine, -1 to 1. Unset
+    where texts have several labels.
+    """
+    def __init__(
+        self,
+        *,
+        neighbor_accuracy: _builtins.float = ...,
+        silhouette: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_silhouette", b"_silhouette", "silhouette", b"silhouette"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_silhouette", b"_silhouette", "neighbor_accuracy", b"neighbor_accuracy", "silhouette", b"silhouette"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__silhouette: _TypeAlias = _typing.Literal["silhouette"]  # noqa: Y015
+    _WhichOneofArgType__silhouette: _TypeAlias = _typing.Literal["_silhouette", b"_silhouette"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__silhouette) -> _WhichOneofReturnType__silhouette | None: ...
+
+Global___Geometry: _TypeAlias = Geometry  # noqa: Y015
+
+@_typing.final
+class LearningCurve(_message.Message):
+    """What a logistic regression on the base model's embedding learns from parts of the training
+    rows.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Point(_message.Message):
+        """One part."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ROW_COUNT_FIELD_NUMBER: _builtins.int
+        ACCURACY_FIELD_NUMBER: _builtins.int
+        F1_FIELD_NUMBER: _builtins.int
+        row_count: _builtins.int
+        """Training rows."""
+        accuracy: _builtins.float
+        """Share of held-out rows that were classified right, 0 to 1."""
+        f1: _builtins.float
+        """Mean F1 over labels, 0 to 1."""
+        def __init__(
+            self,
+            *,
+            row_count: _builtins.int = ...,
+            accuracy: _builtins.float = ...,
+            f1: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "f1", b"f1", "row_count", b"row_count"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    ACCURACY_PER_DOUBLING_FIELD_NUMBER: _builtins.int
+    LABEL_F1_PER_DOUBLING_FIELD_NUMBER: _builtins.int
+    accuracy_per_doubling: _builtins.float
+    """What the last doubling of the rows added to the accuracy."""
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___LearningCurve.Point]:
+        """A quarter of the rows, half, three quarters, all."""
+
+    @_builtins.property
+    def label_f1_per_doubling(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """By label, in the order of `Evaluation.metrics.labels`: what a doubling adds to its F1."""
+
+    def __init__(
+        self,
+        *,
+        points: _abc.Iterable[Global___LearningCurve.Point] | None = ...,
+        accuracy_per_doubling: _builtins.float = ...,
+        label_f1_per_doubling: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy_per_doubling", b"accuracy_per_doubling", "label_f1_per_doubling", b"label_f1_per_doubling", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LearningCurve: _TypeAlias = LearningCurve  # noqa: Y015
+
+@_typing.final
+class WorstError(_message.Message):
+    """A row that was classified wrong."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    PREDICTED_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    row: _builtins.int
+    """Its place among the rows of the split, from 0."""
+    text: _builtins.str
+    """The text, cut at 500 characters; empty where `texts_removed`."""
+    confidence: _builtins.float
+    """How sure the model was of that, 0 to 1."""
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The labels that it has."""
+
+    @_builtins.property
+    def predicted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The labels that it was given."""
+
+    def __init__(
+        self,
+        *,
+        row: _builtins.int = ...,
+        text: _builtins.str = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        predicted: _abc.Iterable[_builtins.str] | None = ...,
+        confidence: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "labels", b"labels", "predicted", b"predicted", "row", b"row", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorstError: _TypeAlias = WorstError  # noqa: Y015
+
+@_typing.final
+class LabelSuspicion(_message.Message):
+    """A training row whose label is probably wrong: heads that did not learn from it say so."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    SUGGESTED_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    row: _builtins.int
+    """Its place among the training rows, from 0."""
+    text: _builtins.str
+    """The text, cut at 500 characters; empty where `texts_removed`."""
+    confidence: _builtins.float
+    """How probable the labels that it has are, 0 to 1."""
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The labels that it has."""
+
+    @_builtins.property
+    def suggested(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The labels that it would be given."""
+
+    def __init__(
+        self,
+        *,
+        row: _builtins.int = ...,
+        text: _builtins.str = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        suggested: _abc.Iterable[_builtins.str] | None = ...,
+        confidence: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "labels", b"labels", "row", b"row", "suggested", b"suggested", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelSuspicion: _TypeAlias = LabelSuspicion  # noqa: Y015
+
+@_typing.final
+class Advice(_message.Message):
+    """Something that could be done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Topic:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _TopicEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Advice._Topic.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        TOPIC_UNSPECIFIED: Advice._Topic.ValueType  # 0
+        """Never sent."""
+        TOPIC_GAIN: Advice._Topic.ValueType  # 1
+        """Whether the training gained anything."""
+        TOPIC_MORE_ROWS: Advice._Topic.ValueType  # 2
+        """Whether more training rows would help."""
+        TOPIC_LABELS_TO_FEED: Advice._Topic.ValueType  # 3
+        """Labels that would gain most by more rows."""
+        TOPIC_CONFUSED_LABELS: Advice._Topic.ValueType  # 4
+        """Labels that are taken for each other."""
+        TOPIC_LABEL_ERRORS: Advice._Topic.ValueType  # 5
+        """Training rows that seem to have a wrong label."""
+        TOPIC_CONFIDENCE: Advice._Topic.ValueType  # 6
+        """Whether confidences mean what they say."""
+        TOPIC_FEW_SCORED_ROWS: Advice._Topic.ValueType  # 7
+        """Labels with too few scored rows for figures to be trusted."""
+
+    class Topic(_Topic, metaclass=_TopicEnumTypeWrapper):
+        """What it is about."""
+
+    TOPIC_UNSPECIFIED: Advice.Topic.ValueType  # 0
+    """Never sent."""
+    TOPIC_GAIN: Advice.Topic.ValueType  # 1
+    """Whether the training gained anything."""
+    TOPIC_MORE_ROWS: Advice.Topic.ValueType  # 2
+    """Whether more training rows would help."""
+    TOPIC_LABELS_TO_FEED: Advice.Topic.ValueType  # 3
+    """Labels that would gain most by more rows."""
+    TOPIC_CONFUSED_LABELS: Advice.Topic.ValueType  # 4
+    """Labels that are taken for each other."""
+    TOPIC_LABEL_ERRORS: Advice.Topic.ValueType  # 5
+    """Training rows that seem to have a wrong label."""
+    TOPIC_CONFIDENCE: Advice.Topic.ValueType  # 6
+    """Whether confidences mean what they say."""
+    TOPIC_FEW_SCORED_ROWS: Advice.Topic.ValueType  # 7
+    """Labels with too few scored rows for figures to be trusted."""
+
+    TOPIC_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    topic: Global___Advice.Topic.ValueType
+    """What it is about."""
+    message: _builtins.str
+    """In words for a person."""
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The labels that it names."""
+
+    def __init__(
+        self,
+        *,
+        topic: Global___Advice.Topic.ValueType = ...,
+        message: _builtins.str = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "message", b"message", "topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Advice: _TypeAlias = Advice  # noqa: Y015
+
+@_typing.final
+class UnknownLabel(_message.Message):
+    """A label that the model does not know."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """The label."""
+    row_count: _builtins.int
+    """Rows that have it."""
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        row_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "row_count", b"row_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnknownLabel: _TypeAlias = UnknownLabel  # noqa: Y015
 
 @_typing.final
 class ClassificationMetrics(_message.Message):
@@ -105,6 +624,8 @@ class ClassificationMetrics(_message.Message):
         """Over all decisions at once."""
         AVERAGING_WEIGHTED: ClassificationMetrics._Averaging.ValueType  # 4
         """Mean over labels, weighted by their rows."""
+        AVERAGING_SAMPLES: ClassificationMetrics._Averaging.ValueType  # 5
+        """Mean over rows; only where a text can have several labels."""
 
     class Averaging(_Averaging, metaclass=_AveragingEnumTypeWrapper):
         """How a number over several labels was made."""
@@ -119,6 +640,8 @@ class ClassificationMetrics(_message.Message):
     """Over all decisions at once."""
     AVERAGING_WEIGHTED: ClassificationMetrics.Averaging.ValueType  # 4
     """Mean over labels, weighted by their rows."""
+    AVERAGING_SAMPLES: ClassificationMetrics.Averaging.ValueType  # 5
+    """Mean over rows; only where a text can have several labels."""
 
     @_typing.final
     class Average(_message.Message):
@@ -161,10 +684,14 @@ class ClassificationMetrics(_message.Message):
     AVERAGES_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     CONFUSION_FIELD_NUMBER: _builtins.int
+    ACCURACY_INTERVAL_FIELD_NUMBER: _builtins.int
+    F1_INTERVAL_FIELD_NUMBER: _builtins.int
+    CALIBRATION_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
     headline: Global___ClassificationMetrics.Averaging.ValueType
     """The headline averaging: BINARY where a positive label is named, else MACRO."""
     accuracy: _builtins.float
-    """Share of rows that were classified right, 0 to 1."""
+    """Share of rows that were given exactly the labels that they have, 0 to 1."""
     precision: _builtins.float
     """Precision of the headline averaging, 0 to 1."""
     recall: _builtins.float
@@ -172,7 +699,7 @@ class ClassificationMetrics(_message.Message):
     f1: _builtins.float
     """F1 of the headline averaging, 0 to 1."""
     log_loss: _builtins.float
-    """Mean cross-entropy, in nats."""
+    """Mean cross-entropy, in nats; where a text can have several labels, per decision."""
     @_builtins.property
     def averages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassificationMetrics.Average]:
         """Every averaging that applies."""
@@ -184,7 +711,25 @@ class ClassificationMetrics(_message.Message):
     @_builtins.property
     def confusion(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConfusionCell]:
         """Which labels were taken for which: the cells that are not zero, largest first, at most
-        20000.
+        20000. Empty where a text can have several labels.
+        """
+
+    @_builtins.property
+    def accuracy_interval(self) -> Global___Interval:
+        """`accuracy` with its uncertainty."""
+
+    @_builtins.property
+    def f1_interval(self) -> Global___Interval:
+        """`f1` with its uncertainty."""
+
+    @_builtins.property
+    def calibration(self) -> Global___Calibration:
+        """Whether confidences mean what they say."""
+
+    @_builtins.property
+    def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___Coverage]:
+        """What is left where unsure rows are left to a person. Empty where a text can have several
+        labels.
         """
 
     def __init__(
@@ -199,14 +744,114 @@ class ClassificationMetrics(_message.Message):
         averages: _abc.Iterable[Global___ClassificationMetrics.Average] | None = ...,
         labels: _abc.Iterable[Global___LabelMetrics] | None = ...,
         confusion: _abc.Iterable[Global___ConfusionCell] | None = ...,
+        accuracy_interval: Global___Interval | None = ...,
+        f1_interval: Global___Interval | None = ...,
+        calibration: Global___Calibration | None = ...,
+        coverage: _abc.Iterable[Global___Coverage] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accuracy_interval", b"accuracy_interval", "calibration", b"calibration", "f1_interval", b"f1_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "averages", b"averages", "confusion", b"confusion", "f1", b"f1", "headline", b"headline", "labels", b"labels", "log_loss", b"log_loss", "precision", b"precision", "recall", b"recall"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "accuracy_interval", b"accuracy_interval", "averages", b"averages", "calibration", b"calibration", "confusion", b"confusion", "coverage", b"coverage", "f1", b"f1", "f1_interval", b"f1_interval", "headline", b"headline", "labels", b"labels", "log_loss", b"log_loss", "precision", b"precision", "recall", b"recall"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClassificationMetrics: _TypeAlias = ClassificationMetrics  # noqa: Y015
+
+@_typing.final
+class Calibration(_message.Message):
+    """Whether confidences mean what they say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Bin(_message.Message):
+        """Decisions of like confidence."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        COUNT_FIELD_NUMBER: _builtins.int
+        CONFIDENCE_FIELD_NUMBER: _builtins.int
+        ACCURACY_FIELD_NUMBER: _builtins.int
+        count: _builtins.int
+        """Decisions."""
+        confidence: _builtins.float
+        """Their mean confidence, 0 to 1."""
+        accuracy: _builtins.float
+        """Share of them that were right, 0 to 1."""
+        def __init__(
+            self,
+            *,
+            count: _builtins.int = ...,
+            confidence: _builtins.float = ...,
+            accuracy: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "confidence", b"confidence", "count", b"count"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ERROR_FIELD_NUMBER: _builtins.int
+    NOISE_FLOOR_FIELD_NUMBER: _builtins.int
+    NOISE_LIMIT_FIELD_NUMBER: _builtins.int
+    BINS_FIELD_NUMBER: _builtins.int
+    error: _builtins.float
+    """Expected calibration error, 0 to 1: the mean distance between confidence and share of right
+    answers over `bins`.
+    """
+    noise_floor: _builtins.float
+    """The error that a perfectly calibrated model with these confidences shows on so many rows."""
+    noise_limit: _builtins.float
+    """The error under which such a model stays 19 times of 20: up to here nothing is proven."""
+    @_builtins.property
+    def bins(self) -> _containers.RepeatedCompositeFieldContainer[Global___Calibration.Bin]:
+        """Bins with as many decisions each, the least sure first."""
+
+    def __init__(
+        self,
+        *,
+        error: _builtins.float = ...,
+        noise_floor: _builtins.float = ...,
+        noise_limit: _builtins.float = ...,
+        bins: _abc.Iterable[Global___Calibration.Bin] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bins", b"bins", "error", b"error", "noise_floor", b"noise_floor", "noise_limit", b"noise_limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Calibration: _TypeAlias = Calibration  # noqa: Y015
+
+@_typing.final
+class Coverage(_message.Message):
+    """What is left where answers below a confidence are not given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    ACCURACY_FIELD_NUMBER: _builtins.int
+    threshold: _builtins.float
+    """The confidence, 0 to 1."""
+    coverage: _builtins.float
+    """Share of rows that are still answered, 0 to 1."""
+    accuracy: _builtins.float
+    """Share of those that are right, 0 to 1; 0 where none is answered."""
+    def __init__(
+        self,
+        *,
+        threshold: _builtins.float = ...,
+        coverage: _builtins.float = ...,
+        accuracy: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "coverage", b"coverage", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Coverage: _TypeAlias = Coverage  # noqa: Y015
 
 @_typing.final
 class LabelMetrics(_message.Message):

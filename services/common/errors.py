@@ -58,6 +58,7 @@ class Reason(StrEnum):
     DATASET_UNSUITABLE = "DATASET_UNSUITABLE"
     MODEL_IN_USE = "MODEL_IN_USE"
     ALIAS_BROKEN = "ALIAS_BROKEN"
+    EVALUATION_MISSING = "EVALUATION_MISSING"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
