@@ -20,6 +20,7 @@ import os
 # went away) are raised as errors here.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
+from isogloss.aliases import Alias, AliasVersion
 from isogloss.client import AsyncClient, Client
 from isogloss.connection import ConnectionOptions
 from isogloss.dataset_options import (
@@ -111,6 +112,8 @@ from isogloss.models import (
 
 __all__ = [
     "Aborted",
+    "Alias",
+    "AliasVersion",
     "AlreadyExists",
     "AsyncClient",
     "Average",

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self, Unpack
 
+from isogloss.aliases import Alias
+from isogloss.api.aliases import Aliases, AsyncAliases
 from isogloss.api.datasets import AsyncDatasets, Datasets
 from isogloss.api.inference import AsyncInference
 from isogloss.api.models import AsyncModels, Models
@@ -22,12 +24,13 @@ class Services:
         """Take what reaches the services."""
         self.datasets = AsyncDatasets(transport)
         self.models = AsyncModels(transport)
+        self.aliases = AsyncAliases(transport)
         self._inference = AsyncInference(transport)
         self._transport = transport
 
     async def embed(
         self,
-        model: str | Model | BaseModel,
+        model: str | Model | BaseModel | Alias,
         texts: str | Iterable[str],
         *,
         truncation: Truncation | str = Truncation.END,
@@ -37,7 +40,7 @@ class Services:
         """Compute one embedding for each text.
 
         Args:
-            model: `models/{model}` or `baseModels/{base_model}`.
+            model: `models/{model}`, `aliases/{alias}` or `baseModels/{base_model}`.
             texts: One text or any number; many are cut into several calls, in order.
             truncation: What to leave out of a text that is too long: its `end`, its `start`,
                 or `none`, which refuses it.
@@ -54,7 +57,7 @@ class Services:
 
     async def classify(
         self,
-        model: str | Model,
+        model: str | Model | Alias,
         texts: str | Iterable[str],
         *,
         top_k: int = 0,
@@ -65,7 +68,7 @@ class Services:
         """Predict the labels of each text.
 
         Args:
-            model: `models/{model}`, fine-tuned.
+            model: `models/{model}`, fine-tuned, or `aliases/{alias}`.
             texts: One text or any number; many are cut into several calls, in order.
             top_k: How many labels to tell for each text. 0: all of them.
             truncation: As in `embed`.
@@ -132,6 +135,7 @@ class Client(Facade[Services]):
         super().__init__(Services(BlockingTransport(resolve(options))))
         self.datasets = Datasets(self._inner.datasets)
         self.models = Models(self._inner.models)
+        self.aliases = Aliases(self._inner.aliases)
 
     embed = blocking(Services.embed)
     classify = blocking(Services.classify)

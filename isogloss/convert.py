@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from isogloss import dataset_report, inference, models
+from isogloss import aliases, dataset_report, inference, models
 from isogloss.status import error_from_status
 from isogloss.v1 import (
+    alias_pb2,
     base_model_pb2,
     evaluation_pb2,
     inference_service_pb2,
@@ -147,6 +148,32 @@ def model_event(message: model_event_pb2.ModelEvent) -> models.ModelEvent:
         actor=message.actor,
         attempt=message.attempt,
         detail=detail,
+    )
+
+
+def alias(message: alias_pb2.Alias) -> aliases.Alias:
+    """Read an alias."""
+    return aliases.Alias(
+        name=message.name,
+        model=message.model,
+        preload=message.preload,
+        version=message.version,
+        actor=message.actor,
+        update_time=time(message, "update_time"),
+    )
+
+
+def alias_version(message: alias_pb2.AliasVersion) -> aliases.AliasVersion:
+    """Read what an alias stood for."""
+    return aliases.AliasVersion(
+        name=message.name,
+        version=message.version,
+        model=message.model,
+        previous_model=message.previous_model,
+        preload=message.preload,
+        restored_version=message.restored_version,
+        actor=message.actor,
+        create_time=time(message, "create_time"),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from isogloss import convert
+from isogloss.aliases import Alias
 from isogloss.api.resources import name_of
 from isogloss.errors import IsoglossError, Violation
 from isogloss.inference import Classifications, Embeddings, ServedModel, Truncation
@@ -44,7 +45,7 @@ class AsyncInference:
 
     async def embed(
         self,
-        model: str | Model | BaseModel,
+        model: str | Model | BaseModel | Alias,
         texts: str | Iterable[str],
         *,
         truncation: Truncation | str = Truncation.END,
@@ -75,7 +76,7 @@ class AsyncInference:
 
     async def classify(
         self,
-        model: str | Model,
+        model: str | Model | Alias,
         texts: str | Iterable[str],
         *,
         top_k: int = 0,

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from isogloss.cli import datasets, doctor, inference, models, suite, version
+from isogloss.cli import aliases, datasets, doctor, inference, models, suite, version
 from isogloss.cli.commands import Terminated
 from isogloss.cli.exits import MEANING
 
@@ -57,6 +57,7 @@ def root(
 suite.register(app)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
+app.add_typer(aliases.app, name="aliases")
 inference.register(app)
 doctor.register(app)
 version.register(app)

@@ -222,3 +222,8 @@ def model_name(name: str) -> str:
 def base_name(name: str) -> str:
     """Complete the id of a base model to its full name."""
     return name if "/" in name else f"baseModels/{name}"
+
+
+def alias_name(name: str) -> str:
+    """Complete the id of an alias to its full name."""
+    return name if "/" in name else f"aliases/{name}"

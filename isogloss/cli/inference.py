@@ -33,7 +33,9 @@ Texts = Annotated[
 ]
 Model = Annotated[
     str,
-    typer.Option(help="models/ID, or ID alone; or baseModels/ID to embed.", show_default=False),
+    typer.Option(
+        help="models/ID, or ID alone; aliases/ID; or baseModels/ID to embed.", show_default=False
+    ),
 ]
 File = Annotated[
     Path | None,

@@ -64,7 +64,7 @@ class EmbedRequest(_message.Message):
     VECTOR_TYPE_FIELD_NUMBER: _builtins.int
     AS_LIST_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model. Format: `models/{model}` or `baseModels/{base_model}`."""
+    """The model. Format: `models/{model}`, `aliases/{alias}` or `baseModels/{base_model}`."""
     truncation: Global___Truncation.ValueType
     """What to do with a text that has more tokens than the model takes. Unspecified: END."""
     precision: _precision_pb2.Precision.ValueType
@@ -209,7 +209,7 @@ class ServedModel(_message.Message):
     PRECISION_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model's full resource name."""
+    """The model's full resource name; where it was asked for by an alias, what that stands for."""
     precision: _precision_pb2.Precision.ValueType
     """The precision that was served."""
     digest: _builtins.str
@@ -241,7 +241,7 @@ class ClassifyRequest(_message.Message):
     PRECISION_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model. Format: `models/{model}`."""
+    """The model. Format: `models/{model}` or `aliases/{alias}`."""
     truncation: Global___Truncation.ValueType
     """What to do with a text that has more tokens than the model takes. Unspecified: END."""
     precision: _precision_pb2.Precision.ValueType

@@ -28,8 +28,11 @@ if _version_not_supported:
 class InferenceServiceStub:
     """Computes vectors and labels of texts, with a fine-tuned model or an untrained base.
 
-    A model is loaded on its first use, within the deadline of that call. The vector of a text
-    depends on the model and the precision only, never on the texts it is sent with.
+    A model is loaded on its first use, within the deadline of that call, or ahead where an alias
+    says `preload`. A call by an alias is answered by the model that it stands for.
+
+    The vector of a text depends on the model and the precision only, never on the texts it is sent
+    with.
 
     No response exceeds 4 MiB. A request whose response would is INVALID_ARGUMENT with
     LIMIT_EXCEEDED, and the message says how many texts fit.
@@ -56,8 +59,11 @@ class InferenceServiceStub:
 class InferenceServiceServicer:
     """Computes vectors and labels of texts, with a fine-tuned model or an untrained base.
 
-    A model is loaded on its first use, within the deadline of that call. The vector of a text
-    depends on the model and the precision only, never on the texts it is sent with.
+    A model is loaded on its first use, within the deadline of that call, or ahead where an alias
+    says `preload`. A call by an alias is answered by the model that it stands for.
+
+    The vector of a text depends on the model and the precision only, never on the texts it is sent
+    with.
 
     No response exceeds 4 MiB. A request whose response would is INVALID_ARGUMENT with
     LIMIT_EXCEEDED, and the message says how many texts fit.
@@ -67,8 +73,9 @@ class InferenceServiceServicer:
         """Computes one embedding for each text.
 
         Errors: INVALID_ARGUMENT naming every empty text, and with truncation NONE every text
-        that is too long; NOT_FOUND where there is no such model; FAILED_PRECONDITION with
-        MODEL_NOT_READY, or with PRECISION_UNAVAILABLE.
+        that is too long; NOT_FOUND where there is no such model or alias; FAILED_PRECONDITION with
+        MODEL_NOT_READY, with PRECISION_UNAVAILABLE, or with ALIAS_BROKEN where the model that an
+        alias stands for was deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,8 +114,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
 class InferenceService:
     """Computes vectors and labels of texts, with a fine-tuned model or an untrained base.
 
-    A model is loaded on its first use, within the deadline of that call. The vector of a text
-    depends on the model and the precision only, never on the texts it is sent with.
+    A model is loaded on its first use, within the deadline of that call, or ahead where an alias
+    says `preload`. A call by an alias is answered by the model that it stands for.
+
+    The vector of a text depends on the model and the precision only, never on the texts it is sent
+    with.
 
     No response exceeds 4 MiB. A request whose response would is INVALID_ARGUMENT with
     LIMIT_EXCEEDED, and the message says how many texts fit.

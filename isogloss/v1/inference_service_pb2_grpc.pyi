@@ -29,8 +29,11 @@ GRPC_VERSION: str
 class InferenceServiceStub:
     """Computes vectors and labels of texts, with a fine-tuned model or an untrained base.
 
-    A model is loaded on its first use, within the deadline of that call. The vector of a text
-    depends on the model and the precision only, never on the texts it is sent with.
+    A model is loaded on its first use, within the deadline of that call, or ahead where an alias
+    says `preload`. A call by an alias is answered by the model that it stands for.
+
+    The vector of a text depends on the model and the precision only, never on the texts it is sent
+    with.
 
     No response exceeds 4 MiB. A request whose response would is INVALID_ARGUMENT with
     LIMIT_EXCEEDED, and the message says how many texts fit.
@@ -44,8 +47,9 @@ class InferenceServiceStub:
     """Computes one embedding for each text.
 
     Errors: INVALID_ARGUMENT naming every empty text, and with truncation NONE every text
-    that is too long; NOT_FOUND where there is no such model; FAILED_PRECONDITION with
-    MODEL_NOT_READY, or with PRECISION_UNAVAILABLE.
+    that is too long; NOT_FOUND where there is no such model or alias; FAILED_PRECONDITION with
+    MODEL_NOT_READY, with PRECISION_UNAVAILABLE, or with ALIAS_BROKEN where the model that an
+    alias stands for was deleted.
     """
     Classify: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.ClassifyRequest, _inference_service_pb2.ClassifyResponse]
     """Predicts the labels of each text.
@@ -57,8 +61,11 @@ class InferenceServiceStub:
 class InferenceServiceAsyncStub(InferenceServiceStub):
     """Computes vectors and labels of texts, with a fine-tuned model or an untrained base.
 
-    A model is loaded on its first use, within the deadline of that call. The vector of a text
-    depends on the model and the precision only, never on the texts it is sent with.
+    A model is loaded on its first use, within the deadline of that call, or ahead where an alias
+    says `preload`. A call by an alias is answered by the model that it stands for.
+
+    The vector of a text depends on the model and the precision only, never on the texts it is sent
+    with.
 
     No response exceeds 4 MiB. A request whose response would is INVALID_ARGUMENT with
     LIMIT_EXCEEDED, and the message says how many texts fit.
@@ -69,8 +76,9 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     """Computes one embedding for each text.
 
     Errors: INVALID_ARGUMENT naming every empty text, and with truncation NONE every text
-    that is too long; NOT_FOUND where there is no such model; FAILED_PRECONDITION with
-    MODEL_NOT_READY, or with PRECISION_UNAVAILABLE.
+    that is too long; NOT_FOUND where there is no such model or alias; FAILED_PRECONDITION with
+    MODEL_NOT_READY, with PRECISION_UNAVAILABLE, or with ALIAS_BROKEN where the model that an
+    alias stands for was deleted.
     """
     Classify: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.ClassifyRequest, _inference_service_pb2.ClassifyResponse]  # type: ignore[assignment]
     """Predicts the labels of each text.
@@ -81,8 +89,11 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Computes vectors and labels of texts, with a fine-tuned model or an untrained base.
 
-    A model is loaded on its first use, within the deadline of that call. The vector of a text
-    depends on the model and the precision only, never on the texts it is sent with.
+    A model is loaded on its first use, within the deadline of that call, or ahead where an alias
+    says `preload`. A call by an alias is answered by the model that it stands for.
+
+    The vector of a text depends on the model and the precision only, never on the texts it is sent
+    with.
 
     No response exceeds 4 MiB. A request whose response would is INVALID_ARGUMENT with
     LIMIT_EXCEEDED, and the message says how many texts fit.
@@ -97,8 +108,9 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Computes one embedding for each text.
 
         Errors: INVALID_ARGUMENT naming every empty text, and with truncation NONE every text
-        that is too long; NOT_FOUND where there is no such model; FAILED_PRECONDITION with
-        MODEL_NOT_READY, or with PRECISION_UNAVAILABLE.
+        that is too long; NOT_FOUND where there is no such model or alias; FAILED_PRECONDITION with
+        MODEL_NOT_READY, with PRECISION_UNAVAILABLE, or with ALIAS_BROKEN where the model that an
+        alias stands for was deleted.
         """
 
     @_abc_1.abstractmethod

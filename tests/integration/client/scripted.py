@@ -25,6 +25,7 @@ from isogloss.v1 import (
 )
 from isogloss.v1 import inference_service_pb2 as ipb
 from isogloss.v1 import model_service_pb2 as mpb
+from isogloss.v1.alias_service_pb2_grpc import add_AliasServiceServicer_to_server
 from isogloss.v1.dataset_service_pb2_grpc import add_DatasetServiceServicer_to_server
 from isogloss.v1.inference_service_pb2_grpc import (
     InferenceServiceServicer,
@@ -35,6 +36,7 @@ from isogloss.v1.model_service_pb2_grpc import (
     add_ModelServiceServicer_to_server,
 )
 from tests.integration.client.answers import Context, abort, bad_request, refusal
+from tests.integration.client.scripted_aliases import ScriptedAliases
 from tests.integration.client.scripted_datasets import DATASET, ScriptedDatasets
 
 Model = model_pb2.Model
@@ -43,7 +45,7 @@ MODEL = "models/tone-xyz567"
 DIMENSION = 4
 
 
-class Scripted(ScriptedDatasets, ModelServiceServicer, InferenceServiceServicer):
+class Scripted(ScriptedAliases, ScriptedDatasets, ModelServiceServicer, InferenceServiceServicer):
     """What the test set, and what it was asked."""
 
     def __init__(self) -> None:
@@ -238,6 +240,7 @@ class Suite:
         self.script = script
         self._server = grpc.server(ThreadPoolExecutor(8))
         add_DatasetServiceServicer_to_server(script, self._server)
+        add_AliasServiceServicer_to_server(script, self._server)
         add_ModelServiceServicer_to_server(script, self._server)
         add_InferenceServiceServicer_to_server(script, self._server)
         health = HealthServicer()
