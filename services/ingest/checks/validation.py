@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from services.ingest.cancellation import Cancellation, Cancelled
@@ -185,6 +186,7 @@ class _Validation:
         done = 0
         for split in (split for split in Split if split in files):
             file = files[split]
+            read = done + file.size_bytes
             try:
                 self._checked[split] = check_file(
                     replace(file, chunks=self._metered(file, split, done, total)),
@@ -193,10 +195,11 @@ class _Validation:
                     limits=self._rules.limits,
                     directory=self._bench.directory,
                     findings=self._findings,
+                    check=partial(self._progress, f"reading {split}", _READ * min(read / total, 1)),
                 )
             except Refused as refusal:
                 refusals.extend(refusal.of(split).findings)
-            done += file.size_bytes
+            done = read
         return refusals
 
     def _metered(

@@ -6,7 +6,7 @@ what does not fit becomes a finding with its line, or refuses the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -51,6 +51,7 @@ def check_file(
     limits: Limits,
     directory: Path,
     findings: FindingWriter,
+    check: Callable[[], None] = lambda: None,
     head_bytes: int = HEAD_BYTES,
     block_bytes: int = BLOCK_BYTES,
 ) -> Checked:
@@ -63,6 +64,7 @@ def check_file(
         limits: What is too much.
         directory: Scratch; two files named after the split are written there.
         findings: Receives what is wrong with single rows, and what was assumed.
+        check: Called now and then when all bytes were taken; what it raises ends the reading.
         head_bytes: How much is looked at before the first row is read.
         block_bytes: How much is read at once.
 
@@ -76,6 +78,7 @@ def check_file(
         limits=limits,
         directory=directory,
         findings=findings,
+        check=check,
         head_bytes=head_bytes,
         block_bytes=block_bytes,
     )
@@ -97,6 +100,7 @@ class _Reading:
         limits: Limits,
         directory: Path,
         findings: FindingWriter,
+        check: Callable[[], None],
         head_bytes: int,
         block_bytes: int,
     ) -> None:
@@ -105,6 +109,7 @@ class _Reading:
         self._options = options
         self._limits = limits
         self._findings = findings
+        self._check = check
         self._head_bytes = head_bytes
         self._block_bytes = block_bytes
 
@@ -167,6 +172,7 @@ class _Reading:
                 limits=limits,
                 out=out,
                 findings=self._findings,
+                check=self._check,
             )
         check_head(head)
         encoding = encoding or encoding_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +55,7 @@ def read_parquet(
     limits: Limits,
     out: RecordWriter,
     findings: FindingWriter,
+    check: Callable[[], None],
 ) -> tuple[Dialect, RecordLayout]:
     """Write the records of a Parquet file; what counts as a line is its row.
 
@@ -66,6 +67,7 @@ def read_parquet(
         limits: What is too much.
         out: Receives the records and what is wrong with rows.
         findings: Receives what there is to say about the columns.
+        check: Called between rows; what it raises ends the reading.
 
     Raises:
         Refused: Where the file is damaged, or holds no labelled texts.
@@ -88,7 +90,9 @@ def read_parquet(
                 columns=columns, label_separator=options.label_separator, limits=limits, out=out
             )
             zoned = {name for name, kind in types.items() if _ZONED in kind}
-            return _read(bench, head, columns, rows, zoned)
+            for values in _values(bench, head, columns, zoned, check):
+                rows.add(values)
+            return rows.dialect(Format.PARQUET), rows.layout()
     except duckdb.OutOfMemoryException:
         raise _refused(
             Code.UNSUPPORTED_FORMAT,
@@ -112,13 +116,14 @@ def _head(bench: Workbench, names: Sequence[str]) -> Head:
     )
 
 
-def _read(
+def _values(
     bench: Workbench,
     head: Head,
     columns: Columns,
-    rows: ValueWriter,
     zoned: Collection[str],
-) -> tuple[Dialect, RecordLayout]:
+    check: Callable[[], None],
+) -> Iterator[Sequence[object]]:
+    """Yield the rows, in the same list, with the values that are needed."""
     further = [position for _, position in columns.kept]
     positions = sorted({columns.text, columns.labels, *further, *_split(columns)})
     last = [position for position in positions if head.names[position] in zoned]
@@ -129,11 +134,11 @@ def _read(
     )
     values: list[object] = [None] * head.width
     for batch in bench.batches(_VALUES_WITH_ZONES if last else _VALUES, _BATCH):
+        check()
         for row in batch:
             for position, value in zip([*wanted, *last], row, strict=True):
                 values[position] = value
-            rows.add(values)
-    return rows.dialect(Format.PARQUET), rows.layout()
+            yield values
 
 
 def _split(columns: Columns) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import csv
 import io
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -135,6 +135,7 @@ def validated(
     limits: Limits | None = None,
     threads: int = 1,
     parent: Parent | None = None,
+    progress: Callable[[str, float], None] = lambda _phase, _share: None,
 ) -> Validated:
     if isinstance(files, bytes):
         files = {Split.TRAIN: files}
@@ -152,6 +153,7 @@ def validated(
             ),
             directory=Path(name),
             parent=_moved(parent, Path(name)),
+            progress=progress,
         )
         tables = {part.split: _read(part.path) for part in verdict.splits}
         rows = {

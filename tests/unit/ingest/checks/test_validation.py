@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import gzip
+import json
 import random
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 
 from services.ingest.dataset import DatasetOptions, Limits, Profile, Split, SplitOptions
 from tests.messages import ROWS, as_csv
-from tests.unit.ingest.check import SMALL, validated
+from tests.unit.ingest.check import SMALL, Validated, validated
 
 TRAIN, VALIDATION, TEST = Split
 STANDARD = Profile(min_examples=250, advised_examples=500, min_per_label=5)
@@ -279,6 +282,16 @@ def test_what_takes_too_long_is_refused() -> None:
     assert not result.verdict.report.readable
 
 
+def test_a_file_that_is_converted_can_be_stopped_meanwhile(tmp_path: Path) -> None:
+    phases: list[str] = []
+    content = as_parquet([(f"text {n}", [str(n % 2)]) for n in range(4096)], tmp_path)
+
+    validated(content, progress=lambda phase, _: phases.append(phase))
+
+    # Its bytes are one chunk; what `progress` raises ends the conversion, too.
+    assert phases.count("reading train") > 4
+
+
 texts = st.sampled_from(["a", "b", " a", "c", "d e", "", "A", "x" * 40, 'q"q', "p\nq"])
 labels = st.sampled_from(["0", "1", "0 ", "", "rare"])
 
@@ -297,12 +310,57 @@ def test_rows_in_are_rows_kept_and_rows_dropped_with_a_finding(
 
     result = validated(files, limits=Limits(max_text_bytes=30))
 
+    _check_all_accounted_for(result)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "jsonl.gz", "parquet", "parquet.gz"])
+def test_rows_of_several_labels_are_accounted_for_in_every_format(
+    form: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path_factory.mktemp("written")
+
+    @settings(max_examples=6, deadline=None)
+    @given(rows=st.lists(st.tuples(texts, st.lists(labels, max_size=3)), min_size=1, max_size=60))
+    def check(rows: list[tuple[str, list[str]]]) -> None:
+        rows = [*((text, [label]) for text, label in FEW), *rows]
+        content = as_parquet(rows, directory) if form.startswith("parquet") else as_json(rows)
+
+        result = validated(
+            gzip.compress(content) if form.endswith(".gz") else content,
+            limits=Limits(max_text_bytes=30),
+        )
+
+        assert result.verdict.multi_label
+        _check_all_accounted_for(result)
+
+    check()
+
+
+def _check_all_accounted_for(result: Validated) -> None:
     dropped = sum(found["severity"] == 3 for found in result.findings)
     kept = sum(len(part) for part in result.rows.values())
     assert not result.verdict.refusals
-    assert sum(file.row_count for file in result.verdict.report.files) == kept + dropped
+    files = result.verdict.report.files
+    assert sum(file.row_count + file.malformed_count for file in files) == kept + dropped
     everywhere = [text for part in result.rows.values() for text, *_ in part]
     assert len(everywhere) == len(set(everywhere))
+
+
+def as_json(rows: list[tuple[str, list[str]]]) -> bytes:
+    lines = (json.dumps({"text": text, "labels": labels}) for text, labels in rows)
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def as_parquet(rows: list[tuple[str, list[str]]], directory: Path) -> bytes:
+    path = directory / "rows.parquet"
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE rows (text VARCHAR, labels VARCHAR[])")
+        values = {"texts": [text for text, _ in rows], "labels": [labels for _, labels in rows]}
+        connection.execute(
+            "INSERT INTO rows SELECT unnest($texts), unnest($labels::VARCHAR[][])", values
+        )
+        connection.table("rows").write_parquet(str(path))
+    return path.read_bytes()
 
 
 def _quoted(rows: list[tuple[str, str]]) -> bytes:
