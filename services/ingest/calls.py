@@ -1,14 +1,13 @@
-"""What calls of the service have in common: how many run at once, and work that they stop."""
+"""What calls of the service have in common: turns that they take, and work that they stop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from services.common.errors import ResourceExhausted, Unavailable
+from services.common.errors import Unavailable
 from services.common.names import Collection, parse
 from services.ingest.cancellation import Cancellation
 from services.ingest.workbench import DiskFailed
@@ -16,50 +15,6 @@ from services.ingest.workbench import DiskFailed
 _RETRY_SECONDS = 1.0
 
 T = TypeVar("T")
-
-
-class Slots:
-    """A number of calls that may run at the same time. For the event loop's thread only.
-
-    Where there are several, no tenant takes the last one: slow callers of one tenant would keep
-    all others out.
-    """
-
-    def __init__(self, limit: int, *, what: str) -> None:
-        """Begin with all of them free.
-
-        Args:
-            limit: How many.
-            what: What the calls do, in words, such as `uploads`.
-        """
-        self._limit = limit
-        self._what = what
-        self._taken: Counter[str] = Counter()
-
-    @contextmanager
-    def taken(self, tenant: str) -> Iterator[None]:
-        """Take one for a tenant while the block runs.
-
-        Raises:
-            ResourceExhausted: Where none is free, or this tenant has all but one.
-        """
-        total, own = self._taken.total(), self._taken[tenant]
-        if total >= self._limit or own >= max(self._limit - 1, 1):
-            whose = "" if total >= self._limit else " of yours"
-            count = total if total >= self._limit else own
-            raise ResourceExhausted(
-                f"{count} {self._what}{whose} are in progress here, as many as are taken at "
-                "once: try again in a second.",
-                metadata={"limit": str(count)},
-                retry_after=_RETRY_SECONDS,
-            )
-        self._taken[tenant] += 1
-        try:
-            yield
-        finally:
-            self._taken[tenant] -= 1
-            if not self._taken[tenant]:
-                del self._taken[tenant]
 
 
 class Turns:

@@ -15,8 +15,10 @@ from isogloss.v1 import dataset_pb2, dataset_service_pb2_grpc
 from isogloss.v1 import dataset_service_pb2 as messages
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.identity import current_principal
+from services.common.pace import Pace, paced, taken
 from services.common.pagination import page_request
-from services.ingest.calls import Slots, Turns, dataset_id, on_scratch, run_stoppable
+from services.common.slots import Slots
+from services.ingest.calls import Turns, dataset_id, on_scratch, run_stoppable
 from services.ingest.check import Checker
 from services.ingest.convert.datasets import (
     dataset_to_proto,
@@ -44,7 +46,6 @@ from services.ingest.convert.responses import (
 from services.ingest.creation import Creation, require
 from services.ingest.dataset import State
 from services.ingest.deletion import Deletion
-from services.ingest.pace import Pace, paced, taken
 from services.ingest.published.artefacts import ArtefactCache
 from services.ingest.published.diff import Differences
 from services.ingest.published.download import Downloads

@@ -12,10 +12,10 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.common.pace import Pace
 from services.common.settings import DatabaseSettings, PositiveSeconds
 from services.common.storage import StoreOptions
 from services.ingest.dataset import DatasetOptions, Limits, Profile
-from services.ingest.pace import Pace
 from services.ingest.uploading.import_settings import ImportBucketSettings, open_buckets
 from services.ingest.uploading.imports import AllowedBucket
 from services.ingest.uploading.quotas import Quotas
@@ -211,6 +211,7 @@ class IngestSettings(DatabaseSettings):
         return Pace(
             idle_seconds=self.stream_idle_seconds,
             bytes_per_second=self.stream_min_bytes_per_second,
+            advice="What came is kept: go on at the committed size.",
         )
 
     @property

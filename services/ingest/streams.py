@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing, suppress
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import cast
 
 from isogloss.v1 import dataset_service_pb2 as messages
+from services.common.chunks import Chunks
 from services.common.errors import FieldViolation, InvalidArgument, Unavailable
-from services.ingest.calls import Slots, dataset_id, on_scratch, run_stoppable
+from services.common.slots import Slots
+from services.ingest.calls import dataset_id, on_scratch, run_stoppable
 from services.ingest.check import Check, Checker, CheckResult
 from services.ingest.convert.datasets import split_from_proto, split_to_proto
 from services.ingest.convert.options import options_from_proto
@@ -169,7 +170,7 @@ async def download_messages(
 
 async def _sent(download: Download) -> AsyncGenerator[messages.DownloadDatasetResponse]:
     """Yield message by message: none is read before the one before it was taken."""
-    chunks = _Chunks(download.chunks)
+    chunks = Chunks(download.chunks)
     # Sent even where there is no byte: the caller learns that it has everything.
     message = messages.DownloadDatasetResponse(size_bytes=download.size_bytes)
     try:
@@ -179,24 +180,6 @@ async def _sent(download: Download) -> AsyncGenerator[messages.DownloadDatasetRe
             yield messages.DownloadDatasetResponse(data=data)
     finally:
         await asyncio.to_thread(chunks.close)
-
-
-class _Chunks:
-    """An iterator that may be closed while another thread still takes its next item."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._lock = Lock()
-
-    def next(self) -> bytes:
-        with self._lock:
-            return next(self._chunks, b"")
-
-    def close(self) -> None:
-        with self._lock:
-            close = getattr(self._chunks, "close", None)
-            if close is not None:
-                close()
 
 
 def data_size(request: messages.WriteDatasetRequest | messages.CheckDatasetRequest) -> int:

@@ -22,6 +22,9 @@ class Pace:
     bytes_per_second: int
     """Least rate over any `idle_seconds` that were spent waiting for the caller; 0 takes any."""
 
+    advice: str = "Send it again."
+    """What a caller may do whose stream was ended, in a sentence."""
+
 
 async def paced(
     requests: AsyncIterator[T], pace: Pace, size_of: Callable[[T], int]
@@ -47,8 +50,8 @@ async def paced(
                 request = await anext(requests, None)
         except TimeoutError:
             raise DeadlineExceeded(
-                f"Nothing came for {pace.idle_seconds:g} seconds (stream_idle_seconds). What came "
-                "before is kept: go on at the committed size.",
+                f"Nothing came for {pace.idle_seconds:g} seconds (stream_idle_seconds). "
+                f"{pace.advice}",
                 metadata={"setting": "stream_idle_seconds"},
             ) from None
         if request is None:
@@ -59,8 +62,7 @@ async def paced(
             if received < pace.bytes_per_second * waited:
                 raise DeadlineExceeded(
                     f"{received} bytes came in {waited:.1f} seconds, and {pace.bytes_per_second} a "
-                    "second are the least (stream_min_bytes_per_second). What came is kept: go on "
-                    "at the committed size.",
+                    f"second are the least (stream_min_bytes_per_second). {pace.advice}",
                     metadata={"setting": "stream_min_bytes_per_second"},
                 )
             waited, received = 0.0, 0

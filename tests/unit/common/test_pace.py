@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from services.common.errors import DeadlineExceeded
-from services.ingest.pace import Pace, paced
-from services.ingest.pace import taken as taken_by_caller
+from services.common.pace import Pace, paced
+from services.common.pace import taken as taken_by_caller
 
 
 async def sending(*pieces: tuple[float, bytes]) -> AsyncIterator[bytes]:
