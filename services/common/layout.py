@@ -85,6 +85,21 @@ def model_examples_prefix(tenant: str, model: str) -> str:
     return f"{model_prefix(tenant, model)}examples/"
 
 
+def attempt_examples_prefix(tenant: str, model: str, attempt: int, token: int) -> str:
+    """Return what the keys of all texts start with that one attempt copied."""
+    return f"{model_examples_prefix(tenant, model)}{attempt:04d}-{token}/"
+
+
+def evaluation_prefix(tenant: str, model: str, evaluation: str) -> str:
+    """Return what the keys of an evaluation on a further dataset start with, its texts apart."""
+    return f"{model_prefix(tenant, model)}evaluations/{evaluation}/"
+
+
+def evaluation_examples_prefix(tenant: str, model: str, evaluation: str) -> str:
+    """Return what the keys of all texts start with that such an evaluation copied."""
+    return f"{model_examples_prefix(tenant, model)}evaluations/{evaluation}/"
+
+
 def runs_prefix(tenant: str, model: str) -> str:
     """Return what the keys of all attempts at a model start with."""
     return f"{model_prefix(tenant, model)}runs/"

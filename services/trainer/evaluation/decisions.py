@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,16 @@ class Decisions:
             truth=sparse.csr_array(truth.astype(np.int32)),
             given=sparse.csr_array(given.astype(np.int32)),
         )
+
+    @classmethod
+    def named(
+        cls,
+        truth: Sequence[Sequence[str]],
+        given: Sequence[Sequence[str]],
+        labels: Mapping[str, int],
+    ) -> Decisions:
+        """Take any number of labels a row by name, N rows each, and the id of each name."""
+        return cls(truth=_from_names(truth, labels), given=_from_names(given, labels))
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -69,3 +80,10 @@ def _one_hot(label_ids: IntArray, labels: int) -> sparse.csr_array:
     rows = len(label_ids)
     ones = np.ones(rows, dtype=np.int32)
     return sparse.csr_array((ones, (np.arange(rows), label_ids)), shape=(rows, labels))
+
+
+def _from_names(rows: Sequence[Sequence[str]], labels: Mapping[str, int]) -> sparse.csr_array:
+    ids = [labels[label] for row in rows for label in row]
+    ends = np.cumsum([0, *map(len, rows)])
+    ones = np.ones(len(ids), dtype=np.int32)
+    return sparse.csr_array((ones, ids, ends), shape=(len(rows), len(labels)))
