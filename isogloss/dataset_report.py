@@ -101,7 +101,7 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitRule:
-    """How rows were dealt out."""
+    """How rows were dealt out; a share is 0 where a file or a column said which rows it has."""
 
     validation_share: float | None
     test_share: float | None

@@ -108,7 +108,7 @@ def _rule(rule: SplitRule) -> str:
     if rule.column:
         return f"as the column {rule.column} says"
     shares = [("validation", rule.validation_share), ("test", rule.test_share)]
-    told = ", ".join(f"{percent(share)} {split}" for split, share in shares if share is not None)
+    told = ", ".join(f"{percent(share)} {split}" for split, share in shares if share)
     return f"dealt out: {told}, seed {rule.seed}"
 
 

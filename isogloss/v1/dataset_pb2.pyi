@@ -511,7 +511,9 @@ class DatasetReport(_message.Message):
 
     @_builtins.property
     def split(self) -> Global___SplitOptions:
-        """The seed and the shares that were used, where rows were dealt out."""
+        """The seed and the shares that were used, where rows were dealt out; 0 for a split whose rows a
+        file, a column or the parent said.
+        """
 
     @_builtins.property
     def tokens(self) -> Global___TokenStatistics:

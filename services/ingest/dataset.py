@@ -5,8 +5,8 @@ Knows neither the wire nor the database.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -95,6 +95,20 @@ class SplitOptions:
 
     column: str = ""
     """Column of the training file that says where each row belongs; "" deals rows out."""
+
+    def but_for(self, given: Collection[Split]) -> SplitOptions:
+        """Return the same with a share of 0 for splits that are not dealt out."""
+        return replace(
+            self,
+            validation_share=0.0 if Split.VALIDATION in given else self.validation_share,
+            test_share=0.0 if Split.TEST in given else self.test_share,
+        )
+
+    @property
+    def given(self) -> frozenset[Split]:
+        """The splits that are not dealt out, as `but_for` told."""
+        shares = {Split.VALIDATION: self.validation_share, Split.TEST: self.test_share}
+        return frozenset({Split.TRAIN, *(split for split, share in shares.items() if not share)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,7 +333,8 @@ class Report:
     findings: tuple[FindingCount, ...] = ()
     warnings: tuple[str, ...] = ()
     dealt: SplitOptions | None = None
-    """The seed and the shares that were used; None where all three files were given."""
+    """The seed and the shares that were used, `but_for` the splits that were given; None where all
+    three were."""
 
     readable: bool = False
     """Whether the files are labelled texts, be they enough or not."""

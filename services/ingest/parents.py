@@ -64,4 +64,4 @@ def _given(parent: DatasetRecord) -> frozenset[Split]:
     """Return the splits that were not dealt out."""
     if parent.report is None or parent.report.dealt is None:
         return frozenset(Split)
-    return frozenset(file.split for file in parent.report.files)
+    return parent.report.dealt.given

@@ -294,7 +294,10 @@ class _Validation:
         if dealt:
             self._add(_dealt_out({s: counts[s] for s in Split if s not in given}, options.seed))
         self._report = replace(
-            self._report, splits=counts, dealt=options if dealt else None, trainable=True
+            self._report,
+            splits=counts,
+            dealt=options.but_for(given) if dealt else None,
+            trainable=True,
         )
         return self._verdict(splits=tuple(splits))
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest
 from isogloss.v1 import dataset_service_pb2 as messages
 from isogloss.v1.dataset_pb2 import FILE_FORMAT_JSONL, Dataset, DatasetOptions, SplitOptions
-from isogloss.v1.split_pb2 import SPLIT_TRAIN
+from isogloss.v1.split_pb2 import SPLIT_TEST, SPLIT_TRAIN, SPLIT_VALIDATION
 from services.common.manifests import read_manifest
 from services.common.storage import open_store
 from services.ingest.creation import NewDataset
@@ -36,6 +36,8 @@ NEW = tuple(
     for thing, how, label in (("The kettle", "broken", "0"), ("A lamp", "brilliant", "1"))
 )
 """Texts like none of the parent's, but like each other."""
+
+HELD_OUT = (("My umbrella fell apart at once", "0"), ("This pillow is a dream come true", "1"))
 
 
 async def append(
@@ -106,6 +108,22 @@ async def test_a_child_outlives_its_parent_and_can_have_children(
     assert grandchild.state == Dataset.STATE_READY
     kept = sum(size.row_count for size in grandchild.report.splits)
     assert kept == len(ROWS) + len(NEW)
+
+
+async def test_a_test_file_stays_what_it_is_through_all_generations(
+    stub: DatasetServiceAsyncStub,
+) -> None:
+    parent = await upload(stub, {SPLIT_TRAIN: as_csv(), SPLIT_TEST: as_csv(HELD_OUT)})
+    child = await append(stub, parent.name, as_csv(NEW[:20]))
+    await stub.DeleteDataset(messages.DeleteDatasetRequest(name=parent.name))
+
+    grandchild = await append(stub, child.name, as_csv(NEW[20:]))
+
+    for dataset in (parent, child, grandchild):
+        counts = {size.split: size.row_count for size in dataset.report.splits}
+        assert counts[SPLIT_TEST] == len(HELD_OUT)
+        assert dataset.report.split.test_share == 0.0
+    assert counts[SPLIT_VALIDATION] > 0
 
 
 async def test_a_parent_stays_until_its_child_has_its_rows(stub: DatasetServiceAsyncStub) -> None:

@@ -245,6 +245,7 @@ def test_only_the_missing_file_is_dealt_out() -> None:
     assert [row[0] for row in result.rows[TEST]] == ["held out"]
     assert len(result.rows[VALIDATION]) == 2
     assert len(result.rows[TRAIN]) == 18
+    assert result.verdict.report.dealt == SplitOptions(test_share=0.0)
 
 
 def test_columns_in_the_other_order_are_mapped_by_their_header() -> None:
