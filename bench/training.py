@@ -29,12 +29,11 @@ from services.trainer import recipe
 from services.trainer.base_import import BaseEncoder, read_base
 from services.trainer.base_sources import PACKAGED
 from services.trainer.evaluation import Evaluation, evaluate, neighbour_share
-from services.trainer.recipe import Hyperparameters, Plan
+from services.trainer.learning.listening import Progress, StepMetrics
+from services.trainer.recipe import Hyperparameters, Plan, Shape
 from services.trainer.training import (
     Baseline,
     LabelledTexts,
-    Progress,
-    StepMetrics,
     TrainedModel,
     train,
 )
@@ -124,9 +123,13 @@ def _cell(
 ) -> Cell:
     """Measure a draw, or return what was measured before with the same code and rows."""
     draw = read_draw(folder, rows)
-    chosen = recipe.plan(
-        Hyperparameters(seed=number), rows=len(draw.train.texts), labels=len(draw.labels)
+    shape = Shape(
+        rows=len(draw.train.texts),
+        labels=len(draw.labels),
+        layers=base.layers,
+        max_tokens=base.max_tokens,
     )
+    chosen = recipe.plan(Hyperparameters(seed=number), shape)
     path = _CACHE / f"{folder.name}-{number}-{_digest(base, rows, chosen)}.json"
     if path.is_file() and not options.fresh:
         return Cell(**json.loads(path.read_text()))
@@ -254,8 +257,9 @@ def _digest(base: BaseEncoder, rows: Sequence[int], chosen: Plan) -> str:
     constants = {name: value for name, value in vars(recipe).items() if name[0].isupper()}
     digest.update(repr([constants[name] for name in sorted(constants)]).encode())
     folder = Path(services.trainer.__path__[0])
-    for module in ("learner", "training", "head", "batches", "encoder", "moving_average"):
-        digest.update((folder / f"{module}.py").read_bytes())
+    trains = [folder / f"{module}.py" for module in ("training", "head", "encoder", "tokenize")]
+    for path in sorted([*trains, *(folder / "learning").glob("*.py")]):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 

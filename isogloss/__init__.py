@@ -96,6 +96,7 @@ from isogloss.models import (
     BaseModel,
     ClassificationMetrics,
     Evaluation,
+    EventKind,
     Hyperparameters,
     LabelMetrics,
     LogLine,
@@ -105,9 +106,11 @@ from isogloss.models import (
     ModelUpdate,
     ModelVariant,
     Precision,
+    Preset,
     Progress,
     StateChange,
     StepMetrics,
+    TrainingEstimate,
 )
 
 __all__ = [
@@ -140,6 +143,7 @@ __all__ = [
     "DownloadProgress",
     "Embeddings",
     "Evaluation",
+    "EventKind",
     "Example",
     "FailedPrecondition",
     "FileFormat",
@@ -166,6 +170,7 @@ __all__ = [
     "OutOfRange",
     "PermissionDenied",
     "Precision",
+    "Preset",
     "Progress",
     "Quoting",
     "RelabelledExample",
@@ -184,6 +189,7 @@ __all__ = [
     "TextUsage",
     "TokenBin",
     "TokenStatistics",
+    "TrainingEstimate",
     "Truncation",
     "Unauthenticated",
     "Unavailable",

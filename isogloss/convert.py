@@ -5,6 +5,9 @@ Datasets are read by `dataset_convert`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,11 +17,12 @@ from isogloss.v1 import (
     alias_pb2,
     base_model_pb2,
     evaluation_pb2,
+    hyperparameters_pb2,
     inference_service_pb2,
     model_event_pb2,
     model_pb2,
 )
-from isogloss.wire import maybe, member, time
+from isogloss.wire import chosen, maybe, member, number, optional_member, time
 
 _TRUNCATIONS = {
     inference.Truncation.NONE: inference_service_pb2.TRUNCATION_NONE,
@@ -38,14 +42,28 @@ def truncation_to_proto(
     return _TRUNCATIONS[inference.Truncation(truncation)]
 
 
-def hyperparameters_to_proto(given: models.Hyperparameters) -> model_pb2.Hyperparameters:
-    """Leave out what the server is to choose."""
-    return model_pb2.Hyperparameters(
-        epochs=given.epochs,
-        learning_rate=given.learning_rate,
-        batch_size=given.batch_size,
-        seed=given.seed,
-    )
+_NAMES = {field.name for field in fields(models.Hyperparameters)}
+
+
+def hyperparameters_to_proto(
+    given: models.Hyperparameters,
+) -> hyperparameters_pb2.Hyperparameters:
+    """Leave out what the server is to choose.
+
+    Raises:
+        InvalidArgument: The preset is none that this client knows.
+    """
+    wanted = {name: value for name, value in asdict(given).items() if value is not None}
+    preset = chosen(models.Preset, "hyperparameters.preset", given.preset)
+    wanted["preset"] = number(hyperparameters_pb2.Hyperparameters.Preset.Value, "PRESET", preset)
+    return hyperparameters_pb2.Hyperparameters(**wanted)
+
+
+def hyperparameters(message: hyperparameters_pb2.Hyperparameters) -> models.Hyperparameters:
+    """Read hyperparameters; what is unset is None."""
+    given = {field.name: value for field, value in message.ListFields() if field.name in _NAMES}
+    preset = optional_member(models.Preset, "preset", message)
+    return models.Hyperparameters(**{**given, "preset": preset})
 
 
 def base_model(message: base_model_pb2.BaseModel) -> models.BaseModel:
@@ -64,25 +82,19 @@ def base_model(message: base_model_pb2.BaseModel) -> models.BaseModel:
 
 def model(message: model_pb2.Model) -> models.Model:
     """Read a model."""
-    given = message.hyperparameters
     return models.Model(
         name=message.name,
         display_name=message.display_name,
         base_model=message.base_model,
         dataset=message.dataset,
-        hyperparameters=models.Hyperparameters(
-            epochs=given.epochs if given.HasField("epochs") else None,
-            learning_rate=maybe(given, "learning_rate"),
-            batch_size=given.batch_size if given.HasField("batch_size") else None,
-            seed=given.seed if given.HasField("seed") else None,
-        ),
+        hyperparameters=hyperparameters(message.hyperparameters),
         positive_label=message.positive_label,
         state=member(models.ModelState, "state", message),
         state_reason=message.state_reason,
         error=error_from_status(message.error) if message.HasField("error") else None,
         progress=_progress(message.progress) if message.HasField("progress") else None,
         latest_metrics=(
-            _step_metrics(message.latest_metrics) if message.HasField("latest_metrics") else None
+            step_metrics(message.latest_metrics) if message.HasField("latest_metrics") else None
         ),
         variants=tuple(
             models.ModelVariant(
@@ -101,6 +113,30 @@ def model(message: model_pb2.Model) -> models.Model:
         update_time=time(message, "update_time"),
         start_time=time(message, "start_time"),
         end_time=time(message, "end_time"),
+        queue_position=message.queue_position,
+        estimate=_estimate(message.estimate) if message.HasField("estimate") else None,
+        etag=message.etag,
+        webhook_uri=message.webhook_uri,
+    )
+
+
+def model_states_to_proto(
+    states: Iterable[models.ModelState | str],
+) -> list[model_pb2.Model.State.ValueType]:
+    """Name states on the wire.
+
+    Raises:
+        InvalidArgument: One is no state.
+    """
+    wanted = (chosen(models.ModelState, "states", state) for state in states)
+    return [number(model_pb2.Model.State.Value, "STATE", state) for state in wanted]
+
+
+def _estimate(message: model_pb2.TrainingEstimate) -> models.TrainingEstimate:
+    return models.TrainingEstimate(
+        seconds=message.duration.ToTimedelta().total_seconds(),
+        peak_memory_bytes=message.peak_memory_bytes,
+        total_steps=message.total_steps,
     )
 
 
@@ -115,7 +151,8 @@ def _progress(message: model_pb2.Progress) -> models.Progress:
     )
 
 
-def _step_metrics(message: model_pb2.StepMetrics) -> models.StepMetrics:
+def step_metrics(message: model_pb2.StepMetrics) -> models.StepMetrics:
+    """Read a measurement."""
     return models.StepMetrics(
         step=message.step,
         epoch=message.epoch,
@@ -129,6 +166,18 @@ def _step_metrics(message: model_pb2.StepMetrics) -> models.StepMetrics:
     )
 
 
+def event_kinds_to_proto(
+    kinds: Iterable[models.EventKind | str],
+) -> list[model_event_pb2.ModelEvent.Kind.ValueType]:
+    """Name kinds of events on the wire.
+
+    Raises:
+        InvalidArgument: One is no kind.
+    """
+    wanted = (chosen(models.EventKind, "kinds", kind) for kind in kinds)
+    return [number(model_event_pb2.ModelEvent.Kind.Value, "KIND", kind) for kind in wanted]
+
+
 def model_event(message: model_event_pb2.ModelEvent) -> models.ModelEvent:
     """Read an event."""
     detail: models.StateChange | models.StepMetrics | models.LogLine | None = None
@@ -138,7 +187,7 @@ def model_event(message: model_event_pb2.ModelEvent) -> models.ModelEvent:
             state = member(models.ModelState, "state", change)
             detail = models.StateChange(state=state, reason=change.reason)
         case "step_metrics":
-            detail = _step_metrics(message.step_metrics)
+            detail = step_metrics(message.step_metrics)
         case "log_line":
             line = message.log_line
             detail = models.LogLine(level=line.level, message=line.message)

@@ -21,6 +21,7 @@ class ModelState(StrEnum):
     READY = "READY"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
+    PAUSED = "PAUSED"
 
     @property
     def final(self) -> bool:
@@ -46,18 +47,81 @@ class Averaging(StrEnum):
     WEIGHTED = "WEIGHTED"
 
 
+class Preset(StrEnum):
+    """How much time the training may take for its quality."""
+
+    UNKNOWN = "UNKNOWN"
+
+    FAST = "FAST"
+    """The lower half of the encoder stays as it is."""
+
+    BALANCED = "BALANCED"
+    """The whole encoder learns."""
+
+    THOROUGH = "THOROUGH"
+    """More passes over the rows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hyperparameters:
     """How a model learns. None: chosen by the server."""
 
+    preset: Preset | None = None
+    """What the server chooses by."""
+
     epochs: int | None = None
     """Passes over the training rows, 1 to 100."""
+
+    max_steps: int | None = None
+    """Steps at most, 1 to 10,000,000."""
 
     learning_rate: float | None = None
     """Peak learning rate of the encoder, 1e-6 to 1e-2."""
 
+    head_learning_rate: float | None = None
+    """Peak learning rate of the classifier, 1e-6 to 1."""
+
     batch_size: int | None = None
     """Texts of one step, 2 to 256."""
+
+    warmup: float | None = None
+    """Share of the steps in which the learning rate rises, 0 to 0.5."""
+
+    weight_decay: float | None = None
+    """Decoupled weight decay of the encoder's matrices, 0 to 1."""
+
+    label_smoothing: float | None = None
+    """Share of the target that is spread over all labels, 0 to 0.5."""
+
+    layer_decay: float | None = None
+    """Factor on the learning rate from each layer to the one below, 0.1 to 1."""
+
+    frozen_layers: int | None = None
+    """Layers, from the lowest, that stay as they are, 0 to 100."""
+
+    contrastive_weight: float | None = None
+    """Weight of the supervised contrastive loss beside the cross-entropy, 0 to 10."""
+
+    contrastive_temperature: float | None = None
+    """Temperature of the contrastive loss, 0.01 to 1."""
+
+    anchor_weight: float | None = None
+    """How much of the base's geometry is kept, 0 to 10."""
+
+    class_balance: float | None = None
+    """How far rare labels are made up for, 0 to 1."""
+
+    average_decay: float | None = None
+    """Decay per step of the moving average that is published, 0 to 0.9999."""
+
+    dropout: float | None = None
+    """Dropout in the encoder, 0 to 0.5."""
+
+    token_dropout: float | None = None
+    """Share of a text's tokens that are hidden from the encoder in a step, 0 to 0.5."""
+
+    max_tokens: int | None = None
+    """Tokens of a text that the model reads, 8 to 512."""
 
     seed: int | None = None
     """Seed of everything random, 0 or more."""
@@ -90,6 +154,17 @@ class Progress:
 
     fraction: float
     """Share of the whole run that is done, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingEstimate:
+    """What a training will need; another machine may take half or twice as long."""
+
+    seconds: float
+    """From the start of the run to READY, without waiting."""
+
+    peak_memory_bytes: int
+    total_steps: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +224,14 @@ class Model:
     update_time: datetime | None
     start_time: datetime | None
     end_time: datetime | None
+    queue_position: int
+    """Its place among all that wait for a trainer, 1 being the next; 0 where it does not wait."""
+
+    estimate: TrainingEstimate | None
+    """What the training was expected to need when it was created."""
+
+    etag: str
+    webhook_uri: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +248,15 @@ class LogLine:
 
     level: str
     message: str
+
+
+class EventKind(StrEnum):
+    """What an event can be."""
+
+    UNKNOWN = "UNKNOWN"
+    STATE_CHANGE = "STATE_CHANGE"
+    STEP_METRICS = "STEP_METRICS"
+    LOG_LINE = "LOG_LINE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

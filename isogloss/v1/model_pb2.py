@@ -27,10 +27,11 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from isogloss.v1 import hyperparameters_pb2 as isogloss_dot_v1_dot_hyperparameters__pb2
 from isogloss.v1 import precision_pb2 as isogloss_dot_v1_dot_precision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17isogloss/v1/model.proto\x12\x0bisogloss.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1bisogloss/v1/precision.proto\"\xb6\x08\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\nbase_model\x18\x03 \x01(\tB \xe2\x41\x02\x02\x05\xfa\x41\x18\n\x16isogloss.dev/BaseModel\x12/\n\x07\x64\x61taset\x18\x04 \x01(\tB\x1e\xe2\x41\x02\x02\x05\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12<\n\x0fhyperparameters\x18\x05 \x01(\x0b\x32\x1c.isogloss.v1.HyperparametersB\x05\xe2\x41\x02\x01\x05\x12\x1d\n\x0epositive_label\x18\x06 \x01(\tB\x05\xe2\x41\x02\x01\x05\x12-\n\x05state\x18\x07 \x01(\x0e\x32\x18.isogloss.v1.Model.StateB\x04\xe2\x41\x01\x03\x12\x1a\n\x0cstate_reason\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\t \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12-\n\x08progress\x18\n \x01(\x0b\x32\x15.isogloss.v1.ProgressB\x04\xe2\x41\x01\x03\x12\x36\n\x0elatest_metrics\x18\x0b \x01(\x0b\x32\x18.isogloss.v1.StepMetricsB\x04\xe2\x41\x01\x03\x12\x31\n\x08variants\x18\x0c \x03(\x0b\x32\x19.isogloss.v1.ModelVariantB\x04\xe2\x41\x01\x03\x12\x17\n\tdimension\x18\r \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x18\n\nmax_tokens\x18\x0e \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0blabel_count\x18\x0f \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\"\n\x14\x64\x61taset_content_hash\x18\x10 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x11 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"\x91\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x12\n\x0eSTATE_TRAINING\x10\x02\x12\x13\n\x0fSTATE_EXPORTING\x10\x03\x12\x0f\n\x0bSTATE_READY\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x12\x13\n\x0fSTATE_CANCELLED\x10\x06:6\xea\x41\x33\n\x12isogloss.dev/Model\x12\x0emodels/{model}*\x06models2\x05model\"\xbb\x01\n\x0fHyperparameters\x12\x19\n\x06\x65pochs\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12 \n\rlearning_rate\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x1d\n\nbatch_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x12\x17\n\x04seed\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x01H\x03\x88\x01\x01\x42\t\n\x07_epochsB\x10\n\x0e_learning_rateB\r\n\x0b_batch_sizeB\x07\n\x05_seed\"\x8c\x01\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x13\n\x0btotal_steps\x18\x02 \x01(\x05\x12\r\n\x05\x65poch\x18\x03 \x01(\x01\x12\x14\n\x0ctotal_epochs\x18\x04 \x01(\x01\x12&\n\x03\x65ta\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x66raction\x18\x06 \x01(\x01\"\xd2\x01\n\x0bStepMetrics\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\r\n\x05\x65poch\x18\x02 \x01(\x01\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\x10\n\x08\x61\x63\x63uracy\x18\x04 \x01(\x01\x12\x11\n\tprecision\x18\x05 \x01(\x01\x12\x0e\n\x06recall\x18\x06 \x01(\x01\x12\n\n\x02\x66\x31\x18\x07 \x01(\x01\x12\x17\n\ntrain_loss\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\r\n\x0b_train_loss\"]\n\x0cModelVariant\x12)\n\tprecision\x18\x01 \x01(\x0e\x32\x16.isogloss.v1.Precision\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x42Y\n\x0f\x64\x65v.isogloss.v1B\nModelProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17isogloss/v1/model.proto\x12\x0bisogloss.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a!isogloss/v1/hyperparameters.proto\x1a\x1bisogloss/v1/precision.proto\"\xcc\t\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\nbase_model\x18\x03 \x01(\tB \xe2\x41\x02\x02\x05\xfa\x41\x18\n\x16isogloss.dev/BaseModel\x12/\n\x07\x64\x61taset\x18\x04 \x01(\tB\x1e\xe2\x41\x02\x02\x05\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12<\n\x0fhyperparameters\x18\x05 \x01(\x0b\x32\x1c.isogloss.v1.HyperparametersB\x05\xe2\x41\x02\x01\x05\x12\x1d\n\x0epositive_label\x18\x06 \x01(\tB\x05\xe2\x41\x02\x01\x05\x12-\n\x05state\x18\x07 \x01(\x0e\x32\x18.isogloss.v1.Model.StateB\x04\xe2\x41\x01\x03\x12\x1a\n\x0cstate_reason\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\t \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12-\n\x08progress\x18\n \x01(\x0b\x32\x15.isogloss.v1.ProgressB\x04\xe2\x41\x01\x03\x12\x36\n\x0elatest_metrics\x18\x0b \x01(\x0b\x32\x18.isogloss.v1.StepMetricsB\x04\xe2\x41\x01\x03\x12\x31\n\x08variants\x18\x0c \x03(\x0b\x32\x19.isogloss.v1.ModelVariantB\x04\xe2\x41\x01\x03\x12\x17\n\tdimension\x18\r \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x18\n\nmax_tokens\x18\x0e \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0blabel_count\x18\x0f \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\"\n\x14\x64\x61taset_content_hash\x18\x10 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x11 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1c\n\x0equeue_position\x18\x16 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x08\x65stimate\x18\x17 \x01(\x0b\x32\x1d.isogloss.v1.TrainingEstimateB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x18 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0bwebhook_uri\x18\x19 \x01(\tB\x04\xe2\x41\x01\x01\"\xa3\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x12\n\x0eSTATE_TRAINING\x10\x02\x12\x13\n\x0fSTATE_EXPORTING\x10\x03\x12\x0f\n\x0bSTATE_READY\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x12\x13\n\x0fSTATE_CANCELLED\x10\x06\x12\x10\n\x0cSTATE_PAUSED\x10\x07:6\xea\x41\x33\n\x12isogloss.dev/Model\x12\x0emodels/{model}*\x06models2\x05model\"o\n\x10TrainingEstimate\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11peak_memory_bytes\x18\x02 \x01(\x03\x12\x13\n\x0btotal_steps\x18\x03 \x01(\x05\"\x8c\x01\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x13\n\x0btotal_steps\x18\x02 \x01(\x05\x12\r\n\x05\x65poch\x18\x03 \x01(\x01\x12\x14\n\x0ctotal_epochs\x18\x04 \x01(\x01\x12&\n\x03\x65ta\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x66raction\x18\x06 \x01(\x01\"\xd2\x01\n\x0bStepMetrics\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\r\n\x05\x65poch\x18\x02 \x01(\x01\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\x10\n\x08\x61\x63\x63uracy\x18\x04 \x01(\x01\x12\x11\n\tprecision\x18\x05 \x01(\x01\x12\x0e\n\x06recall\x18\x06 \x01(\x01\x12\n\n\x02\x66\x31\x18\x07 \x01(\x01\x12\x17\n\ntrain_loss\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\r\n\x0b_train_loss\"\x99\x01\n\x0cModelVariant\x12)\n\tprecision\x18\x01 \x01(\x0e\x32\x16.isogloss.v1.Precision\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x12\n\nmin_cosine\x18\x04 \x01(\x01\x12\x15\n\raccuracy_loss\x18\x05 \x01(\x01\x12\x0f\n\x07speedup\x18\x06 \x01(\x01\x42Y\n\x0f\x64\x65v.isogloss.v1B\nModelProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -80,26 +81,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODEL'].fields_by_name['start_time']._serialized_options = b'\342A\001\003'
   _globals['_MODEL'].fields_by_name['end_time']._loaded_options = None
   _globals['_MODEL'].fields_by_name['end_time']._serialized_options = b'\342A\001\003'
+  _globals['_MODEL'].fields_by_name['queue_position']._loaded_options = None
+  _globals['_MODEL'].fields_by_name['queue_position']._serialized_options = b'\342A\001\003'
+  _globals['_MODEL'].fields_by_name['estimate']._loaded_options = None
+  _globals['_MODEL'].fields_by_name['estimate']._serialized_options = b'\342A\001\003'
+  _globals['_MODEL'].fields_by_name['etag']._loaded_options = None
+  _globals['_MODEL'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
+  _globals['_MODEL'].fields_by_name['webhook_uri']._loaded_options = None
+  _globals['_MODEL'].fields_by_name['webhook_uri']._serialized_options = b'\342A\001\001'
   _globals['_MODEL']._loaded_options = None
   _globals['_MODEL']._serialized_options = b'\352A3\n\022isogloss.dev/Model\022\016models/{model}*\006models2\005model'
-  _globals['_HYPERPARAMETERS'].fields_by_name['epochs']._loaded_options = None
-  _globals['_HYPERPARAMETERS'].fields_by_name['epochs']._serialized_options = b'\342A\001\001'
-  _globals['_HYPERPARAMETERS'].fields_by_name['learning_rate']._loaded_options = None
-  _globals['_HYPERPARAMETERS'].fields_by_name['learning_rate']._serialized_options = b'\342A\001\001'
-  _globals['_HYPERPARAMETERS'].fields_by_name['batch_size']._loaded_options = None
-  _globals['_HYPERPARAMETERS'].fields_by_name['batch_size']._serialized_options = b'\342A\001\001'
-  _globals['_HYPERPARAMETERS'].fields_by_name['seed']._loaded_options = None
-  _globals['_HYPERPARAMETERS'].fields_by_name['seed']._serialized_options = b'\342A\001\001'
-  _globals['_MODEL']._serialized_start=220
-  _globals['_MODEL']._serialized_end=1298
-  _globals['_MODEL_STATE']._serialized_start=1097
-  _globals['_MODEL_STATE']._serialized_end=1242
-  _globals['_HYPERPARAMETERS']._serialized_start=1301
-  _globals['_HYPERPARAMETERS']._serialized_end=1488
-  _globals['_PROGRESS']._serialized_start=1491
-  _globals['_PROGRESS']._serialized_end=1631
-  _globals['_STEPMETRICS']._serialized_start=1634
-  _globals['_STEPMETRICS']._serialized_end=1844
-  _globals['_MODELVARIANT']._serialized_start=1846
-  _globals['_MODELVARIANT']._serialized_end=1939
+  _globals['_MODEL']._serialized_start=255
+  _globals['_MODEL']._serialized_end=1483
+  _globals['_MODEL_STATE']._serialized_start=1264
+  _globals['_MODEL_STATE']._serialized_end=1427
+  _globals['_TRAININGESTIMATE']._serialized_start=1485
+  _globals['_TRAININGESTIMATE']._serialized_end=1596
+  _globals['_PROGRESS']._serialized_start=1599
+  _globals['_PROGRESS']._serialized_end=1739
+  _globals['_STEPMETRICS']._serialized_start=1742
+  _globals['_STEPMETRICS']._serialized_end=1952
+  _globals['_MODELVARIANT']._serialized_start=1955
+  _globals['_MODELVARIANT']._serialized_end=2108
 # @@protoc_insertion_point(module_scope)

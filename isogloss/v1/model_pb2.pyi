@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
+from isogloss.v1 import hyperparameters_pb2 as _hyperparameters_pb2
 from isogloss.v1 import precision_pb2 as _precision_pb2
 import builtins as _builtins
 import sys
@@ -51,6 +52,8 @@ class Model(_message.Message):
         """The run failed for good: `error` says why."""
         STATE_CANCELLED: Model._State.ValueType  # 6
         """A caller cancelled it."""
+        STATE_PAUSED: Model._State.ValueType  # 7
+        """It waits for `ResumeModel`; what it has learnt is kept."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """Where a model is in its life."""
@@ -69,6 +72,8 @@ class Model(_message.Message):
     """The run failed for good: `error` says why."""
     STATE_CANCELLED: Model.State.ValueType  # 6
     """A caller cancelled it."""
+    STATE_PAUSED: Model.State.ValueType  # 7
+    """It waits for `ResumeModel`; what it has learnt is kept."""
 
     NAME_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
@@ -91,6 +96,10 @@ class Model(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    QUEUE_POSITION_FIELD_NUMBER: _builtins.int
+    ESTIMATE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    WEBHOOK_URI_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Full resource name, `models/{model}`. Chosen by the server."""
     display_name: _builtins.str
@@ -117,8 +126,21 @@ class Model(_message.Message):
     """`Dataset.content_hash` of what it learns."""
     attempt: _builtins.int
     """Which try this is, from 1; a run that was lost is tried again."""
+    queue_position: _builtins.int
+    """Its place among all that wait for a trainer, 1 being the next; 0 where it does not wait.
+    Tenants take turns, so it may fall while others run and rise when another tenant comes.
+    """
+    etag: _builtins.str
+    """Differs after each change of `display_name`, `webhook_uri` or `state`; where it is set in
+    `UpdateModel`, it must be the model's. See https://google.aip.dev/154.
+    """
+    webhook_uri: _builtins.str
+    """Where a message is posted when the model becomes READY, FAILED or CANCELLED: an https
+    address at a host that the operator allows, at most 2000 characters. Empty: nowhere beside
+    where the operator has all of them sent.
+    """
     @_builtins.property
-    def hyperparameters(self) -> Global___Hyperparameters:
+    def hyperparameters(self) -> _hyperparameters_pb2.Hyperparameters:
         """How it learns. What is unset is chosen from the size of the dataset; the answer of
         `CreateModel` holds what was asked for, the finished model what was used.
         """
@@ -155,6 +177,10 @@ class Model(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it reached READY, FAILED or CANCELLED."""
 
+    @_builtins.property
+    def estimate(self) -> Global___TrainingEstimate:
+        """What the training will need, estimated when it was created."""
+
     def __init__(
         self,
         *,
@@ -162,7 +188,7 @@ class Model(_message.Message):
         display_name: _builtins.str = ...,
         base_model: _builtins.str = ...,
         dataset: _builtins.str = ...,
-        hyperparameters: Global___Hyperparameters | None = ...,
+        hyperparameters: _hyperparameters_pb2.Hyperparameters | None = ...,
         positive_label: _builtins.str = ...,
         state: Global___Model.State.ValueType = ...,
         state_reason: _builtins.str = ...,
@@ -179,65 +205,52 @@ class Model(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        queue_position: _builtins.int = ...,
+        estimate: Global___TrainingEstimate | None = ...,
+        etag: _builtins.str = ...,
+        webhook_uri: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "hyperparameters", b"hyperparameters", "latest_metrics", b"latest_metrics", "progress", b"progress", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "hyperparameters", b"hyperparameters", "latest_metrics", b"latest_metrics", "progress", b"progress", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base_model", b"base_model", "create_time", b"create_time", "dataset", b"dataset", "dataset_content_hash", b"dataset_content_hash", "dimension", b"dimension", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "hyperparameters", b"hyperparameters", "label_count", b"label_count", "latest_metrics", b"latest_metrics", "max_tokens", b"max_tokens", "name", b"name", "positive_label", b"positive_label", "progress", b"progress", "start_time", b"start_time", "state", b"state", "state_reason", b"state_reason", "update_time", b"update_time", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base_model", b"base_model", "create_time", b"create_time", "dataset", b"dataset", "dataset_content_hash", b"dataset_content_hash", "dimension", b"dimension", "display_name", b"display_name", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "etag", b"etag", "hyperparameters", b"hyperparameters", "label_count", b"label_count", "latest_metrics", b"latest_metrics", "max_tokens", b"max_tokens", "name", b"name", "positive_label", b"positive_label", "progress", b"progress", "queue_position", b"queue_position", "start_time", b"start_time", "state", b"state", "state_reason", b"state_reason", "update_time", b"update_time", "variants", b"variants", "webhook_uri", b"webhook_uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
-class Hyperparameters(_message.Message):
-    """How a model learns."""
+class TrainingEstimate(_message.Message):
+    """What a training will need. A guess from the sizes of the dataset and the base, with figures
+    that were measured on one machine: another one may take half or twice as long.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    EPOCHS_FIELD_NUMBER: _builtins.int
-    LEARNING_RATE_FIELD_NUMBER: _builtins.int
-    BATCH_SIZE_FIELD_NUMBER: _builtins.int
-    SEED_FIELD_NUMBER: _builtins.int
-    epochs: _builtins.int
-    """Passes over the training rows, 1 to 100. Unset: chosen from the number of rows."""
-    learning_rate: _builtins.float
-    """Peak learning rate of the encoder, 1e-6 to 1e-2. Unset: chosen by the recipe."""
-    batch_size: _builtins.int
-    """Texts of one step, 2 to 256. Unset: 32, and more from 10,000 training rows on."""
-    seed: _builtins.int
-    """Seed of everything random, 0 to 2147483647. On a CPU the same seed gives the same model.
-    Unset: 0.
-    """
+    DURATION_FIELD_NUMBER: _builtins.int
+    PEAK_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    TOTAL_STEPS_FIELD_NUMBER: _builtins.int
+    peak_memory_bytes: _builtins.int
+    """Most memory that the run's process takes, in bytes."""
+    total_steps: _builtins.int
+    """Steps of the training."""
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """From the start of the run to READY, evaluation and export included, without waiting."""
+
     def __init__(
         self,
         *,
-        epochs: _builtins.int | None = ...,
-        learning_rate: _builtins.float | None = ...,
-        batch_size: _builtins.int | None = ...,
-        seed: _builtins.int | None = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        peak_memory_bytes: _builtins.int = ...,
+        total_steps: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_epochs", b"_epochs", "_learning_rate", b"_learning_rate", "_seed", b"_seed", "batch_size", b"batch_size", "epochs", b"epochs", "learning_rate", b"learning_rate", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_epochs", b"_epochs", "_learning_rate", b"_learning_rate", "_seed", b"_seed", "batch_size", b"batch_size", "epochs", b"epochs", "learning_rate", b"learning_rate", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "peak_memory_bytes", b"peak_memory_bytes", "total_steps", b"total_steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
-    _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
-    _WhichOneofReturnType__epochs: _TypeAlias = _typing.Literal["epochs"]  # noqa: Y015
-    _WhichOneofArgType__epochs: _TypeAlias = _typing.Literal["_epochs", b"_epochs"]  # noqa: Y015
-    _WhichOneofReturnType__learning_rate: _TypeAlias = _typing.Literal["learning_rate"]  # noqa: Y015
-    _WhichOneofArgType__learning_rate: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate"]  # noqa: Y015
-    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
-    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__batch_size) -> _WhichOneofReturnType__batch_size | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__epochs) -> _WhichOneofReturnType__epochs | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__learning_rate) -> _WhichOneofReturnType__learning_rate | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Hyperparameters: _TypeAlias = Hyperparameters  # noqa: Y015
+Global___TrainingEstimate: _TypeAlias = TrainingEstimate  # noqa: Y015
 
 @_typing.final
 class Progress(_message.Message):
@@ -350,6 +363,9 @@ class ModelVariant(_message.Message):
     PRECISION_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    MIN_COSINE_FIELD_NUMBER: _builtins.int
+    ACCURACY_LOSS_FIELD_NUMBER: _builtins.int
+    SPEEDUP_FIELD_NUMBER: _builtins.int
     precision: _precision_pb2.Precision.ValueType
     """Its precision."""
     digest: _builtins.str
@@ -358,16 +374,31 @@ class ModelVariant(_message.Message):
     """
     size_bytes: _builtins.int
     """Size of that file in bytes."""
+    min_cosine: _builtins.float
+    """Smallest cosine of its embeddings with those of the model as it was trained, on training rows
+    that choose and judge variants.
+    """
+    accuracy_loss: _builtins.float
+    """QUANTIZED: how much less often it is right than EXACT on those rows, as a share of them;
+    negative where it is right more often. At most 0.005, or one row.
+    """
+    speedup: _builtins.float
+    """QUANTIZED: how many times faster than EXACT it was on the machine that trained the model, in
+    processor time.
+    """
     def __init__(
         self,
         *,
         precision: _precision_pb2.Precision.ValueType = ...,
         digest: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
+        min_cosine: _builtins.float = ...,
+        accuracy_loss: _builtins.float = ...,
+        speedup: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "precision", b"precision", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy_loss", b"accuracy_loss", "digest", b"digest", "min_cosine", b"min_cosine", "precision", b"precision", "size_bytes", b"size_bytes", "speedup", b"speedup"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,26 +10,24 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from isogloss.v1.base_model_pb2 import BaseModel as BaseModelProto
-from isogloss.v1.evaluation_pb2 import ClassificationMetrics, ConfusionCell, LabelMetrics
-from isogloss.v1.evaluation_pb2 import Evaluation as EvaluationProto
 from isogloss.v1.model_event_pb2 import LogLine, ModelEvent, StateChange
-from isogloss.v1.model_pb2 import Hyperparameters, Model, ModelVariant, Progress, StepMetrics
+from isogloss.v1.model_pb2 import (
+    Model,
+    ModelVariant,
+    Progress,
+    StepMetrics,
+    TrainingEstimate,
+)
 from isogloss.v1.precision_pb2 import Precision
-from isogloss.v1.split_pb2 import Split
-from services.common import names
-from services.common.errors import FailedPrecondition, FieldViolation, InvalidArgument, Reason
-from services.common.names import Collection
+from services.common.errors import FailedPrecondition, Reason
 from services.common.status import to_status
 from services.trainer.catalogue import BaseModel
 from services.trainer.creation import Wish
-from services.trainer.evaluation import Averages, Evaluation
+from services.trainer.hyperparameters_proto import (
+    hyperparameters_from_proto,
+    hyperparameters_to_proto,
+)
 from services.trainer.tables import EventRow, ModelRow
-
-_CONFUSION_CELLS = 20_000
-# A cell takes at most 24 bytes: 20 000 are 480 kB, far from the 4 MiB of a message.
-
-
-_EVALUATION = "/evaluation"
 
 
 def timestamp(moment: datetime) -> Timestamp:
@@ -39,14 +37,19 @@ def timestamp(moment: datetime) -> Timestamp:
     return message
 
 
-def model(row: ModelRow) -> Model:
-    """Return a model as callers see it."""
+def model(row: ModelRow, *, queue_position: int = 0) -> Model:
+    """Return a model as callers see it.
+
+    Args:
+        row: The model.
+        queue_position: 1 is the next; 0 where it does not wait.
+    """
     message = Model(
         name=row.name if row.id else "",
         display_name=row.display_name,
         base_model=f"baseModels/{row.base_model}",
         dataset=f"datasets/{row.dataset}",
-        hyperparameters=Hyperparameters(**row.hyperparameters),
+        hyperparameters=hyperparameters_to_proto(row.hyperparameters),
         positive_label=row.positive_label,
         state=Model.State.Value(f"STATE_{row.state}"),
         state_reason=row.state_reason,
@@ -58,7 +61,12 @@ def model(row: ModelRow) -> Model:
         attempt=row.attempt,
         create_time=timestamp(row.create_time),
         update_time=timestamp(row.update_time),
+        queue_position=queue_position,
+        etag=row.etag if row.id else "",
+        webhook_uri=row.webhook_uri,
     )
+    if row.estimate is not None:
+        message.estimate.CopyFrom(training_estimate(row.estimate))
     if row.error is not None:
         error = FailedPrecondition(row.error, reason=Reason.TRAINING_FAILED)
         message.error.CopyFrom(to_status(error))
@@ -75,15 +83,29 @@ def model(row: ModelRow) -> Model:
     return message
 
 
+def training_estimate(fields: Mapping[str, Any]) -> TrainingEstimate:
+    """Return the estimate from the fields of `estimate.Estimate`."""
+    return TrainingEstimate(
+        duration=duration(fields["seconds"]),
+        peak_memory_bytes=fields["peak_memory_bytes"],
+        total_steps=fields["total_steps"],
+    )
+
+
+def duration(seconds: float) -> Duration:
+    """Return the seconds, to the millisecond."""
+    message = Duration()
+    message.FromMilliseconds(round(seconds * 1000))
+    return message
+
+
 def progress(fields: Mapping[str, Any]) -> Progress:
     """Return the progress from the fields of `messages.Progressed`."""
     rest = dict(fields)
     seconds = rest.pop("eta_seconds")
     message = Progress(**rest)
     if seconds is not None:
-        eta = Duration()
-        eta.FromMilliseconds(round(seconds * 1000))
-        message.eta.CopyFrom(eta)
+        message.eta.CopyFrom(duration(seconds))
     return message
 
 
@@ -94,11 +116,7 @@ def step_metrics(fields: Mapping[str, Any], moment: datetime) -> StepMetrics:
 
 def variant(fields: Mapping[str, Any]) -> ModelVariant:
     """Return one variant from what the database keeps of it."""
-    return ModelVariant(
-        precision=Precision.Value(fields["precision"]),
-        digest=fields["digest"],
-        size_bytes=fields["size_bytes"],
-    )
+    return ModelVariant(**{**fields, "precision": Precision.Value(fields["precision"])})
 
 
 def event(row: EventRow) -> ModelEvent:
@@ -133,124 +151,15 @@ def base_model(base: BaseModel) -> BaseModelProto:
     )
 
 
-def hyperparameters(message: Hyperparameters) -> dict[str, Any]:
-    """Return what the caller set, by name."""
-    return {field.name: value for field, value in message.ListFields()}
-
-
-def wish(message: Model, *, tenant: str) -> Wish:
+def wish(message: Model, *, tenant: str, auto_start: bool = True) -> Wish:
     """Return what a caller asks for."""
     return Wish(
         tenant=tenant,
         display_name=message.display_name,
         base_model=message.base_model,
         dataset=message.dataset,
-        hyperparameters=hyperparameters(message.hyperparameters),
+        hyperparameters=hyperparameters_from_proto(message.hyperparameters),
         positive_label=message.positive_label,
-    )
-
-
-def evaluated_model(name: str) -> str:
-    """Return the id in `models/{model}/evaluation`.
-
-    Raises:
-        InvalidArgument: Where the name has another form.
-    """
-    parent, suffix = name.removesuffix(_EVALUATION), name.endswith(_EVALUATION)
-    try:
-        if suffix:
-            return names.parse(parent, Collection.MODELS).id
-    except InvalidArgument:
-        # Said below, in the form that this method takes.
-        pass
-    raise InvalidArgument(
-        FieldViolation(
-            field="name",
-            description=f"{name[:200]!r} is no name of the form models/ID{_EVALUATION}.",
-        )
-    )
-
-
-def evaluation(
-    *,
-    model: str,
-    split: str,
-    tuned: Evaluation,
-    baseline: Evaluation,
-    agreement: tuple[float, float],
-    moment: datetime,
-) -> EvaluationProto:
-    """Return what a model scored.
-
-    Args:
-        model: Bare id.
-        split: `validation` or `test`.
-        tuned: What the fine-tuned model scored.
-        baseline: What the untrained one scored.
-        agreement: Share of nearest neighbours with the same label, fine-tuned and untrained.
-        moment: When it was measured.
-    """
-    return EvaluationProto(
-        name=f"models/{model}/evaluation",
-        split=Split.Value(f"SPLIT_{split.upper()}"),
-        row_count=tuned.examples,
-        positive_label=tuned.positive_label or "",
-        metrics=metrics(tuned),
-        baseline=metrics(baseline),
-        create_time=timestamp(moment),
-        neighbor_agreement=agreement[0],
-        baseline_neighbor_agreement=agreement[1],
-    )
-
-
-def metrics(scores: Evaluation) -> ClassificationMetrics:
-    """Return one set of scores."""
-    binary = scores.positive_label is not None
-    averages = [
-        average(ClassificationMetrics.AVERAGING_MACRO, scores.macro),
-        average(ClassificationMetrics.AVERAGING_MICRO, scores.micro),
-        average(ClassificationMetrics.AVERAGING_WEIGHTED, scores.weighted),
-    ]
-    headline = Averages(precision=scores.precision, recall=scores.recall, f1=scores.f1)
-    if binary:
-        averages.insert(0, average(ClassificationMetrics.AVERAGING_BINARY, headline))
-    index = {entry.label: number for number, entry in enumerate(scores.labels)}
-    cells = sorted(scores.confusion, key=lambda cell: -cell.count)[:_CONFUSION_CELLS]
-    return ClassificationMetrics(
-        headline=(
-            ClassificationMetrics.AVERAGING_BINARY
-            if binary
-            else ClassificationMetrics.AVERAGING_MACRO
-        ),
-        accuracy=scores.accuracy,
-        precision=scores.precision,
-        recall=scores.recall,
-        f1=scores.f1,
-        log_loss=scores.log_loss,
-        averages=averages,
-        labels=[
-            LabelMetrics(
-                label=entry.label,
-                precision=entry.precision,
-                recall=entry.recall,
-                f1=entry.f1,
-                support=entry.support,
-            )
-            for entry in scores.labels
-        ],
-        confusion=[
-            ConfusionCell(
-                actual=index[cell.actual], predicted=index[cell.predicted], count=cell.count
-            )
-            for cell in cells
-        ],
-    )
-
-
-def average(
-    averaging: ClassificationMetrics.Averaging.ValueType, scores: Averages
-) -> ClassificationMetrics.Average:
-    """Return precision, recall and F1 under one way of averaging."""
-    return ClassificationMetrics.Average(
-        averaging=averaging, precision=scores.precision, recall=scores.recall, f1=scores.f1
+        webhook_uri=message.webhook_uri,
+        auto_start=auto_start,
     )

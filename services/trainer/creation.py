@@ -12,20 +12,20 @@ from typing import Any
 
 from services.common import names
 from services.common.errors import (
-    FailedPrecondition,
     FieldViolation,
     InvalidArgument,
-    Reason,
 )
 from services.common.names import Collection
 from services.common.requests import check_request_id
 from services.common.storage import ObjectStore
-from services.trainer import datasets, publishing
+from services.trainer import datasets, estimate, publishing
 from services.trainer.catalogue import Catalogue
+from services.trainer.control import Control
 from services.trainer.datasets import Dataset
 from services.trainer.models import Models, NewModel, Request, draft
-from services.trainer.recipe import RANGES
+from services.trainer.recipe import RANGES, Preset
 from services.trainer.tables import ModelRow
+from services.trainer.webhooks.addresses import Addresses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,9 @@ class Wish:
     """What was set, by name."""
 
     positive_label: str
+    webhook_uri: str = ""
+    auto_start: bool = True
+    """Otherwise it is PAUSED at first."""
 
 
 class Creation:
@@ -49,13 +52,28 @@ class Creation:
 
     Args:
         models: The rows.
+        control: What is done with rows that exist.
         catalogue: The base models.
         store: Where datasets and models are.
+        addresses: Where webhooks may go.
+        threads: CPU threads of a run, for estimates.
     """
 
-    def __init__(self, models: Models, catalogue: Catalogue, store: ObjectStore) -> None:
+    def __init__(
+        self,
+        models: Models,
+        control: Control,
+        catalogue: Catalogue,
+        store: ObjectStore,
+        *,
+        addresses: Addresses,
+        threads: int,
+    ) -> None:
         """Keep the parts."""
         self._models = models
+        self._control = control
+        self._addresses = addresses
+        self._threads = threads
         self._catalogue = catalogue
         self._store = store
 
@@ -92,13 +110,13 @@ class Creation:
         return row
 
     def cancel(self, tenant: str, model: str, actor: str) -> ModelRow:
-        """Cancel a model; see `Models.cancel`.
+        """Cancel a model; see `Control.cancel`.
 
         Raises:
             NotFound: Where the tenant has none of that id.
             FailedPrecondition: Where it is READY or FAILED.
         """
-        row = self._models.cancel(tenant, model, actor)
+        row = self._control.cancel(tenant, model, actor)
         # A trainer that died between publishing and saying so does not take it back itself.
         publishing.withdraw(self._store, row)
         return row
@@ -111,9 +129,9 @@ class Creation:
         Raises:
             NotFound: Where the tenant has none of that id.
         """
-        row = self._models.stop(tenant, model, actor)
+        row = self._control.stop(tenant, model, actor)
         publishing.remove(self._store, row)
-        self._models.forget(tenant, model)
+        self._control.forget(tenant, model)
         # Again: a trainer or a creation that saw the row until now may have left its marks, and
         # nobody who looks from now on finds the row and leaves any.
         publishing.remove(self._store, row)
@@ -123,7 +141,8 @@ class Creation:
         violations += names.check_display_name(wish.display_name, field="model.display_name")
         base = _id(wish.base_model, Collection.BASE_MODELS, "model.base_model", violations)
         dataset = _id(wish.dataset, Collection.DATASETS, "model.dataset", violations)
-        violations += _out_of_range(wish.hyperparameters)
+        violations += _unusable(wish.hyperparameters)
+        violations += self._addresses.check(wish.webhook_uri, field="model.webhook_uri")
         if violations:
             raise InvalidArgument(violations)
         found = datasets.find(self._store, tenant=wish.tenant, dataset=dataset)
@@ -139,6 +158,17 @@ class Creation:
             label_count=len(found.labels),
             hyperparameters=wish.hyperparameters,
             positive_label=wish.positive_label,
+            webhook_uri=wish.webhook_uri,
+            estimate=estimate.of_run(
+                self._store,
+                self._catalogue,
+                wish.hyperparameters,
+                tenant=wish.tenant,
+                dataset=dataset,
+                base=base,
+                threads=self._threads,
+            ),
+            auto_start=wish.auto_start,
         )
 
 
@@ -151,32 +181,33 @@ def _id(name: str, collection: Collection, field: str, violations: list[FieldVio
         return ""
 
 
-def _out_of_range(hyperparameters: Mapping[str, Any]) -> list[FieldViolation]:
+def _unusable(hyperparameters: Mapping[str, Any]) -> list[FieldViolation]:
+    wrong = [
+        (name, f"{value:g} is out of range: {RANGES[name].least:g} to {RANGES[name].most:g}.")
+        for name, value in hyperparameters.items()
+        # Written so that NaN is out of every range.
+        if name in RANGES and not RANGES[name].least <= value <= RANGES[name].most
+    ]
+    preset = hyperparameters.get("preset", Preset.BALANCED)
+    if preset not in list(Preset):
+        wrong.append(("preset", f"{preset} is none of {', '.join(Preset)}."))
     return [
         FieldViolation(
             field=f"model.hyperparameters.{name}",
-            description=f"{value:g} is out of range: {RANGES[name].least:g} to "
-            f"{RANGES[name].most:g}. Leave it unset to have it chosen.",
+            description=f"{problem} Leave it unset to have it chosen.",
         )
-        for name, value in hyperparameters.items()
-        # Written so that NaN is out of every range.
-        if not RANGES[name].least <= value <= RANGES[name].most
+        for name, problem in wrong
     ]
 
 
 def _check_labels(dataset: Dataset, positive_label: str) -> None:
-    if dataset.multi:
-        raise FailedPrecondition(
-            f"{dataset.name} has texts with several labels; models that give several labels "
-            "cannot be trained yet. Upload one label a text.",
-            reason=Reason.DATASET_UNSUITABLE,
-            metadata={"name": dataset.name},
-        )
     if not positive_label:
         return
     field = "model.positive_label"
     shown = ", ".join(repr(label) for label in dataset.labels[:10])
-    if len(dataset.labels) != 2:  # noqa: PLR2004 (binary means two)
+    if dataset.multi:
+        problem = f"needs one label a text; in {dataset.name} a text can have several."
+    elif len(dataset.labels) != 2:  # noqa: PLR2004 (binary means two)
         problem = f"needs a dataset of exactly two labels; this one has {len(dataset.labels)}."
     elif positive_label not in dataset.labels:
         problem = f"{positive_label!r} is no label of {dataset.name}, which has {shown}."

@@ -18,6 +18,9 @@ from services.common.cleaning_proto import cleaning_from_proto
 from services.common.errors import FailedPrecondition, NotFound, Reason
 from services.common.storage import ObjectStore
 
+_GROUP = "group"
+# Of near duplicates; ingest that does not look for them leaves no such column.
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
@@ -46,7 +49,13 @@ class Rows:
 
     texts: list[str]
     label_ids: list[int]
-    """Indices into the dataset's labels, one a text."""
+    """Indices into the dataset's labels, one a text; empty where a text can have several."""
+
+    label_sets: list[tuple[int, ...]] | None
+    """Indices into the dataset's labels, any number a text; None where each has one."""
+
+    groups: list[int | None]
+    """Which texts are near duplicates of each other, by number; None for a text that is none."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -70,7 +79,7 @@ def read(
 
     Returns:
         The dataset, and the rows of the splits `train`, `validation` and `test` that it has.
-        Held-out rows whose label is not among the training labels are left out.
+        Held-out rows with a label that is not among the training labels are left out.
 
     Raises:
         NotFound, FailedPrecondition: As `find`.
@@ -84,7 +93,7 @@ def read(
         name = SplitProto.Name(split.split).removeprefix("SPLIT_").lower()
         path = directory / f"{name}.parquet"
         manifests.fetch(store, split.file, path)
-        rows[name] = _read_rows(path, index)
+        rows[name] = _read_rows(path, index, multi=facts.multi)
         path.unlink()
     return facts, rows
 
@@ -138,16 +147,24 @@ def _facts(dataset: str, manifest: DatasetManifest) -> Dataset:
     )
 
 
-def _read_rows(path: Path, index: Mapping[str, int]) -> Rows:
+def _read_rows(path: Path, index: Mapping[str, int], *, multi: bool) -> Rows:
     # Imported here: the API process never reads rows.
     from pyarrow import parquet  # noqa: PLC0415
 
-    table = parquet.read_table(path, columns=["text", "labels"])
-    pairs = [
-        (text, index[labels[0]])
-        for text, labels in zip(
-            table.column("text").to_pylist(), table.column("labels").to_pylist(), strict=True
-        )
-        if labels and labels[0] in index
+    columns = ["text", "labels"]
+    if _GROUP in parquet.read_schema(path).names:
+        columns.append(_GROUP)
+    table = parquet.read_table(path, columns=columns)
+    texts, named = (table.column(name).to_pylist() for name in ("text", "labels"))
+    groups = table.column(_GROUP).to_pylist() if _GROUP in columns else [None] * len(texts)
+    kept = [
+        row
+        for row, labels in enumerate(named)
+        if (labels or multi) and all(label in index for label in labels)
     ]
-    return Rows(texts=[text for text, _ in pairs], label_ids=[label for _, label in pairs])
+    return Rows(
+        texts=[texts[row] for row in kept],
+        label_ids=[] if multi else [index[named[row][0]] for row in kept],
+        label_sets=[tuple(index[label] for label in named[row]) for row in kept] if multi else None,
+        groups=[groups[row] for row in kept],
+    )

@@ -5,8 +5,8 @@ Knows no labels and no text: `tokenize` makes the ids.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ from transformers import AutoModel
 from transformers.utils import logging as transformers_logging
 
 from services.trainer.base_import import BaseEncoder, Pooling
+from services.trainer.tokenize import TokenIds
+
+IdSequence = Sequence[int] | npt.NDArray[np.integer[Any]]
 
 _EMBED_BATCH = 64
 # 64 short texts fill a core's matrix units; more only costs memory.
@@ -29,6 +32,11 @@ class SentenceEncoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.pooling = pooling
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and where inputs have to be."""
+        return next(self.parameters()).device
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Embed a padded batch.
@@ -65,24 +73,22 @@ def load_encoder(base: BaseEncoder) -> SentenceEncoder:
     return SentenceEncoder(cast("nn.Module", backbone), base.pooling).eval()
 
 
-def collate(sequences: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, Tensor]:
+def collate(sequences: Iterable[IdSequence], pad_token_id: int) -> tuple[Tensor, Tensor]:
     """Pad token ids on the right to the longest.
 
     Returns:
         Ids and mask, both int64 [B, L].
     """
-    length = max(map(len, sequences))
-    ids = torch.full((len(sequences), length), pad_token_id, dtype=torch.int64)
-    mask = torch.zeros((len(sequences), length), dtype=torch.int64)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.int64)
-        mask[row, : len(sequence)] = 1
-    return ids, mask
+    rows = [torch.as_tensor(sequence, dtype=torch.int64) for sequence in sequences]
+    ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_token_id)
+    lengths = torch.tensor([len(row) for row in rows])
+    mask = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
+    return ids, mask.to(torch.int64)
 
 
 def embed(
     encoder: SentenceEncoder,
-    sequences: Sequence[Sequence[int]],
+    sequences: Sequence[Sequence[int]] | TokenIds,
     pad_token_id: int,
     *,
     before_batch: Callable[[], None] = lambda: None,
@@ -93,24 +99,29 @@ def embed(
 
     Args:
         encoder: Used in evaluation mode.
-        sequences: N lists of ids.
+        sequences: N texts' ids.
         pad_token_id: Of the base.
         before_batch: Called before each batch; what it raises ends the work.
 
     Returns:
         [N, D], rows as in `sequences`.
     """
-    order = np.argsort([len(sequence) for sequence in sequences], kind="stable")
+    lengths = (
+        sequences.lengths
+        if isinstance(sequences, TokenIds)
+        else [len(sequence) for sequence in sequences]
+    )
+    order = np.argsort(lengths, kind="stable")
     batches: list[npt.NDArray[np.float32]] = []
-    training = encoder.training
+    training, device = encoder.training, encoder.device
     encoder.eval()
     try:
         with torch.inference_mode():
             for start in range(0, len(order), _EMBED_BATCH):
                 before_batch()
                 rows = order[start : start + _EMBED_BATCH]
-                ids, mask = collate([sequences[row] for row in rows], pad_token_id)
-                batches.append(encoder(ids, mask).numpy())
+                ids, mask = collate((sequences[row] for row in rows), pad_token_id)
+                batches.append(encoder(ids.to(device), mask.to(device)).cpu().numpy())
     finally:
         encoder.train(training)
     result = np.empty((len(order), batches[0].shape[1]), dtype=np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from services.trainer.state import State
 
@@ -21,10 +22,8 @@ class Entered:
 class Planned:
     """What was chosen where the caller left it open."""
 
-    epochs: int
-    learning_rate: float
-    batch_size: int
-    seed: int
+    hyperparameters: dict[str, Any]
+    """By name, nothing left open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +81,11 @@ class Failed:
     """Whether the same run may go better the next time."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halted:
+    """The run was asked to stop, left a checkpoint if it had learnt anything, and stopped."""
+
+
 _KINDS = {
     "entered": Entered,
     "planned": Planned,
@@ -90,11 +94,12 @@ _KINDS = {
     "logged": Logged,
     "finished": Finished,
     "failed": Failed,
+    "halted": Halted,
 }
 Report = Entered | Planned | Progressed | Measured | Logged
 """What happens on the way."""
 
-End = Finished | Failed
+End = Finished | Failed | Halted
 """What is told last."""
 
 Message = Report | End

@@ -15,13 +15,14 @@ from isogloss.storage.v1.model_manifest_pb2 import (
     Variant,
 )
 from isogloss.v1.label_mode_pb2 import LabelMode
-from isogloss.v1.model_pb2 import Hyperparameters
 from isogloss.v1.precision_pb2 import Precision
 from services.common import manifests
 from services.common.cleaning_proto import cleaning_to_proto
 from services.common.storage import ObjectStore
 from services.trainer import convert
-from services.trainer.export import ExportReport
+from services.trainer.evaluation.stored import Left
+from services.trainer.exporting.variants import Export, ExportedVariant
+from services.trainer.hyperparameters_proto import hyperparameters_to_proto
 from services.trainer.material import Material
 from services.trainer.spec import RunSpec
 from services.trainer.training import TrainedModel
@@ -46,8 +47,8 @@ def upload(
     *,
     material: Material,
     model: TrainedModel,
-    report: ExportReport,
-    scores: Path,
+    export: Export,
+    judged: Left,
 ) -> ModelManifest:
     """Upload everything and return the manifest, which is not published.
 
@@ -56,8 +57,8 @@ def upload(
         spec: The attempt.
         material: What it worked on.
         model: What it learnt.
-        report: The exported graph.
-        scores: The evaluation, as JSON in a file.
+        export: The graphs.
+        judged: What was stored of its evaluation.
     """
     directory = Path(spec.scratch) / "encoder"
     names = model.save_encoder(directory)
@@ -68,7 +69,6 @@ def upload(
         )
         for name in names
     ]
-    graph = manifests.upload(store, f"{spec.prefix}model.onnx", report.path)
     return ModelManifest(
         format_version=manifests.FORMAT_VERSION,
         name=f"models/{spec.model}",
@@ -83,25 +83,34 @@ def upload(
             cleaning=cleaning_to_proto(material.dataset.cleaning),
         ),
         dimension=model.base.dimensions,
-        variants=[
-            Variant(
-                precision=Precision.PRECISION_EXACT,
-                graph=graph,
-                min_cosine=report.min_cosine,
-                max_probability_error=report.max_probability_difference,
-            )
-        ],
-        label_mode=LabelMode.LABEL_MODE_SINGLE,
+        variants=[_variant(store, spec, variant) for variant in export.variants],
+        label_mode=(
+            LabelMode.LABEL_MODE_MULTI if model.multi_label else LabelMode.LABEL_MODE_SINGLE
+        ),
         labels=material.dataset.labels,
+        thresholds=model.thresholds.tolist(),
         encoder=encoder,
-        evaluation=manifests.upload(store, f"{spec.prefix}evaluation.json", scores),
+        evaluation=judged.evaluation,
+        predictions=judged.predictions,
+        projection=judged.projection,
+        examples=judged.examples,
         lineage=_lineage(spec, material, model),
         create_time=convert.timestamp(datetime.now(UTC)),
     )
 
 
+def _variant(store: ObjectStore, spec: RunSpec, exported: ExportedVariant) -> Variant:
+    return Variant(
+        precision=Precision.Value(exported.form),
+        graph=manifests.upload(store, f"{spec.prefix}{exported.path.name}", exported.path),
+        min_cosine=exported.min_cosine,
+        max_probability_error=exported.max_probability_difference,
+        accuracy_loss=exported.accuracy_loss,
+        speedup=exported.speedup,
+    )
+
+
 def _lineage(spec: RunSpec, material: Material, model: TrainedModel) -> Lineage:
-    plan = model.plan
     return Lineage(
         base_model=f"baseModels/{spec.base_model}",
         base_digest=next(
@@ -111,12 +120,7 @@ def _lineage(spec: RunSpec, material: Material, model: TrainedModel) -> Lineage:
         ),
         dataset=material.dataset.name,
         dataset_content_hash=material.dataset.content_hash,
-        hyperparameters=Hyperparameters(
-            epochs=plan.epochs,
-            learning_rate=plan.learning_rate,
-            batch_size=plan.batch_size,
-            seed=plan.seed,
-        ),
+        hyperparameters=hyperparameters_to_proto(model.plan.hyperparameters()),
         positive_label=spec.positive_label,
         versions=_versions(),
         start_time=convert.timestamp(spec.start_time),

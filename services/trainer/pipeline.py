@@ -6,62 +6,66 @@ Publishes nothing: the manifest goes to the supervisor, which holds the lease.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from google.protobuf import json_format
 
-from isogloss.v1.evaluation_pb2 import Evaluation as EvaluationProto
 from services.common.storage import ObjectStore
-from services.trainer import convert, packing
+from services.trainer import packing
+from services.trainer.checkpoints import StoredCheckpoints
 from services.trainer.datasets import Rows
-from services.trainer.evaluation import Evaluation, evaluate, neighbour_share
-from services.trainer.export import export_trained
+from services.trainer.devices import choose_device
+from services.trainer.exporting.variants import Export, Probes, export_trained
 from services.trainer.forecast import Forecast
-from services.trainer.material import Material, RunFailed, gather
+from services.trainer.judging import judge
+from services.trainer.learning.listening import Progress, StepMetrics
+from services.trainer.learning.targets import indicators
+from services.trainer.material import RunFailed, gather
 from services.trainer.messages import Entered, Finished, Logged, Measured, Planned, Tell
-from services.trainer.recipe import Hyperparameters, plan
+from services.trainer.recipe import Hyperparameters, Shape, plan
 from services.trainer.spec import RunSpec
 from services.trainer.state import State
 from services.trainer.training import (
-    Baseline,
     LabelledTexts,
-    Progress,
-    StepMetrics,
-    TrainedModel,
     train,
 )
 
-_PROBE_TEXTS = 64
-# Enough lengths to show a padding fault, and a second of forward passes at most.
+_PROBE_TEXTS = 1000
+# More than the export compares, were each of them the shortest text.
 
 
-def execute(spec: RunSpec, store: ObjectStore, tell: Tell) -> None:
+def execute(
+    spec: RunSpec, store: ObjectStore, tell: Tell, *, should_stop: Callable[[], bool]
+) -> None:
     """Carry the attempt out.
 
     Args:
         spec: What to do.
         store: Where from and where to.
         tell: Takes what happens, in order; the last message is `Finished`.
+        should_stop: Asked while the model learns, not while it is exported.
 
     Raises:
+        Cancelled: Within a step after `should_stop` says so; a checkpoint is left.
         RunFailed: Where a further try would fail as well.
         ExportMismatch: Where the exported graph does not compute what the model does.
         IsoglossError: Where the store fails or holds something broken.
     """
     scratch = Path(spec.scratch)
+    device, description = choose_device(spec.device)
+    tell(Logged(level="info", message=f"Computing on {description}."))
     material = gather(spec, store, tell)
     hyperparameters = Hyperparameters(**spec.hyperparameters)
-    chosen = plan(hyperparameters, rows=len(material.train), labels=len(material.dataset.labels))
-    tell(
-        Planned(
-            epochs=chosen.epochs,
-            learning_rate=chosen.learning_rate,
-            batch_size=chosen.batch_size,
-            seed=chosen.seed,
-        )
+    shape = Shape(
+        rows=len(material.train),
+        labels=len(material.dataset.labels),
+        layers=material.base.layers,
+        max_tokens=material.base.max_tokens,
     )
+    tell(Planned(hyperparameters=plan(hyperparameters, shape).hyperparameters()))
     forecast = Forecast(
         parameters=material.base.parameters,
         rows=len(material.train),
@@ -76,63 +80,59 @@ def execute(spec: RunSpec, store: ObjectStore, tell: Tell) -> None:
         positive_label=spec.positive_label or None,
         hyperparameters=hyperparameters,
         listener=_Listener(tell, forecast),
-        # The supervisor ends this process: nothing has to be asked.
-        should_stop=lambda: False,
+        should_stop=should_stop,
         threads=spec.threads,
+        device=device,
+        checkpoints=StoredCheckpoints(
+            store, tenant=spec.tenant, model=spec.model, token=spec.token, tell=tell
+        ),
     )
     tell(Entered(state=State.EXPORTING, reason="Learnt; being scored and exported."))
     tell(forecast.scoring())
-    evaluation = _score(model, material, spec)
-    tell(forecast.exporting())
-    report = export_trained(
+    judged = judge(
         model,
-        scratch / "model.onnx",
-        probe_texts=material.held_out.texts[:_PROBE_TEXTS],
+        train=_labelled(material.train),
+        held_out=_labelled(material.held_out),
+        material=material,
+        spec=spec,
+        store=store,
     )
-    tell(
-        Logged(
-            level="info",
-            message=f"The exported graph agrees with the trained model on {report.texts} texts: "
-            f"cosine at least {report.min_cosine:.6f}, probabilities within "
-            f"{report.max_probability_difference:.1e}.",
-        )
+    tell(forecast.exporting())
+    export = export_trained(
+        model,
+        scratch,
+        probes=_probes(model.dev or _labelled(material.train), labels=len(model.labels)),
+        quantise=spec.quantise,
     )
+    _tell_export(export, tell)
     tell(forecast.uploading())
-    scores = scratch / "evaluation.json"
-    scores.write_text(json_format.MessageToJson(evaluation), encoding="utf-8")
     manifest = packing.upload(
-        store, spec, material=material, model=model, report=report, scores=scores
+        store, spec, material=material, model=model, export=export, judged=judged
     )
     tell(Finished(manifest=json_format.MessageToJson(manifest, indent=None)))
 
 
-def _score(model: TrainedModel, material: Material, spec: RunSpec) -> EvaluationProto:
-    label_ids = np.asarray(material.held_out.label_ids, dtype=np.int64)
-    texts = material.held_out.texts
+def _probes(rows: LabelledTexts, *, labels: int) -> Probes:
+    """Draw the texts that graphs are compared and 8-bit ones are made on."""
+    drawn = np.random.default_rng(0).permutation(len(rows.texts))[:_PROBE_TEXTS]
+    some = rows.take(drawn)
+    return Probes(texts=some.texts, truth=indicators(some.targets(labels), labels))
 
-    def scores(predictor: TrainedModel | Baseline) -> Evaluation:
-        return evaluate(
-            probabilities=predictor.predict(texts),
-            label_ids=label_ids,
-            labels=material.dataset.labels,
-            positive_label=spec.positive_label or None,
-        )
 
-    def agreement(predictor: TrainedModel | Baseline) -> float:
-        return neighbour_share(predictor.embed(texts), label_ids, neighbours=1)
-
-    return convert.evaluation(
-        model=spec.model,
-        split=material.split,
-        tuned=scores(model),
-        baseline=scores(model.baseline),
-        agreement=(agreement(model), agreement(model.baseline)),
-        moment=datetime.now(UTC),
-    )
+def _tell_export(export: Export, tell: Tell) -> None:
+    for variant in export.variants:
+        tell(Logged(level="info", message=variant.summary))
+    if export.refused:
+        tell(Logged(level="warning", message=export.refused))
 
 
 def _labelled(rows: Rows) -> LabelledTexts:
-    return LabelledTexts(texts=rows.texts, label_ids=rows.label_ids)
+    return LabelledTexts(
+        texts=rows.texts,
+        label_ids=rows.label_ids,
+        label_sets=rows.label_sets,
+        groups=rows.groups,
+    )
 
 
 class _Listener:
@@ -168,5 +168,6 @@ class _Listener:
                 precision=metrics.precision,
                 recall=metrics.recall,
                 f1=metrics.f1,
+                train_loss=metrics.train_loss,
             )
         )

@@ -12,12 +12,12 @@ from typing import Any
 from google.protobuf import json_format
 
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest, Variant
-from isogloss.v1.evaluation_pb2 import Evaluation
 from isogloss.v1.precision_pb2 import Precision
 from services.common import layout, manifests
 from services.common.errors import FailedPrecondition, Reason
 from services.common.storage import ObjectStore
-from services.trainer import datasets
+from services.trainer import checkpoints, datasets
+from services.trainer.hyperparameters_proto import hyperparameters_from_proto
 from services.trainer.queue import Published
 from services.trainer.state import State
 from services.trainer.tables import ModelRow
@@ -71,20 +71,25 @@ def facts(manifest: ModelManifest) -> Published:
         variants=[_variant(variant) for variant in manifest.variants],
         dimension=manifest.dimension,
         max_tokens=manifest.input.max_tokens,
-        hyperparameters={field.name: value for field, value in used.ListFields()},
+        hyperparameters=hyperparameters_from_proto(used),
     )
 
 
 def tidy(store: ObjectStore, row: ModelRow, manifest: ModelManifest) -> None:
-    """Remove what a published model does not need: other attempts' files, the announcement.
+    """Remove what a published model does not need: the announcement and other attempts' work.
 
     Nobody can publish those attempts any more, as the manifest exists.
     """
     store.delete(layout.model_pending(row.tenant, row.id))
-    kept = layout.attempt_prefix(row.tenant, row.id, manifest.attempt, manifest.token)
-    for item in list(store.list(layout.runs_prefix(row.tenant, row.id))):
-        if not item.key.startswith(kept):
-            store.delete(item.key)
+    checkpoints.discard(store, row.tenant, row.id)
+    winner = manifest.attempt, manifest.token
+    for everything, kept in (
+        (layout.runs_prefix(row.tenant, row.id), layout.attempt_prefix),
+        (layout.model_examples_prefix(row.tenant, row.id), layout.attempt_examples_prefix),
+    ):
+        for item in list(store.list(everything)):
+            if not item.key.startswith(kept(row.tenant, row.id, *winner)):
+                store.delete(item.key)
 
 
 def withdraw(store: ObjectStore, row: ModelRow) -> None:
@@ -94,6 +99,7 @@ def withdraw(store: ObjectStore, row: ModelRow) -> None:
     may go: nothing reads it any more, and no text of it is left.
     """
     store.delete(layout.model_manifest(row.tenant, row.id))
+    checkpoints.discard(store, row.tenant, row.id)
     for prefix in (layout.runs_prefix, layout.model_examples_prefix):
         for item in list(store.list(prefix(row.tenant, row.id))):
             store.delete(item.key)
@@ -102,8 +108,9 @@ def withdraw(store: ObjectStore, row: ModelRow) -> None:
 
 def remove_attempt(store: ObjectStore, row: ModelRow, *, attempt: int, token: int) -> None:
     """Remove all that one attempt wrote."""
-    for item in list(store.list(layout.attempt_prefix(row.tenant, row.id, attempt, token))):
-        store.delete(item.key)
+    for prefix in (layout.attempt_prefix, layout.attempt_examples_prefix):
+        for item in list(store.list(prefix(row.tenant, row.id, attempt, token))):
+            store.delete(item.key)
 
 
 def remove(store: ObjectStore, row: ModelRow) -> None:
@@ -114,23 +121,21 @@ def remove(store: ObjectStore, row: ModelRow) -> None:
     datasets.forget_use(store, tenant=row.tenant, dataset=row.dataset, model=row.id)
 
 
-def evaluation(store: ObjectStore, row: ModelRow) -> Evaluation:
-    """Return what a READY model scored.
+def required(store: ObjectStore, row: ModelRow) -> ModelManifest:
+    """Return the manifest of a model that has to be READY.
 
     Raises:
-        FailedPrecondition: Where it is not READY.
-        DataLoss: Where the stored file is missing or is not what the manifest says.
+        FailedPrecondition: Where it is not.
     """
     manifest = find(store, row.tenant, row.id)
     if row.phase is not State.READY or manifest is None:
         raise FailedPrecondition(
-            f"{row.name} is {row.state}, and only a READY model has an evaluation. "
+            f"{row.name} is {row.state}, and only a READY model can be asked. "
             f"`isogloss models watch {row.name}` tells when it is.",
             reason=Reason.MODEL_NOT_READY,
             metadata={"name": row.name, "state": row.state},
         )
-    content = b"".join(manifests.verified(store, manifest.evaluation))
-    return json_format.Parse(content, Evaluation())
+    return manifest
 
 
 def _variant(variant: Variant) -> dict[str, Any]:
@@ -138,4 +143,7 @@ def _variant(variant: Variant) -> dict[str, Any]:
         "precision": Precision.Name(variant.precision),
         "digest": variant.graph.sha256,
         "size_bytes": variant.graph.size,
+        "min_cosine": variant.min_cosine,
+        "accuracy_loss": variant.accuracy_loss,
+        "speedup": variant.speedup,
     }

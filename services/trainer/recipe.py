@@ -6,7 +6,17 @@ Needs no torch, so that the API can show a plan. `docs/training.md` holds the me
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+
+class Preset(StrEnum):
+    """How much time the training may take for its quality."""
+
+    FAST = "fast"
+    BALANCED = "balanced"
+    THOROUGH = "thorough"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,18 +29,33 @@ class Range:
 
 RANGES = {
     "epochs": Range(least=1, most=100),
+    "max_steps": Range(least=1, most=10_000_000),
     "learning_rate": Range(least=1e-6, most=1e-2),
+    "head_learning_rate": Range(least=1e-6, most=1),
     "batch_size": Range(least=2, most=256),
+    "warmup": Range(least=0, most=0.5),
+    "weight_decay": Range(least=0, most=1),
+    "label_smoothing": Range(least=0, most=0.5),
+    "layer_decay": Range(least=0.1, most=1),
+    "frozen_layers": Range(least=0, most=100),
+    "contrastive_weight": Range(least=0, most=10),
+    "contrastive_temperature": Range(least=0.01, most=1),
+    "anchor_weight": Range(least=0, most=10),
+    "class_balance": Range(least=0, most=1),
+    "average_decay": Range(least=0, most=0.9999),
+    "dropout": Range(least=0, most=0.5),
+    "token_dropout": Range(least=0, most=0.5),
+    "max_tokens": Range(least=8, most=512),
     "seed": Range(least=0, most=2**31 - 1),
 }
-"""By the names of `Hyperparameters`' fields."""
+"""By the names of `Hyperparameters`' fields; those without a range are no numbers."""
 
 METRIC_POINTS = 10
 """Measurements on held-out rows after step 0, evenly spread; a shorter run has one a step."""
 
 _LEARNING_RATE = 1e-4
-HEAD_RATE = 10.0
-"""The head learns ten times as fast as the encoder: it is one layer, without depth to upset."""
+_HEAD_RATE = 10.0
+# The head learns ten times as fast as the encoder: it is one layer, without depth to upset.
 
 _BATCH_SIZE = 32
 _LARGE = 10_000
@@ -48,86 +73,185 @@ _FEW_ROWS_FACTOR = 2
 # Twice the epochs where a label has fewer than 50 rows: many labels have to be pulled apart by
 # few rows each, and the model is still too unsure of itself when two labels would long be learnt.
 
-_WARMUP_SHARE = 0.1
+_EPOCHS_FACTOR = {Preset.FAST: 0.5, Preset.BALANCED: 1.0, Preset.THOROUGH: 2.0}
 
-_CALIBRATION_SHARE = 0.1
-_MOST_CALIBRATION_ROWS = 1000
-# Kept back where a label has many rows. With 10 a label, a tenth of them is worth more to the
-# training than to the temperature, which stays at 1.
+_WARMUP = 0.1
+_WEIGHT_DECAY = 0.01
+_TOKEN_DROPOUT = 0.15
+_CONTRASTIVE_TEMPERATURE = 0.1
+_AVERAGE_DECAY = 0.99
+# The published weights are a moving average over about the last 100 steps.
 
-EMA_DECAY = 0.99
-"""The published weights are a moving average over about the last 100 steps."""
-
-WEIGHT_DECAY = 0.01
 GRADIENT_NORM = 1.0
+
+CROSS_FITTED_BELOW = 1000
+"""Fewer training rows are too few to give any away: what is chosen on held-out rows is then
+chosen on folds of a second training, and all rows are learnt from."""
+
+FOLDS = 5
+_FOLDS_FITTED = {Preset.FAST: 1, Preset.BALANCED: 1, Preset.THOROUGH: 3}
+# One fold of five costs four fifths of the training again; its 100 to 200 rows fix a temperature
+# to about a tenth.
+
+_DEV_SHARE = 0.1
+_MOST_DEV_ROWS = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hyperparameters:
     """What the caller asks for; None leaves the choice to the recipe. See `RANGES`."""
 
+    preset: Preset | None = None
     epochs: int | None = None
+    max_steps: int | None = None
     learning_rate: float | None = None
+    head_learning_rate: float | None = None
     batch_size: int | None = None
-    seed: int = 0
+    warmup: float | None = None
+    weight_decay: float | None = None
+    label_smoothing: float | None = None
+    layer_decay: float | None = None
+    frozen_layers: int | None = None
+    contrastive_weight: float | None = None
+    contrastive_temperature: float | None = None
+    anchor_weight: float | None = None
+    class_balance: float | None = None
+    average_decay: float | None = None
+    dropout: float | None = None
+    token_dropout: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What the recipe looks at when it chooses."""
+
+    rows: int
+    """To train on, at least 1."""
+
+    labels: int
+    """Different ones."""
+
+    layers: int
+    """Of the encoder."""
+
+    max_tokens: int
+    """That the base reads of a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What one run will do."""
+    """What one run will do. The fields of `Hyperparameters` mean the same here, decided."""
 
+    preset: Preset
     epochs: int
+    max_steps: int
+    """At least what `epochs` come to."""
+
     learning_rate: float
-    """Of the encoder, at its peak; the head's is `HEAD_RATE` times that."""
+    """Of the encoder's uppermost layer, at its peak."""
 
+    head_learning_rate: float
     batch_size: int
+    warmup: float
+    weight_decay: float
+    label_smoothing: float
+    layer_decay: float
+    frozen_layers: int
+    contrastive_weight: float
+    contrastive_temperature: float
+    anchor_weight: float
+    class_balance: float
+    average_decay: float
+    dropout: float | None
+    """None is the base's own."""
+
+    token_dropout: float
+
+    max_tokens: int
     seed: int
-    total_steps: int
-    calibration_rows: int
-    """Kept back from training to choose the temperature; 0 leaves the temperature at 1."""
+    dev_rows: int
+    """About how many rows are kept from training to choose on."""
 
-    warmup_steps: int
-    """The learning rate rises linearly over these steps, then falls linearly to 0."""
+    folds_fitted: int
+    """How many of `FOLDS` folds are held out in turn, each from a training of its own on the rest,
+    to choose on; 0 where there are `dev_rows`."""
 
-    def rate(self, step: int) -> float:
-        """Return the factor on the learning rates at a step, counted from 0: above 0, at most 1."""
-        if step < self.warmup_steps:
-            return (step + 1) / (self.warmup_steps + 1)
-        return (self.total_steps - step) / (self.total_steps - self.warmup_steps)
+    def steps(self, rows: int) -> int:
+        """Return the steps of a training on that many rows."""
+        return min(self.max_steps, self.epochs * math.ceil(rows / self.batch_size))
 
-    def is_measured(self, step: int) -> bool:
-        """Tell whether held-out rows are scored after that many steps; the last always is."""
-        points = min(METRIC_POINTS, self.total_steps)
-        return step * points // self.total_steps > (step - 1) * points // self.total_steps
+    def rate(self, step: int, steps: int) -> float:
+        """Return the factor on the learning rates: above 0, at most 1.
+
+        It rises linearly while the run warms up, then falls linearly to 0.
+
+        Args:
+            step: Counted from 0.
+            steps: Of the whole training.
+        """
+        warm = round(self.warmup * steps)
+        return (step + 1) / (warm + 1) if step < warm else (steps - step) / (steps - warm)
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return what is used, by the names of `Hyperparameters`, without what the base decides."""
+        used = {field.name: getattr(self, field.name) for field in fields(Hyperparameters)}
+        return {name: value for name, value in used.items() if value is not None}
 
 
-def plan(hyperparameters: Hyperparameters, *, rows: int, labels: int) -> Plan:
+def plan(asked: Hyperparameters, shape: Shape) -> Plan:
     """Fill in what was left open. The same arguments give the same plan.
 
     Args:
-        hyperparameters: Within `RANGES`; not checked here.
-        rows: To train on, at least 1.
-        labels: Different labels.
+        asked: Within `RANGES`; not checked here.
+        shape: Of the rows and the base.
     """
-    few = rows < _MANY_ROWS_PER_LABEL * labels
-    calibration_rows = 0 if few else min(_MOST_CALIBRATION_ROWS, round(_CALIBRATION_SHARE * rows))
-    learnt = rows - calibration_rows
-    batch_size = hyperparameters.batch_size or (
-        _BATCH_SIZE if learnt < _LARGE else _LARGE_BATCH_SIZE
-    )
-    epochs = hyperparameters.epochs or _epochs(learnt, few=few)
-    total_steps = epochs * math.ceil(learnt / batch_size)
+    preset = asked.preset or Preset.BALANCED
+    dev_rows = _dev_rows(shape.rows)
+    learnt = shape.rows - dev_rows
+    batch_size = asked.batch_size or (_BATCH_SIZE if learnt < _LARGE else _LARGE_BATCH_SIZE)
+    epochs = asked.epochs or _epochs(shape, learnt, preset)
+    whole = epochs * math.ceil(shape.rows / batch_size)
+    learning_rate = asked.learning_rate or _LEARNING_RATE
+    half = shape.layers // 2 if preset is Preset.FAST else 0
     return Plan(
+        preset=preset,
         epochs=epochs,
-        learning_rate=hyperparameters.learning_rate or _LEARNING_RATE,
+        max_steps=asked.max_steps or whole,
+        learning_rate=learning_rate,
+        head_learning_rate=asked.head_learning_rate or _HEAD_RATE * learning_rate,
         batch_size=batch_size,
-        seed=hyperparameters.seed,
-        total_steps=total_steps,
-        calibration_rows=calibration_rows,
-        warmup_steps=round(_WARMUP_SHARE * total_steps),
+        warmup=_given(asked.warmup, _WARMUP),
+        weight_decay=_given(asked.weight_decay, _WEIGHT_DECAY),
+        label_smoothing=_given(asked.label_smoothing, 0.0),
+        layer_decay=_given(asked.layer_decay, 1.0),
+        frozen_layers=min(
+            shape.layers, half if asked.frozen_layers is None else asked.frozen_layers
+        ),
+        contrastive_weight=_given(asked.contrastive_weight, 0.0),
+        contrastive_temperature=asked.contrastive_temperature or _CONTRASTIVE_TEMPERATURE,
+        anchor_weight=_given(asked.anchor_weight, 0.0),
+        class_balance=_given(asked.class_balance, 0.0),
+        average_decay=_given(asked.average_decay, _AVERAGE_DECAY),
+        dropout=asked.dropout,
+        token_dropout=_given(asked.token_dropout, _TOKEN_DROPOUT),
+        max_tokens=min(shape.max_tokens, asked.max_tokens or shape.max_tokens),
+        seed=asked.seed or 0,
+        dev_rows=dev_rows,
+        folds_fitted=0 if dev_rows else _FOLDS_FITTED[preset],
     )
 
 
-def _epochs(rows: int, *, few: bool) -> int:
-    epochs = min(_MOST_EPOCHS, max(_LEAST_EPOCHS, _EPOCHS_AT_1000 * math.sqrt(1000 / rows)))
-    return round(epochs * _FEW_ROWS_FACTOR if few else epochs)
+def _given(asked: float | None, otherwise: float) -> float:
+    return otherwise if asked is None else asked
+
+
+def _dev_rows(rows: int) -> int:
+    return 0 if rows < CROSS_FITTED_BELOW else min(_MOST_DEV_ROWS, round(_DEV_SHARE * rows))
+
+
+def _epochs(shape: Shape, learnt: int, preset: Preset) -> int:
+    few = shape.rows < _MANY_ROWS_PER_LABEL * shape.labels
+    epochs = min(_MOST_EPOCHS, max(_LEAST_EPOCHS, _EPOCHS_AT_1000 * math.sqrt(1000 / learnt)))
+    return max(1, round(epochs * (_FEW_ROWS_FACTOR if few else 1) * _EPOCHS_FACTOR[preset]))

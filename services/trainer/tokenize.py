@@ -3,11 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+import numpy.typing as npt
 import tokenizers
 
 from services.trainer.base_import import TOKENIZER, BaseEncoder
+
+_BLOCK = 10_000
+# The library's own object of a text takes some 2 kB: 20 MB a block, 1.6 GB for 800,000 at once.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenIds:
+    """The token ids of N texts, one after the other: 4 bytes a token, nothing a text."""
+
+    ids: npt.NDArray[np.int32]
+    """[T], of all texts."""
+
+    offsets: npt.NDArray[np.int64]
+    """[N + 1]: text n has `ids[offsets[n]:offsets[n + 1]]`."""
+
+    def __len__(self) -> int:
+        """Return the number of texts."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each text, [N]."""
+        return np.diff(self.offsets)
+
+    def __getitem__(self, row: int) -> npt.NDArray[np.int32]:
+        """Return the ids of one text."""
+        return self.ids[self.offsets[row] : self.offsets[row + 1]]
+
+    def take(self, rows: npt.NDArray[np.int64]) -> TokenIds:
+        """Return the texts of these rows, in their order."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        # Where each token is found: its text's start, and its place in the text.
+        places = np.repeat(self.offsets[:-1][rows] - offsets[:-1], lengths)
+        return TokenIds(ids=self.ids[places + np.arange(offsets[-1])], offsets=offsets)
 
 
 class Tokenizer:
@@ -30,3 +68,13 @@ class Tokenizer:
         """Return the ids of each text with its special tokens, at most `max_tokens` each."""
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         return [encoding.ids for encoding in encodings]
+
+    def encode_compactly(self, texts: Sequence[str]) -> TokenIds:
+        """Return what `encode` does, in a few bytes a token: for as many texts as there are."""
+        parts = [np.empty(0, dtype=np.int32)]
+        lengths = np.zeros(len(texts) + 1, dtype=np.int64)
+        for start in range(0, len(texts), _BLOCK):
+            block = self.encode(texts[start : start + _BLOCK])
+            lengths[start + 1 : start + 1 + len(block)] = [len(ids) for ids in block]
+            parts.append(np.fromiter((token for ids in block for token in ids), dtype=np.int32))
+        return TokenIds(ids=np.concatenate(parts), offsets=np.cumsum(lengths))

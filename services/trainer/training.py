@@ -5,88 +5,80 @@ Knows no dataset, no store and no service: whoever calls it listens, and may sto
 
 from __future__ import annotations
 
-import time
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from services.common.threads import available_cpus
 from services.trainer.base_import import BaseEncoder
-from services.trainer.batches import length_grouped
-from services.trainer.calibration import fit_temperature, keep_back
-from services.trainer.encoder import SentenceEncoder, collate, embed, load_encoder
-from services.trainer.evaluation import evaluate
-from services.trainer.head import Floats, Head, prototypes, tuned_regression
-from services.trainer.learner import Learner
-from services.trainer.recipe import METRIC_POINTS, Hyperparameters, Plan, plan
+from services.trainer.checkpoints import Checkpoints
+from services.trainer.encoder import SentenceEncoder, embed, load_encoder
+from services.trainer.head import Floats, Head, prototypes
+from services.trainer.learning import snapshot
+from services.trainer.learning.calibration import choose
+from services.trainer.learning.course import Course
+from services.trainer.learning.gauge import Gauge, metric_rows
+from services.trainer.learning.keeper import Keeper
+from services.trainer.learning.listening import Cancelled, Listener
+from services.trainer.learning.regression import Regression, tuned_regression
+from services.trainer.learning.rows import TrainingRows
+from services.trainer.learning.selection import Rows, sample
+from services.trainer.learning.snapshot import Snapshot
+from services.trainer.learning.targets import Targets, from_sets
+from services.trainer.recipe import Hyperparameters, Plan, Shape, plan
 from services.trainer.saving import save_encoder
 from services.trainer.tokenize import Tokenizer
 
-Ints = npt.NDArray[np.int64]
+CHECKPOINT_SECONDS = 60.0
+"""A lost machine costs a run at most that much, and the upload."""
 
-_METRIC_COST = 0.1
-_STEP_COST = 3
-# A row costs three times as much to train on (forward and backward) as to embed. All metric
-# points together may take a tenth of the training's time; held-out rows beyond that are left to
-# the evaluation at the end.
-_LEAST_METRIC_ROWS = 100
+_BASELINE_ROWS = 20_000
+# The regression and the first head learn from at most these: more would not move them.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledTexts:
-    """Texts, each with one label."""
+    """Texts, each with one label or with any number of them."""
 
     texts: Sequence[str]
-    label_ids: Sequence[int]
-    """Index of each text's label in the run's labels."""
+    label_ids: Sequence[int] = ()
+    """Index of each text's label in the run's labels, where each has one."""
 
+    label_sets: Sequence[tuple[int, ...]] | None = None
+    """Indices of each text's labels, where a text can have several."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far the run is."""
+    groups: Sequence[int | None] | None = None
+    """Which texts are near duplicates of each other, by number; None for a text that is none."""
 
-    step: int
-    total_steps: int
-    epoch: float
-    """Passes over the rows that are done, with fraction."""
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text can have several labels."""
+        return self.label_sets is not None
 
-    epochs: int
-    eta_seconds: float | None
-    """Until the last step; None before the first."""
+    def targets(self, labels: int) -> Targets:
+        """Return int64 [N], or bool [N, K] where a text can have several labels."""
+        if self.label_sets is None:
+            return np.asarray(self.label_ids, dtype=np.int64)
+        return from_sets(self.label_sets, labels)
 
+    @property
+    def group_numbers(self) -> Rows:
+        """[N], the number of each text's group of near duplicates; -1 for a text that has none."""
+        if self.groups is None:
+            return np.full(len(self.texts), -1)
+        return np.array([-1 if group is None else group for group in self.groups], dtype=np.int64)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepMetrics:
-    """The model on held-out rows after a step; step 0 is the untrained baseline."""
-
-    step: int
-    epoch: float
-    loss: float
-    """Log loss."""
-
-    accuracy: float
-    precision: float
-    recall: float
-    f1: float
-
-
-class Listener(Protocol):
-    """Who wants to know. Called between steps: whatever it raises ends the run."""
-
-    def on_progress(self, progress: Progress) -> None:
-        """Take note of a step."""
-
-    def on_metrics(self, metrics: StepMetrics) -> None:
-        """Take note of a measurement."""
-
-
-class Cancelled(Exception):
-    """The run was asked to stop, and did."""
+    def take(self, rows: Rows) -> LabelledTexts:
+        """Return some of them, in the order of `rows`."""
+        return LabelledTexts(
+            texts=[self.texts[row] for row in rows],
+            label_ids=[self.label_ids[row] for row in rows] if self.label_sets is None else (),
+            label_sets=None if self.label_sets is None else [self.label_sets[row] for row in rows],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +86,16 @@ class Baseline:
     """The frozen base and the best logistic regression on it: what training has to beat."""
 
     base: BaseEncoder
+    labels: tuple[str, ...]
     encoder: SentenceEncoder
     head: Head
+    thresholds: Floats
+    """[K] where a text can have several labels, else empty."""
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text can have several labels."""
+        return self.head.multi_label
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """Return [N, D], rows of length 1."""
@@ -122,9 +122,19 @@ class TrainedModel:
 
     head: Head
     temperature: float
-    """Logits are divided by it; chosen on training rows that were kept back, or 1."""
+    """Logits are divided by it; chosen on training rows that were not learnt from."""
+
+    thresholds: Floats
+    """[K], the probability from which on each label is given; empty with one label a text."""
 
     baseline: Baseline
+    dev: LabelledTexts | None
+    """Training rows that were not learnt from; None where all were."""
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text can have several labels."""
+        return self.head.multi_label
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """Return [N, D], rows of length 1."""
@@ -152,10 +162,11 @@ def fit_baseline(
 ) -> Baseline:
     """Fit the baseline alone, without any training of the encoder."""
     encoder = load_encoder(base)
-    head = tuned_regression(
-        _embed(base, encoder, train.texts), np.asarray(train.label_ids), len(labels), seed=seed
+    targets = train.targets(len(labels))
+    regression = tuned_regression(
+        _embed(base, encoder, train.texts), targets, len(labels), seed=seed
     )
-    return Baseline(base=base, encoder=encoder, head=head)
+    return _baseline(base, labels, regression)
 
 
 def train(
@@ -169,11 +180,15 @@ def train(
     listener: Listener,
     should_stop: Callable[[], bool],
     threads: int | None = None,
+    device: str = "cpu",
+    checkpoints: Checkpoints | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> TrainedModel:
     """Train an encoder and its head on labelled texts.
 
     With the same arguments, libraries and number of threads, the result is the same on a CPU,
-    bit for bit. torch's thread count and random state are set for the whole process.
+    bit for bit, however often the run was stopped and went on from a checkpoint. torch's thread
+    count and random state are set for the whole process.
 
     Args:
         base: Where to start.
@@ -186,184 +201,122 @@ def train(
         listener: Told of every step and measurement.
         should_stop: Asked before every batch.
         threads: For torch; None takes what affinity and cgroup leave.
+        device: Where to compute, as torch names it.
+        checkpoints: Where the run is kept on its way, and gone on from; None keeps nothing.
+        checkpoint_seconds: How far apart checkpoints are at least.
 
     Raises:
         Cancelled: Within a step after `should_stop` says so.
     """
     torch.set_num_threads(threads or available_cpus())
-    chosen = plan(hyperparameters, rows=len(train.texts), labels=len(labels))
-    torch.manual_seed(chosen.seed)
+    shape = Shape(
+        rows=len(train.texts), labels=len(labels), layers=base.layers, max_tokens=base.max_tokens
+    )
+    chosen = plan(hyperparameters, shape)
+    base = replace(base, max_tokens=chosen.max_tokens)
 
     def check() -> None:
         if should_stop():
             raise Cancelled("The run was asked to stop.")
 
-    tokenizer = Tokenizer.load(base)
-    sequences = tokenizer.encode(train.texts)
-    label_ids = np.asarray(train.label_ids, dtype=np.int64)
-    learnt, kept = keep_back(label_ids, chosen.calibration_rows, seed=chosen.seed)
-    # Cut label by label, the rows kept back are about as many as planned, not just as many.
-    chosen = replace(chosen, total_steps=chosen.epochs * -(-len(learnt) // chosen.batch_size))
-    encoder = load_encoder(base)
-    frozen = embed(encoder, sequences, base.pad_token_id, before_batch=check)
-    baseline = Baseline(
+    rows = TrainingRows(
         base=base,
-        encoder=load_encoder(base),
-        head=tuned_regression(frozen, label_ids, len(labels), seed=chosen.seed),
+        plan=chosen,
+        tokens=Tokenizer.load(base).encode_compactly(train.texts),
+        targets=train.targets(len(labels)),
+        groups=train.group_numbers,
+        device=device,
+        check=check,
     )
-    check()
     gauge = None
     if validation is not None:
-        rows = _metric_rows(len(validation.texts), len(sequences), chosen)
-        gauge = _Gauge(
-            base=base,
-            sequences=tokenizer.encode([validation.texts[row] for row in rows]),
-            label_ids=np.asarray(validation.label_ids, dtype=np.int64)[rows],
-            labels=labels,
-            positive_label=positive_label,
-            listener=listener,
-            check=check,
+        gauge = _gauge(base, labels, validation, positive_label, chosen.epochs * len(train.texts))
+    with tempfile.TemporaryDirectory(prefix="training-") as scratch:
+        keeper = Keeper(
+            checkpoints,
+            name=snapshot.fingerprint(chosen, rows.tokens, rows.targets),
+            scratch=Path(scratch),
+            seconds=checkpoint_seconds,
         )
-        gauge.measure(encoder, baseline.head, step=0, epoch=0.0)
-    start = prototypes(frozen[learnt], label_ids[learnt], len(labels))
-    watch = _Watch(base=base, plan=chosen, listener=listener, gauge=gauge, check=check)
-    head = _learn(
-        Learner(encoder, start, chosen),
-        [sequences[row] for row in learnt],
-        label_ids[learnt],
-        watch,
-    )
-    temperature = 1.0
-    if len(kept):
-        unseen = [sequences[row] for row in kept]
-        embeddings = embed(encoder, unseen, base.pad_token_id, before_batch=check)
-        temperature = fit_temperature(head, embeddings, label_ids[kept])
+        course = Course(
+            plan=chosen, listener=listener, should_stop=should_stop, gauge=gauge, keeper=keeper
+        )
+        return _carry_out(course, rows, tuple(labels), train, keeper.latest())
+
+
+def _carry_out(
+    course: Course,
+    rows: TrainingRows,
+    labels: tuple[str, ...],
+    train: LabelledTexts,
+    found: Snapshot | None,
+) -> TrainedModel:
+    encoder = load_encoder(rows.base).to(rows.device)
+    known = sample(rows.targets, _BASELINE_ROWS, seed=rows.plan.seed)
+    frozen = rows.embed(encoder, known)
+
+    def start(learnt: Rows) -> Head:
+        among = np.isin(known, learnt)
+        return prototypes(frozen[among], rows.targets[known[among]], len(labels))
+
+    if found is None:
+        regression = tuned_regression(frozen, rows.targets[known], len(labels), seed=rows.plan.seed)
+        rows.check()
+        course.measure_baseline(encoder, regression)
+    else:
+        regression = found.baseline
+    main, folds = rows.main(), rows.folds()
+    course.expect(rows.plan.steps(len(part.learnt)) for part in (main, *folds))
+    fitting = rows.fitting(main.learnt, start(main.learnt), seed=rows.plan.seed)
+    course.learn(fitting, regression, found)
+    head = fitting.learner.head
+    logits = [head.logits(rows.embed(fitting.encoder, main.held))] if len(main.held) else []
+    for number, part in enumerate(folds, start=1):
+        rehearsal = rows.fitting(part.learnt, start(part.learnt), seed=rows.plan.seed + number)
+        course.rehearse(rehearsal)
+        logits.append(rehearsal.learner.head.logits(rows.embed(rehearsal.encoder, part.held)))
+    unseen = np.concatenate([part.held for part in (main, *folds)])
+    choice = choose(np.concatenate(logits), rows.targets[unseen])
     return TrainedModel(
+        base=rows.base,
+        labels=labels,
+        plan=rows.plan,
+        encoder=fitting.encoder.cpu(),
+        head=head,
+        temperature=choice.temperature,
+        thresholds=choice.thresholds,
+        baseline=_baseline(rows.base, labels, regression),
+        dev=train.take(main.held) if len(main.held) else None,
+    )
+
+
+def _gauge(
+    base: BaseEncoder,
+    labels: Sequence[str],
+    validation: LabelledTexts,
+    positive_label: str | None,
+    seen: int,
+) -> Gauge:
+    rows = metric_rows(len(validation.texts), seen)
+    return Gauge(
+        tokens=Tokenizer.load(base).encode_compactly([validation.texts[row] for row in rows]),
+        targets=validation.targets(len(labels))[rows],
+        labels=labels,
+        positive_label=positive_label,
+        pad_token_id=base.pad_token_id,
+    )
+
+
+def _baseline(base: BaseEncoder, labels: Sequence[str], regression: Regression) -> Baseline:
+    return Baseline(
         base=base,
         labels=tuple(labels),
-        plan=chosen,
-        encoder=encoder.eval(),
-        head=head,
-        temperature=temperature,
-        baseline=baseline,
+        encoder=load_encoder(base),
+        head=regression.head,
+        thresholds=regression.thresholds,
     )
-
-
-class _Gauge:
-    """Scores held-out rows and tells the listener."""
-
-    def __init__(
-        self,
-        *,
-        base: BaseEncoder,
-        sequences: list[list[int]],
-        label_ids: Ints,
-        labels: Sequence[str],
-        positive_label: str | None,
-        listener: Listener,
-        check: Callable[[], None],
-    ) -> None:
-        self._base = base
-        self._sequences = sequences
-        self._label_ids = label_ids
-        self._labels = labels
-        self._positive_label = positive_label
-        self._listener = listener
-        self._check = check
-
-    def measure(self, encoder: SentenceEncoder, head: Head, *, step: int, epoch: float) -> None:
-        embeddings = embed(
-            encoder, self._sequences, self._base.pad_token_id, before_batch=self._check
-        )
-        scores = evaluate(
-            probabilities=head.probabilities(embeddings),
-            label_ids=self._label_ids,
-            labels=self._labels,
-            positive_label=self._positive_label,
-        )
-        self._listener.on_metrics(
-            StepMetrics(
-                step=step,
-                epoch=epoch,
-                loss=scores.log_loss,
-                accuracy=scores.accuracy,
-                precision=scores.precision,
-                recall=scores.recall,
-                f1=scores.f1,
-            )
-        )
-
-
-class _Watch:
-    """What happens between two steps: stop, tell the progress, measure."""
-
-    def __init__(
-        self,
-        *,
-        base: BaseEncoder,
-        plan: Plan,
-        listener: Listener,
-        gauge: _Gauge | None,
-        check: Callable[[], None],
-    ) -> None:
-        self.base = base
-        self.plan = plan
-        self.check = check
-        self._listener = listener
-        self._gauge = gauge
-        self._begin = time.monotonic()
-        self._tell(0, None)
-
-    def after(self, step: int, learner: Learner) -> None:
-        spent = time.monotonic() - self._begin
-        self._tell(step, spent / step * (self.plan.total_steps - step))
-        if self._gauge is not None and self.plan.is_measured(step):
-            with learner.average.applied():
-                self._gauge.measure(
-                    learner.encoder, learner.head, step=step, epoch=self._epoch(step)
-                )
-
-    def _tell(self, step: int, eta: float | None) -> None:
-        self._listener.on_progress(
-            Progress(
-                step=step,
-                total_steps=self.plan.total_steps,
-                epoch=self._epoch(step),
-                epochs=self.plan.epochs,
-                eta_seconds=eta,
-            )
-        )
-
-    def _epoch(self, step: int) -> float:
-        return step * self.plan.epochs / self.plan.total_steps
-
-
-def _learn(
-    learner: Learner, sequences: Sequence[Sequence[int]], label_ids: Ints, watch: _Watch
-) -> Head:
-    """Take all steps; encoder and head end as their moving averages."""
-    random = np.random.default_rng(watch.plan.seed)
-    lengths = [len(sequence) for sequence in sequences]
-    targets = torch.from_numpy(label_ids)
-    step = 0
-    for _ in range(watch.plan.epochs):
-        for rows in length_grouped(lengths, watch.plan.batch_size, random):
-            watch.check()
-            batch = collate([sequences[row] for row in rows], watch.base.pad_token_id)
-            learner.step(*batch, targets[torch.from_numpy(rows)])
-            step += 1
-            watch.after(step, learner)
-    learner.average.apply()
-    return learner.head
-
-
-def _metric_rows(held_out: int, rows: int, chosen: Plan) -> Ints:
-    """Choose the held-out rows that the metric points look at: the same at every point."""
-    affordable = int(_METRIC_COST * _STEP_COST * rows * chosen.epochs / METRIC_POINTS)
-    count = min(held_out, max(_LEAST_METRIC_ROWS, affordable))
-    chosen_rows = np.random.default_rng(0).permutation(held_out)[:count]
-    return np.sort(chosen_rows)
 
 
 def _embed(base: BaseEncoder, encoder: SentenceEncoder, texts: Sequence[str]) -> Floats:
-    return embed(encoder, Tokenizer.load(base).encode(texts), base.pad_token_id)
+    tokens = Tokenizer.load(base).encode_compactly(texts)
+    return embed(encoder, tokens, base.pad_token_id)

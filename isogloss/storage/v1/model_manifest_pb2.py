@@ -25,12 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from isogloss.storage.v1 import stored_file_pb2 as isogloss_dot_storage_dot_v1_dot_stored__file__pb2
 from isogloss.v1 import cleaning_pb2 as isogloss_dot_v1_dot_cleaning__pb2
+from isogloss.v1 import hyperparameters_pb2 as isogloss_dot_v1_dot_hyperparameters__pb2
 from isogloss.v1 import label_mode_pb2 as isogloss_dot_v1_dot_label__mode__pb2
-from isogloss.v1 import model_pb2 as isogloss_dot_v1_dot_model__pb2
 from isogloss.v1 import precision_pb2 as isogloss_dot_v1_dot_precision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(isogloss/storage/v1/model_manifest.proto\x12\x13isogloss.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%isogloss/storage/v1/stored_file.proto\x1a\x1aisogloss/v1/cleaning.proto\x1a\x1cisogloss/v1/label_mode.proto\x1a\x17isogloss/v1/model.proto\x1a\x1bisogloss/v1/precision.proto\"\x8e\x04\n\rModelManifest\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\r\n\x05token\x18\x05 \x01(\x03\x12-\n\x05input\x18\x06 \x01(\x0b\x32\x1e.isogloss.storage.v1.TextInput\x12\x11\n\tdimension\x18\x07 \x01(\x05\x12.\n\x08variants\x18\x08 \x03(\x0b\x32\x1c.isogloss.storage.v1.Variant\x12*\n\nlabel_mode\x18\t \x01(\x0e\x32\x16.isogloss.v1.LabelMode\x12\x0e\n\x06labels\x18\n \x03(\t\x12\x31\n\x07\x65ncoder\x18\x0b \x03(\x0b\x32 .isogloss.storage.v1.EncoderFile\x12\x33\n\nevaluation\x18\x0c \x01(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\x12-\n\x07lineage\x18\r \x01(\x0b\x32\x1c.isogloss.storage.v1.Lineage\x12+\n\x04\x62\x61se\x18\x0e \x01(\x0b\x32\x1d.isogloss.storage.v1.BaseInfo\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x92\x01\n\tTextInput\x12\x32\n\ttokenizer\x18\x01 \x01(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\x12\x12\n\nmax_tokens\x18\x02 \x01(\x05\x12\x14\n\x0cpad_token_id\x18\x03 \x01(\x05\x12\'\n\x08\x63leaning\x18\x04 \x01(\x0b\x32\x15.isogloss.v1.Cleaning\"\x97\x01\n\x07Variant\x12)\n\tprecision\x18\x01 \x01(\x0e\x32\x16.isogloss.v1.Precision\x12.\n\x05graph\x18\x02 \x01(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\x12\x12\n\nmin_cosine\x18\x03 \x01(\x01\x12\x1d\n\x15max_probability_error\x18\x04 \x01(\x01\"J\n\x0b\x45ncoderFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12-\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\"\xcf\x02\n\x07Lineage\x12\x12\n\nbase_model\x18\x01 \x01(\t\x12\x13\n\x0b\x62\x61se_digest\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x03 \x01(\t\x12\x1c\n\x14\x64\x61taset_content_hash\x18\x04 \x01(\t\x12\x35\n\x0fhyperparameters\x18\x05 \x01(\x0b\x32\x1c.isogloss.v1.Hyperparameters\x12\x16\n\x0epositive_label\x18\x06 \x01(\t\x12<\n\x08versions\x18\x07 \x03(\x0b\x32*.isogloss.storage.v1.Lineage.VersionsEntry\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Y\n\x08\x42\x61seInfo\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x17\n\x0fparameter_count\x18\x02 \x01(\x03\x12\x0f\n\x07license\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\tBx\n\x17\x64\x65v.isogloss.storage.v1B\x12ModelManifestProtoP\x01Z1isogloss.dev/gen/go/isogloss/storage/v1;storagev1\xaa\x02\x13Isogloss.Storage.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(isogloss/storage/v1/model_manifest.proto\x12\x13isogloss.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%isogloss/storage/v1/stored_file.proto\x1a\x1aisogloss/v1/cleaning.proto\x1a!isogloss/v1/hyperparameters.proto\x1a\x1cisogloss/v1/label_mode.proto\x1a\x1bisogloss/v1/precision.proto\"\xc0\x05\n\rModelManifest\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\r\n\x05token\x18\x05 \x01(\x03\x12-\n\x05input\x18\x06 \x01(\x0b\x32\x1e.isogloss.storage.v1.TextInput\x12\x11\n\tdimension\x18\x07 \x01(\x05\x12.\n\x08variants\x18\x08 \x03(\x0b\x32\x1c.isogloss.storage.v1.Variant\x12*\n\nlabel_mode\x18\t \x01(\x0e\x32\x16.isogloss.v1.LabelMode\x12\x0e\n\x06labels\x18\n \x03(\t\x12\x31\n\x07\x65ncoder\x18\x0b \x03(\x0b\x32 .isogloss.storage.v1.EncoderFile\x12\x33\n\nevaluation\x18\x0c \x01(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\x12-\n\x07lineage\x18\r \x01(\x0b\x32\x1c.isogloss.storage.v1.Lineage\x12+\n\x04\x62\x61se\x18\x0e \x01(\x0b\x32\x1d.isogloss.storage.v1.BaseInfo\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nthresholds\x18\x10 \x03(\x01\x12\x34\n\x0bpredictions\x18\x11 \x01(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\x12\x33\n\nprojection\x18\x12 \x01(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\x12\x31\n\x08\x65xamples\x18\x13 \x01(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\"\xa2\x01\n\tTextInput\x12\x32\n\ttokenizer\x18\x01 \x01(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\x12\x12\n\nmax_tokens\x18\x02 \x01(\x05\x12\x14\n\x0cpad_token_id\x18\x03 \x01(\x05\x12\'\n\x08\x63leaning\x18\x04 \x01(\x0b\x32\x15.isogloss.v1.Cleaning\x12\x0e\n\x06prefix\x18\x05 \x01(\t\"\xbf\x01\n\x07Variant\x12)\n\tprecision\x18\x01 \x01(\x0e\x32\x16.isogloss.v1.Precision\x12.\n\x05graph\x18\x02 \x01(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\x12\x12\n\nmin_cosine\x18\x03 \x01(\x01\x12\x1d\n\x15max_probability_error\x18\x04 \x01(\x01\x12\x15\n\raccuracy_loss\x18\x05 \x01(\x01\x12\x0f\n\x07speedup\x18\x06 \x01(\x01\"J\n\x0b\x45ncoderFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12-\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\"\x97\x03\n\x07Lineage\x12\x12\n\nbase_model\x18\x01 \x01(\t\x12\x13\n\x0b\x62\x61se_digest\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x03 \x01(\t\x12\x1c\n\x14\x64\x61taset_content_hash\x18\x04 \x01(\t\x12\x35\n\x0fhyperparameters\x18\x05 \x01(\x0b\x32\x1c.isogloss.v1.Hyperparameters\x12\x16\n\x0epositive_label\x18\x06 \x01(\t\x12<\n\x08versions\x18\x07 \x03(\x0b\x32*.isogloss.storage.v1.Lineage.VersionsEntry\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rimported_from\x18\t \x01(\t\x12/\n\x0bimport_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Y\n\x08\x42\x61seInfo\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x17\n\x0fparameter_count\x18\x02 \x01(\x03\x12\x0f\n\x07license\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\tBx\n\x17\x64\x65v.isogloss.storage.v1B\x12ModelManifestProtoP\x01Z1isogloss.dev/gen/go/isogloss/storage/v1;storagev1\xaa\x02\x13Isogloss.Storage.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,18 +40,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\027dev.isogloss.storage.v1B\022ModelManifestProtoP\001Z1isogloss.dev/gen/go/isogloss/storage/v1;storagev1\252\002\023Isogloss.Storage.V1'
   _globals['_LINEAGE_VERSIONSENTRY']._loaded_options = None
   _globals['_LINEAGE_VERSIONSENTRY']._serialized_options = b'8\001'
-  _globals['_MODELMANIFEST']._serialized_start=250
-  _globals['_MODELMANIFEST']._serialized_end=776
-  _globals['_TEXTINPUT']._serialized_start=779
-  _globals['_TEXTINPUT']._serialized_end=925
-  _globals['_VARIANT']._serialized_start=928
-  _globals['_VARIANT']._serialized_end=1079
-  _globals['_ENCODERFILE']._serialized_start=1081
-  _globals['_ENCODERFILE']._serialized_end=1155
-  _globals['_LINEAGE']._serialized_start=1158
-  _globals['_LINEAGE']._serialized_end=1493
-  _globals['_LINEAGE_VERSIONSENTRY']._serialized_start=1446
-  _globals['_LINEAGE_VERSIONSENTRY']._serialized_end=1493
-  _globals['_BASEINFO']._serialized_start=1495
-  _globals['_BASEINFO']._serialized_end=1584
+  _globals['_MODELMANIFEST']._serialized_start=260
+  _globals['_MODELMANIFEST']._serialized_end=964
+  _globals['_TEXTINPUT']._serialized_start=967
+  _globals['_TEXTINPUT']._serialized_end=1129
+  _globals['_VARIANT']._serialized_start=1132
+  _globals['_VARIANT']._serialized_end=1323
+  _globals['_ENCODERFILE']._serialized_start=1325
+  _globals['_ENCODERFILE']._serialized_end=1399
+  _globals['_LINEAGE']._serialized_start=1402
+  _globals['_LINEAGE']._serialized_end=1809
+  _globals['_LINEAGE_VERSIONSENTRY']._serialized_start=1762
+  _globals['_LINEAGE_VERSIONSENTRY']._serialized_end=1809
+  _globals['_BASEINFO']._serialized_start=1811
+  _globals['_BASEINFO']._serialized_end=1900
 # @@protoc_insertion_point(module_scope)

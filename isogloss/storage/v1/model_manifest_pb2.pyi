@@ -10,8 +10,8 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from isogloss.storage.v1 import stored_file_pb2 as _stored_file_pb2
 from isogloss.v1 import cleaning_pb2 as _cleaning_pb2
+from isogloss.v1 import hyperparameters_pb2 as _hyperparameters_pb2
 from isogloss.v1 import label_mode_pb2 as _label_mode_pb2
-from isogloss.v1 import model_pb2 as _model_pb2
 from isogloss.v1 import precision_pb2 as _precision_pb2
 import builtins as _builtins
 import sys
@@ -47,6 +47,10 @@ class ModelManifest(_message.Message):
     LINEAGE_FIELD_NUMBER: _builtins.int
     BASE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    THRESHOLDS_FIELD_NUMBER: _builtins.int
+    PREDICTIONS_FIELD_NUMBER: _builtins.int
+    PROJECTION_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
     format_version: _builtins.int
     """1. A reader refuses a number that it does not know."""
     name: _builtins.str
@@ -93,6 +97,26 @@ class ModelManifest(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was published."""
 
+    @_builtins.property
+    def thresholds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """With several labels a text: from which probability on each label is given, in the order of
+        `labels`. Empty with one label a text.
+        """
+
+    @_builtins.property
+    def predictions(self) -> _stored_file_pb2.StoredFile:
+        """What was decided on each held-out row, without texts: Parquet; unset for a base."""
+
+    @_builtins.property
+    def projection(self) -> _stored_file_pb2.StoredFile:
+        """`isogloss.v1.Projection` as JSON, without texts; unset for a base."""
+
+    @_builtins.property
+    def examples(self) -> _stored_file_pb2.StoredFile:
+        """`ExampleTexts` as JSON: texts that the evaluation and the projection show. It is gone where
+        the dataset was purged; unset for a base.
+        """
+
     def __init__(
         self,
         *,
@@ -111,10 +135,14 @@ class ModelManifest(_message.Message):
         lineage: Global___Lineage | None = ...,
         base: Global___BaseInfo | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        thresholds: _abc.Iterable[_builtins.float] | None = ...,
+        predictions: _stored_file_pb2.StoredFile | None = ...,
+        projection: _stored_file_pb2.StoredFile | None = ...,
+        examples: _stored_file_pb2.StoredFile | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "create_time", b"create_time", "evaluation", b"evaluation", "input", b"input", "lineage", b"lineage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "create_time", b"create_time", "evaluation", b"evaluation", "examples", b"examples", "input", b"input", "lineage", b"lineage", "predictions", b"predictions", "projection", b"projection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base", b"base", "create_time", b"create_time", "dimension", b"dimension", "display_name", b"display_name", "encoder", b"encoder", "evaluation", b"evaluation", "format_version", b"format_version", "input", b"input", "label_mode", b"label_mode", "labels", b"labels", "lineage", b"lineage", "name", b"name", "token", b"token", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base", b"base", "create_time", b"create_time", "dimension", b"dimension", "display_name", b"display_name", "encoder", b"encoder", "evaluation", b"evaluation", "examples", b"examples", "format_version", b"format_version", "input", b"input", "label_mode", b"label_mode", "labels", b"labels", "lineage", b"lineage", "name", b"name", "predictions", b"predictions", "projection", b"projection", "thresholds", b"thresholds", "token", b"token", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -130,10 +158,13 @@ class TextInput(_message.Message):
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     PAD_TOKEN_ID_FIELD_NUMBER: _builtins.int
     CLEANING_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
     max_tokens: _builtins.int
     """Longest text in tokens, special tokens included."""
     pad_token_id: _builtins.int
     """Token that short texts are filled up with, on the right."""
+    prefix: _builtins.str
+    """What is put before every text once it is cleaned, such as `query: `; may be empty."""
     @_builtins.property
     def tokenizer(self) -> _stored_file_pb2.StoredFile:
         """`tokenizer.json` of the tokenizers library."""
@@ -149,10 +180,11 @@ class TextInput(_message.Message):
         max_tokens: _builtins.int = ...,
         pad_token_id: _builtins.int = ...,
         cleaning: _cleaning_pb2.Cleaning | None = ...,
+        prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cleaning", b"cleaning", "tokenizer", b"tokenizer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleaning", b"cleaning", "max_tokens", b"max_tokens", "pad_token_id", b"pad_token_id", "tokenizer", b"tokenizer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleaning", b"cleaning", "max_tokens", b"max_tokens", "pad_token_id", b"pad_token_id", "prefix", b"prefix", "tokenizer", b"tokenizer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -171,12 +203,20 @@ class Variant(_message.Message):
     GRAPH_FIELD_NUMBER: _builtins.int
     MIN_COSINE_FIELD_NUMBER: _builtins.int
     MAX_PROBABILITY_ERROR_FIELD_NUMBER: _builtins.int
+    ACCURACY_LOSS_FIELD_NUMBER: _builtins.int
+    SPEEDUP_FIELD_NUMBER: _builtins.int
     precision: _precision_pb2.Precision.ValueType
     """Its precision."""
     min_cosine: _builtins.float
-    """Smallest cosine between its embeddings and the original's, on held-out texts."""
+    """Smallest cosine between its embeddings and the original's, on texts that chose it."""
     max_probability_error: _builtins.float
     """Largest difference between its probabilities and the original's on the same texts."""
+    accuracy_loss: _builtins.float
+    """QUANTIZED: how much less often it is right than the EXACT variant, as a share of the texts on
+    which it was judged; negative where it is right more often.
+    """
+    speedup: _builtins.float
+    """QUANTIZED: processor time of the EXACT variant divided by its own, where it was made."""
     @_builtins.property
     def graph(self) -> _stored_file_pb2.StoredFile:
         """The graph, whole in one file."""
@@ -188,10 +228,12 @@ class Variant(_message.Message):
         graph: _stored_file_pb2.StoredFile | None = ...,
         min_cosine: _builtins.float = ...,
         max_probability_error: _builtins.float = ...,
+        accuracy_loss: _builtins.float = ...,
+        speedup: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "max_probability_error", b"max_probability_error", "min_cosine", b"min_cosine", "precision", b"precision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy_loss", b"accuracy_loss", "graph", b"graph", "max_probability_error", b"max_probability_error", "min_cosine", b"min_cosine", "precision", b"precision", "speedup", b"speedup"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -259,6 +301,8 @@ class Lineage(_message.Message):
     POSITIVE_LABEL_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
+    IMPORTED_FROM_FIELD_NUMBER: _builtins.int
+    IMPORT_TIME_FIELD_NUMBER: _builtins.int
     base_model: _builtins.str
     """Full resource name of the base."""
     base_digest: _builtins.str
@@ -269,8 +313,10 @@ class Lineage(_message.Message):
     """Its content hash."""
     positive_label: _builtins.str
     """The label that metrics are told for; may be empty."""
+    imported_from: _builtins.str
+    """What it was called where it was trained, `models/{model}`; empty where it was not imported."""
     @_builtins.property
-    def hyperparameters(self) -> _model_pb2.Hyperparameters:
+    def hyperparameters(self) -> _hyperparameters_pb2.Hyperparameters:
         """What was used, nothing unset."""
 
     @_builtins.property
@@ -281,6 +327,10 @@ class Lineage(_message.Message):
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the run began."""
 
+    @_builtins.property
+    def import_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was imported."""
+
     def __init__(
         self,
         *,
@@ -288,14 +338,16 @@ class Lineage(_message.Message):
         base_digest: _builtins.str = ...,
         dataset: _builtins.str = ...,
         dataset_content_hash: _builtins.str = ...,
-        hyperparameters: _model_pb2.Hyperparameters | None = ...,
+        hyperparameters: _hyperparameters_pb2.Hyperparameters | None = ...,
         positive_label: _builtins.str = ...,
         versions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
+        imported_from: _builtins.str = ...,
+        import_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hyperparameters", b"hyperparameters", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hyperparameters", b"hyperparameters", "import_time", b"import_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_digest", b"base_digest", "base_model", b"base_model", "dataset", b"dataset", "dataset_content_hash", b"dataset_content_hash", "hyperparameters", b"hyperparameters", "positive_label", b"positive_label", "start_time", b"start_time", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_digest", b"base_digest", "base_model", b"base_model", "dataset", b"dataset", "dataset_content_hash", b"dataset_content_hash", "hyperparameters", b"hyperparameters", "import_time", b"import_time", "imported_from", b"imported_from", "positive_label", b"positive_label", "start_time", b"start_time", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from services.trainer import head as head_module
-from services.trainer.calibration import fit_temperature, keep_back
-from services.trainer.head import Head, prototypes, tuned_regression
+from services.trainer.head import prototypes
+from services.trainer.learning import regression as regression_module
+from services.trainer.learning.regression import tuned_regression
 
 
 def _clusters(labels: int, rows: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
@@ -24,7 +24,7 @@ def test_both_heads_tell_clusters_apart(labels: int) -> None:
 
     for head in (
         prototypes(embeddings, label_ids, labels),
-        tuned_regression(embeddings, label_ids, labels, seed=0),
+        tuned_regression(embeddings, label_ids, labels, seed=0).head,
     ):
         probabilities = head.probabilities(embeddings)
         assert (probabilities.argmax(axis=1) == label_ids).all()
@@ -33,7 +33,7 @@ def test_both_heads_tell_clusters_apart(labels: int) -> None:
 
 def test_the_head_of_two_labels_has_the_regressions_own_probabilities() -> None:
     embeddings, label_ids = _clusters(2, 40, 0.8)
-    head = tuned_regression(embeddings, label_ids, 2, seed=0)
+    head = tuned_regression(embeddings, label_ids, 2, seed=0).head
 
     # Whatever C was chosen, one of these is it.
     candidates = [
@@ -48,7 +48,7 @@ def test_the_head_of_two_labels_has_the_regressions_own_probabilities() -> None:
 def test_a_label_without_rows_never_wins() -> None:
     embeddings, label_ids = _clusters(2, 20, 0.1)
 
-    head = tuned_regression(embeddings, label_ids, 4, seed=0)
+    head = tuned_regression(embeddings, label_ids, 4, seed=0).head
 
     assert head.weight.shape == (4, 8)
     assert set(head.probabilities(embeddings).argmax(axis=1)) == {0, 1}
@@ -57,7 +57,7 @@ def test_a_label_without_rows_never_wins() -> None:
 def test_labels_with_one_row_each_need_no_folds() -> None:
     embeddings, label_ids = _clusters(4, 4, 0.1)
 
-    head = tuned_regression(embeddings, label_ids, 4, seed=0)
+    head = tuned_regression(embeddings, label_ids, 4, seed=0).head
 
     assert (head.probabilities(embeddings).argmax(axis=1) == label_ids).all()
 
@@ -68,16 +68,16 @@ def test_rare_labels_do_not_keep_the_others_from_being_tuned(rare: list[int]) ->
     rows = np.concatenate([embeddings, np.eye(8, dtype=np.float32)[rare]])
     label_ids = np.concatenate([label_ids, rare])
 
-    chosen = head_module._choose(rows, label_ids, 0)
+    chosen = regression_module._choose(rows, label_ids, 0)
 
     # Untuned, it would be 1.
-    assert chosen in set(head_module.INVERSE_REGULARISATION) - {1.0}
+    assert chosen in set(regression_module.INVERSE_REGULARISATION) - {1.0}
 
 
 def test_the_smallest_of_equally_good_strengths_is_chosen() -> None:
     embeddings, label_ids = _clusters(2, 80, 0.05)
 
-    head = tuned_regression(embeddings, label_ids, 2, seed=0)
+    head = tuned_regression(embeddings, label_ids, 2, seed=0).head
 
     # On separable rows every C is right on all folds.
     weakest = LogisticRegression(C=0.1, max_iter=2000).fit(embeddings, label_ids)
@@ -86,30 +86,46 @@ def test_the_smallest_of_equally_good_strengths_is_chosen() -> None:
     )
 
 
-def test_temperature_undoes_an_exaggeration() -> None:
+def _several(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows between the directions of the labels that they have: 0 to 3 of 3."""
     random = np.random.default_rng(0)
-    embeddings = random.normal(size=(4000, 3)).astype(np.float32)
-    honest = Head(weight=np.eye(3, dtype=np.float32), bias=np.zeros(3, np.float32))
-    chances = honest.probabilities(embeddings)
-    label_ids = np.array([random.choice(3, p=row / row.sum()) for row in chances.astype(float)])
-    exaggerated = Head(weight=2.5 * honest.weight, bias=honest.bias)
-
-    temperature = fit_temperature(exaggerated, embeddings, label_ids)
-
-    assert temperature == pytest.approx(2.5, rel=0.1)
+    targets = random.random((rows, 3)) < [0.5, 0.3, 0.2]
+    embeddings = targets @ np.eye(8)[:3] + 0.3 * np.eye(8)[7] + random.normal(0, 0.1, (rows, 8))
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return embeddings.astype(np.float32), targets
 
 
-def test_rows_are_kept_back_in_proportion() -> None:
-    label_ids = np.array([0] * 100 + [1] * 40 + [2])
+def test_both_heads_judge_each_of_several_labels_by_itself() -> None:
+    embeddings, targets = _several(300)
+    unseen, truth = embeddings[200:], targets[200:]
 
-    learnt, kept = keep_back(label_ids, 14, seed=0)
+    first = prototypes(embeddings[:200], targets[:200], 3)
+    fitted = tuned_regression(embeddings[:200], targets[:200], 3, seed=0)
 
-    assert np.bincount(label_ids[kept], minlength=3).tolist() == [10, 4, 0]
-    assert sorted([*learnt, *kept]) == list(range(141))
+    assert ((first.probabilities(unseen) > 0.5) == truth).mean() > 0.9
+    assert ((fitted.head.probabilities(unseen) > fitted.thresholds) == truth).mean() > 0.97
+    assert fitted.head.probabilities(unseen).sum(axis=1).max() > 1.5
 
 
-def test_no_rows_are_kept_back_when_none_are_asked_for() -> None:
-    learnt, kept = keep_back(np.array([0, 1, 0, 1]), 0, seed=0)
+def test_several_labels_are_fitted_as_each_would_be_alone() -> None:
+    embeddings, targets = _several(200)
 
-    assert learnt.tolist() == [0, 1, 2, 3]
-    assert kept.size == 0
+    *_, head = regression_module._path(embeddings, targets, (3.0, 10.0))
+
+    for label in range(3):
+        alone = LogisticRegression(C=10, max_iter=2000, tol=1e-8).fit(embeddings, targets[:, label])
+        assert head.probabilities(embeddings)[:, label] == pytest.approx(
+            alone.predict_proba(embeddings)[:, 1], abs=2e-3
+        )
+
+
+def test_of_several_labels_one_without_rows_is_never_given_and_one_that_all_have_always() -> None:
+    embeddings, targets = _several(100)
+    targets = np.hstack([targets, np.zeros((100, 1), bool), np.ones((100, 1), bool)])
+
+    first = prototypes(embeddings, targets, 5)
+    fitted = tuned_regression(embeddings, targets, 5, seed=0)
+
+    assert first.probabilities(embeddings)[:, 3].max() == 0
+    assert fitted.head.probabilities(embeddings)[:, 3].max() == 0
+    assert (fitted.head.probabilities(embeddings)[:, 4] >= fitted.thresholds[4]).all()

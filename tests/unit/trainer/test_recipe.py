@@ -2,38 +2,99 @@ from __future__ import annotations
 
 import pytest
 
-from services.trainer.recipe import Hyperparameters, plan
+from services.trainer.learning.gauge import is_metric_point
+from services.trainer.recipe import RANGES, Hyperparameters, Preset, Shape, plan
+
+
+def _shape(rows: int, labels: int) -> Shape:
+    return Shape(rows=rows, labels=labels, layers=6, max_tokens=256)
 
 
 def test_what_is_asked_for_is_done() -> None:
-    asked = Hyperparameters(epochs=7, learning_rate=3e-5, batch_size=10, seed=5)
+    asked = Hyperparameters(
+        preset=Preset.THOROUGH,
+        epochs=7,
+        max_steps=50,
+        learning_rate=3e-5,
+        head_learning_rate=1e-2,
+        batch_size=10,
+        warmup=0.2,
+        weight_decay=0.0,
+        label_smoothing=0.05,
+        layer_decay=0.9,
+        frozen_layers=2,
+        contrastive_weight=0.5,
+        contrastive_temperature=0.2,
+        anchor_weight=0.1,
+        class_balance=1.0,
+        average_decay=0.0,
+        dropout=0.0,
+        token_dropout=0.0,
+        max_tokens=32,
+        seed=5,
+    )
 
-    chosen = plan(asked, rows=95, labels=10)
+    chosen = plan(asked, _shape(95, 10))
 
-    assert (chosen.epochs, chosen.learning_rate, chosen.batch_size, chosen.seed) == (7, 3e-5, 10, 5)
-    assert chosen.total_steps == 7 * 10
+    assert Hyperparameters(**chosen.hyperparameters()) == asked
+    assert chosen.steps(95) == 50
 
 
-@pytest.mark.parametrize(("rows", "labels", "epochs"), [(250, 2, 8), (1000, 2, 4), (100_000, 2, 3)])
-def test_more_rows_are_seen_less_often(rows: int, labels: int, epochs: int) -> None:
-    assert plan(Hyperparameters(), rows=rows, labels=labels).epochs == epochs
+def test_nothing_is_left_open_but_what_the_base_decides() -> None:
+    used = plan(Hyperparameters(), _shape(1000, 3)).hyperparameters()
+
+    assert used.keys() | {"dropout"} == RANGES.keys() | {"preset"}
+    assert all(
+        RANGES[name].least <= value <= RANGES[name].most
+        for name, value in used.items()
+        if name != "preset"
+    )
+
+
+def test_no_more_is_frozen_or_read_than_the_base_has() -> None:
+    chosen = plan(Hyperparameters(frozen_layers=99, max_tokens=512), _shape(100, 2))
+
+    assert (chosen.frozen_layers, chosen.max_tokens) == (6, 256)
+
+
+def test_presets_differ_in_what_they_cost() -> None:
+    fast, balanced, thorough = (
+        plan(Hyperparameters(preset=preset), _shape(800, 4)) for preset in Preset
+    )
+
+    assert fast.epochs < balanced.epochs < thorough.epochs
+    assert (fast.frozen_layers, balanced.frozen_layers, thorough.frozen_layers) == (3, 0, 0)
+    assert fast.folds_fitted == balanced.folds_fitted < thorough.folds_fitted
+
+
+def test_more_rows_are_seen_less_often() -> None:
+    epochs = [
+        plan(Hyperparameters(), _shape(rows, 2)).epochs for rows in (250, 1_000, 10_000, 100_000)
+    ]
+
+    assert epochs == sorted(epochs, reverse=True)
+    assert epochs[0] > epochs[-1]
 
 
 def test_labels_with_few_rows_are_seen_more_often() -> None:
-    assert plan(Hyperparameters(), rows=770, labels=77).epochs == 9
-    assert plan(Hyperparameters(), rows=770, labels=3).epochs == 5
+    many, few = (plan(Hyperparameters(), _shape(770, labels)).epochs for labels in (3, 77))
+
+    assert few > many
 
 
-def test_rows_are_kept_back_only_where_labels_have_many() -> None:
-    assert plan(Hyperparameters(), rows=770, labels=77).calibration_rows == 0
-    assert plan(Hyperparameters(), rows=600, labels=3).calibration_rows == 60
-    assert plan(Hyperparameters(), rows=100_000, labels=3).calibration_rows == 1000
+@pytest.mark.parametrize(
+    ("rows", "dev_rows", "folds"), [(999, 0, 1), (1000, 100, 0), (100_000, 2000, 0)]
+)
+def test_rows_are_cut_off_only_where_there_are_many(rows: int, dev_rows: int, folds: int) -> None:
+    chosen = plan(Hyperparameters(), _shape(rows, 3))
+
+    assert (chosen.dev_rows, chosen.folds_fitted) == (dev_rows, folds)
 
 
 def test_the_rate_rises_and_falls_without_ever_being_zero() -> None:
-    chosen = plan(Hyperparameters(epochs=10, batch_size=10), rows=100, labels=10)
+    chosen = plan(Hyperparameters(epochs=10, batch_size=10), _shape(100, 10))
 
-    rates = [chosen.rate(step) for step in range(chosen.total_steps)]
+    rates = [chosen.rate(step, 100) for step in range(100)]
 
     peak = rates.index(max(rates))
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
@@ -46,9 +107,7 @@ def test_the_rate_rises_and_falls_without_ever_being_zero() -> None:
 def test_measurements_are_ten_where_there_are_steps_and_end_with_the_last(
     steps: int, points: int
 ) -> None:
-    chosen = plan(Hyperparameters(epochs=steps, batch_size=256), rows=2, labels=2)
-
-    measured = [step for step in range(1, steps + 1) if chosen.is_measured(step)]
+    measured = [step for step in range(1, steps + 1) if is_metric_point(step, steps)]
 
     assert len(measured) == points
     assert measured[-1] == steps

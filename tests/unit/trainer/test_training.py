@@ -10,13 +10,11 @@ from safetensors.numpy import load_file
 from services.trainer.base_import import BaseEncoder, read_base
 from services.trainer.encoder import collate, embed, load_encoder
 from services.trainer.evaluation import evaluate, neighbour_share
+from services.trainer.learning.listening import Cancelled, Progress, StepMetrics
 from services.trainer.recipe import Hyperparameters
 from services.trainer.tokenize import Tokenizer
 from services.trainer.training import (
-    Cancelled,
     LabelledTexts,
-    Progress,
-    StepMetrics,
     TrainedModel,
     fit_baseline,
     train,
@@ -114,8 +112,12 @@ def test_the_last_measurement_is_of_the_model_that_is_returned(
     assert notes.metrics[-1].loss == pytest.approx(scores.log_loss, rel=1e-4)
 
 
-def test_tells_every_step(model: TrainedModel, notes: _Notes) -> None:
-    assert [told.step for told in notes.progress] == list(range(model.plan.total_steps + 1))
+@pytest.mark.usefixtures("model")
+def test_tells_every_step(notes: _Notes) -> None:
+    steps = notes.progress[-1].total_steps
+    # 80 rows in batches of 16, and a fold of 16 rows held out of the others.
+    assert steps == 10 * 5 + 10 * 4
+    assert [told.step for told in notes.progress] == list(range(steps + 1))
     assert notes.progress[0].eta_seconds is None
     assert notes.progress[-1].eta_seconds == 0
     assert notes.progress[-1].epoch == notes.progress[-1].epochs == 10
@@ -168,18 +170,22 @@ def test_everything_learns_but_word_vectors_and_pooler(
     }
 
 
-def test_keeps_rows_back_for_the_temperature_where_there_are_many(
+def test_rows_are_cut_off_where_there_are_many_and_all_are_learnt_where_there_are_few(
     base: BaseEncoder, learnt_from: LabelledTexts, model: TrainedModel
 ) -> None:
-    few = LabelledTexts(texts=learnt_from.texts[:40], label_ids=learnt_from.label_ids[:40])
-    many = LabelledTexts(texts=[*learnt_from.texts] * 2, label_ids=[*learnt_from.label_ids] * 2)
-    short = Hyperparameters(epochs=1, batch_size=16)
+    times = 15
+    many = LabelledTexts(
+        texts=[f"{text} {copy}" for copy in range(times) for text in learnt_from.texts],
+        label_ids=[*learnt_from.label_ids] * times,
+    )
 
-    assert model.plan.calibration_rows == 0
-    assert _train(base, few, hyperparameters=short).temperature == 1.0
-    calibrated = _train(base, many, hyperparameters=short)
-    assert calibrated.plan.calibration_rows == 16
-    assert calibrated.temperature != 1.0
+    cut = _train(base, many, hyperparameters=Hyperparameters(max_steps=2))
+
+    assert model.dev is None
+    assert model.temperature != 1.0
+    assert cut.dev is not None
+    assert len(cut.dev.texts) == 120
+    assert cut.temperature != 1.0
 
 
 @pytest.mark.parametrize("stop_at", [1, 7])
@@ -226,7 +232,7 @@ def test_stops_before_the_first_step(base: BaseEncoder, learnt_from: LabelledTex
 def test_the_baseline_alone_is_the_runs_baseline(
     base: BaseEncoder, learnt_from: LabelledTexts, model: TrainedModel
 ) -> None:
-    alone = fit_baseline(base=base, labels=_LABELS, train=learnt_from, seed=_QUICK.seed)
+    alone = fit_baseline(base=base, labels=_LABELS, train=learnt_from, seed=1)
 
     assert np.allclose(alone.predict(["good app"]), model.baseline.predict(["good app"]), atol=1e-5)
 

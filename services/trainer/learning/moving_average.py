@@ -21,12 +21,15 @@ class MovingAverage:
         self._parameters = [parameter.detach() for parameter in parameters]
         self._average = [parameter.clone() for parameter in self._parameters]
         self._decay = decay
-        self._steps = 0
 
-    def update(self) -> None:
-        """Take the parameters in, after a step."""
-        self._steps += 1
-        decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The averages, in the order of the parameters."""
+        return self._average
+
+    def update(self, step: int) -> None:
+        """Take the parameters in after a step, counted from 1."""
+        decay = min(self._decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self._average, self._parameters, 1 - decay)
 
     def apply(self) -> None:

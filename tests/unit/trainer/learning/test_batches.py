@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.trainer.batches import length_grouped
+from services.trainer.learning.batches import length_grouped
 
 
 @given(
@@ -15,7 +15,7 @@ from services.trainer.batches import length_grouped
 def test_every_row_comes_once_and_batches_are_full(
     lengths: list[int], batch_size: int, seed: int
 ) -> None:
-    batches = length_grouped(lengths, batch_size, np.random.default_rng(seed))
+    batches = length_grouped(np.array(lengths), batch_size, np.random.default_rng(seed))
 
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     assert sorted(map(len, batches))[1:] == [batch_size] * (len(batches) - 1)
@@ -25,7 +25,7 @@ def test_like_lengths_share_a_batch() -> None:
     random = np.random.default_rng(0)
     lengths = random.geometric(0.05, 1000)
 
-    batches = length_grouped(list(lengths), 32, random)
+    batches = length_grouped(lengths, 32, random)
 
     padded = sum(len(batch) * lengths[batch].max() for batch in batches)
     assert lengths.sum() / padded > 0.9
@@ -35,7 +35,7 @@ def test_epochs_differ_and_seeds_repeat() -> None:
     def orders(seed: int) -> list[list[int]]:
         random = np.random.default_rng(seed)
         return [
-            [int(row) for batch in length_grouped([5] * 20, 4, random) for row in batch]
+            [int(row) for batch in length_grouped(np.full(20, 5), 4, random) for row in batch]
             for _ in range(2)
         ]
 

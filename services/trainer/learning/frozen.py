@@ -1,0 +1,176 @@
+"""Layers that do not learn: passed once, their states kept on the disk for all epochs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from services.trainer.encoder import SentenceEncoder, collate
+from services.trainer.tokenize import TokenIds
+
+_MOST_BYTES = 16 << 30
+# 1,000,000 texts of 20 tokens in 384 dimensions. More is computed anew in each epoch.
+
+_BATCH = 64
+
+
+class FrozenLayers:
+    """The lowest layers of an encoder.
+
+    Without dropout, which `hold` turns off in them, a text's states after these layers are the
+    same in every epoch.
+    """
+
+    def __init__(self, encoder: SentenceEncoder, count: int, *, layers: int) -> None:
+        """Take the encoder's lowest `count` of `layers`; 0 takes none, and nothing is frozen."""
+        self._backbone = encoder.backbone
+        self.count = count
+        name, found = next(
+            (name, module)
+            for name, module in encoder.backbone.named_modules()
+            if isinstance(module, nn.ModuleList) and len(module) == layers
+        )
+        self._place = name
+        self._all = found
+        self._lower = nn.ModuleList(list(found)[:count])
+        self._upper = nn.ModuleList(list(found)[count:])
+        self._words = encoder.backbone.get_submodule("embeddings")
+        if count:
+            for module in (self._words, self._lower):
+                module.requires_grad_(False)  # noqa: FBT003 (torch's own signature)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self._backbone.parameters()).device
+
+    def by_depth(self) -> Iterator[tuple[int, list[Tensor]]]:
+        """Yield what learns, by its distance from the uppermost layer.
+
+        What belongs to no layer counts as the lowest one where texts come in, and as the uppermost
+        where they go out.
+        """
+        layer_of = {
+            id(tensor): number
+            for number, layer in enumerate(self._all)
+            for tensor in layer.parameters()
+        }
+        below = {id(tensor) for tensor in self._words.parameters()}
+        depths: dict[int, list[Tensor]] = {}
+        for tensor in self._backbone.parameters():
+            if tensor.requires_grad:
+                lowest = -1 if id(tensor) in below else len(self._all) - 1
+                number = layer_of.get(id(tensor), lowest)
+                depths.setdefault(len(self._all) - 1 - number, []).append(tensor)
+        yield from sorted(depths.items())
+
+    def hold(self) -> None:
+        """Keep dropout out of them, after the encoder was set to learn."""
+        if self.count:
+            self._words.eval()
+            self._lower.eval()
+
+    def states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return what comes out of them, float32 [B, L, D], without gradients."""
+        with torch.no_grad(), self._having(self._lower, self._words):
+            states: Tensor = self._backbone(input_ids=ids, attention_mask=mask).last_hidden_state
+        return states
+
+    @contextmanager
+    def passed(self, states: Tensor) -> Iterator[None]:
+        """Let the encoder begin with these states instead of its input, for a while."""
+        with self._having(self._upper, _Given(states)):
+            yield
+
+    @contextmanager
+    def _having(self, layers: nn.ModuleList, words: nn.Module) -> Iterator[None]:
+        backbone = self._backbone
+        # A norm after the last layer belongs to the upper ones.
+        norm = getattr(backbone, "final_norm", None) if layers is self._lower else None
+        backbone.set_submodule(self._place, layers)
+        backbone.set_submodule("embeddings", words)
+        if norm is not None:
+            backbone.set_submodule("final_norm", nn.Identity())
+        try:
+            yield
+        finally:
+            backbone.set_submodule(self._place, self._all)
+            backbone.set_submodule("embeddings", self._words)
+            if norm is not None:
+                backbone.set_submodule("final_norm", norm)
+
+
+class _Given(nn.Module):
+    """Stands where ids become vectors, and returns what is there already."""
+
+    def __init__(self, states: Tensor) -> None:
+        super().__init__()
+        self._states = states
+
+    def forward(self, *_: object, **__: object) -> Tensor:
+        return self._states
+
+
+class KeptStates:
+    """The states of all rows after the frozen layers, half floats in a file without a name."""
+
+    def __init__(self, file: IO[bytes], tokens: TokenIds, dimensions: int) -> None:
+        """Map a file that `keep_states` has written."""
+        self._file = file
+        self._starts = tokens.offsets
+        self._states = np.memmap(
+            file, dtype=np.float16, mode="r", shape=(int(tokens.offsets[-1]), dimensions)
+        )
+
+    def batch(self, rows: np.ndarray, length: int) -> Tensor:
+        """Return float32 [B, L, D], zeros where padded."""
+        states = torch.zeros((len(rows), length, self._states.shape[1]))
+        for place, row in enumerate(rows):
+            start, end = self._starts[row], self._starts[row + 1]
+            states[place, : end - start] = torch.from_numpy(self._states[start:end].copy())
+        return states
+
+
+def keep_states(
+    frozen: FrozenLayers,
+    tokens: TokenIds,
+    pad_token_id: int,
+    dimensions: int,
+    check: Callable[[], None],
+) -> KeptStates | None:
+    """Pass all rows through the frozen layers; None where the states would take too much space.
+
+    Args:
+        frozen: At least one layer.
+        tokens: Of all rows.
+        pad_token_id: Of the base.
+        dimensions: Of a state.
+        check: Called before each batch; what it raises ends the work.
+    """
+    if int(tokens.offsets[-1]) * dimensions * 2 > _MOST_BYTES:
+        return None
+    frozen.hold()
+    # Closed, it is gone: also where the process is killed.
+    file = tempfile.TemporaryFile(prefix="states-")  # noqa: SIM115 (lives as long as the map)
+    file.truncate(int(tokens.offsets[-1]) * dimensions * 2)
+    states = np.memmap(
+        file, dtype=np.float16, mode="r+", shape=(int(tokens.offsets[-1]), dimensions)
+    )
+    device = frozen.device
+    order = np.argsort(tokens.lengths, kind="stable")
+    for start in range(0, len(order), _BATCH):
+        check()
+        rows = order[start : start + _BATCH]
+        ids, mask = collate((tokens[row] for row in rows), pad_token_id)
+        found = frozen.states(ids.to(device), mask.to(device)).cpu().numpy()
+        for place, row in enumerate(rows):
+            begin, end = tokens.offsets[row], tokens.offsets[row + 1]
+            states[begin:end] = found[place, : end - begin]
+    states.flush()
+    return KeptStates(file, tokens, dimensions)

@@ -1,0 +1,103 @@
+"""Which rows things are chosen on: cut off from the training rows, never learnt from.
+
+Knows targets and groups of near duplicates, no texts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from services.trainer.learning.targets import Targets, strata
+
+Rows = npt.NDArray[np.int64]
+"""Row numbers, ascending."""
+
+_FEW = 20
+
+
+def cut_dev(targets: Targets, groups: Rows, rows: int, *, seed: int) -> tuple[Rows, Rows]:
+    """Cut rows off, label by label in proportion, at least one of each label.
+
+    Near duplicates stay on one side: where they were apart, the rows that are chosen on would be
+    rows that were learnt by heart. A label keeps a row to learn from before it gives one.
+
+    Args:
+        targets: Of N rows.
+        groups: [N], the number of each row's group of near duplicates; -1 outside of any.
+        rows: How many to cut off, about; 0 cuts none.
+        seed: Of the choice.
+
+    Returns:
+        The rows to learn from and the rows cut off.
+    """
+    everything = np.arange(len(targets))
+    if rows == 0:
+        return everything, everything[:0]
+    labels, units = strata(targets), _units(groups)
+    share = rows / len(targets)
+    random = np.random.default_rng(seed)
+    cut = np.zeros(len(targets), dtype=np.bool_)
+    spent = np.zeros(len(targets), dtype=np.bool_)
+    # A group has one home: the label of its first row decides, and the rows of all come along.
+    _, first, unit_of = np.unique(units, return_index=True, return_inverse=True)
+    sizes = np.bincount(unit_of)
+    home = labels[first]
+    for label in np.unique(home):
+        mine = random.permutation(np.flatnonzero(home == label))
+        wanted = max(1, round(share * sizes[mine].sum()))
+        before = np.concatenate([[0], np.cumsum(sizes[mine])[:-1]])
+        chosen = mine[before < wanted][: len(mine) - 1]
+        spent[chosen] = True
+    cut = spent[unit_of]
+    return np.flatnonzero(~cut), np.flatnonzero(cut)
+
+
+def folds(targets: Targets, groups: Rows, count: int, *, seed: int) -> list[Rows]:
+    """Deal all rows into folds, label by label; near duplicates share a fold.
+
+    Args:
+        targets: Of N rows.
+        groups: As `cut_dev` takes them.
+        count: Folds, at least 2.
+        seed: Of the dealing.
+
+    Returns:
+        The rows of each fold.
+    """
+    labels, units = strata(targets), _units(groups)
+    _, first, unit_of = np.unique(units, return_index=True, return_inverse=True)
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(first))
+    order = order[np.argsort(labels[first][order], kind="stable")]
+    fold_of = np.empty(len(first), dtype=np.int64)
+    # Dealt like cards, label after label: folds differ by one row of a label at most.
+    fold_of[order] = np.arange(len(order)) % count
+    return [np.flatnonzero(fold_of[unit_of] == fold) for fold in range(count)]
+
+
+def _units(groups: Rows) -> Rows:
+    """Number what is dealt as one: a group, or a row outside of any."""
+    alone = groups < 0
+    units = groups.astype(np.int64)
+    units[alone] = groups.max(initial=-1) + 1 + np.arange(int(alone.sum()))
+    return units
+
+
+def sample(targets: Targets, rows: int, *, seed: int) -> Rows:
+    """Choose rows that stand for all: each label in proportion, and at least a few rows of it.
+
+    Args:
+        targets: Of N rows.
+        rows: About how many; all where there are no more.
+        seed: Of the choice.
+    """
+    if len(targets) <= rows:
+        return np.arange(len(targets))
+    labels = strata(targets)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
+    wanted = np.maximum(_FEW, np.round(sizes * (rows / len(targets)))).astype(np.int64)
+    place = np.arange(len(order)) - np.repeat(starts, sizes)
+    return np.sort(order[place < np.repeat(wanted, sizes)])

@@ -1,0 +1,54 @@
+"""What texts should be answered with: one label each, or any number of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Targets = npt.NDArray[Any]
+"""int64 [N], the id of each row's label; or bool [N, K], whether each row has each label."""
+
+Indicators = npt.NDArray[np.bool_]
+
+
+def is_multi(targets: Targets) -> bool:
+    """Tell whether a row can have several labels."""
+    return targets.dtype == np.bool_
+
+
+def indicators(targets: Targets, labels: int) -> Indicators:
+    """Return bool [N, K]: whether each row has each label."""
+    if is_multi(targets):
+        return targets.astype(np.bool_, copy=False)
+    matrix = np.zeros((len(targets), labels), dtype=np.bool_)
+    matrix[np.arange(len(targets)), targets] = True
+    return matrix
+
+
+def from_sets(label_sets: Sequence[Sequence[int]], labels: int) -> Indicators:
+    """Return bool [N, K] for the ids of each row's labels, which may be none."""
+    matrix = np.zeros((len(label_sets), labels), dtype=np.bool_)
+    rows = np.repeat(np.arange(len(label_sets)), [len(ids) for ids in label_sets])
+    matrix[rows, [label for ids in label_sets for label in ids]] = True
+    return matrix
+
+
+def counts(targets: Targets, labels: int) -> npt.NDArray[np.int64]:
+    """Return how many rows have each label, [K]."""
+    if is_multi(targets):
+        sums: npt.NDArray[np.int64] = targets.sum(axis=0, dtype=np.int64)
+        return sums
+    return np.bincount(targets, minlength=labels)
+
+
+def strata(targets: Targets) -> npt.NDArray[np.int64]:
+    """Return the label by which each row is dealt, [N]: with several, its rarest; -1 with none."""
+    if not is_multi(targets):
+        return targets
+    rarity = np.argsort(np.argsort(targets.sum(axis=0), kind="stable"))
+    ranks = np.where(targets, rarity, targets.shape[1])
+    result: npt.NDArray[np.int64] = np.where(targets.any(axis=1), ranks.argmin(axis=1), -1)
+    return result
