@@ -164,9 +164,9 @@ def _upload(
     store: ObjectStore, encoder: BaseEncoder, *, name: str, source: str, prefix: str, scratch: Path
 ) -> ModelManifest:
     # Imported here: torch takes seconds and hundreds of megabytes.
-    from services.trainer.export import export_base  # noqa: PLC0415
+    from services.trainer.exporting.variants import export_base  # noqa: PLC0415
 
-    report = export_base(encoder, scratch / "base.onnx", probe_texts=PROBE_TEXTS)
+    exact = export_base(encoder, scratch, probe_texts=PROBE_TEXTS).exact
     files = [
         EncoderFile(
             path=path,
@@ -174,7 +174,7 @@ def _upload(
         )
         for path in encoder.files
     ]
-    graph = manifests.upload(store, f"{prefix}model.onnx", report.path)
+    graph = manifests.upload(store, f"{prefix}model.onnx", exact.path)
     origin = describe(source)
     now = Timestamp()
     now.GetCurrentTime()
@@ -192,8 +192,8 @@ def _upload(
             Variant(
                 precision=Precision.PRECISION_EXACT,
                 graph=graph,
-                min_cosine=report.min_cosine,
-                max_probability_error=report.max_probability_difference,
+                min_cosine=exact.min_cosine,
+                max_probability_error=exact.max_probability_difference,
             )
         ],
         encoder=files,

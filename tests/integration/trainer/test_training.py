@@ -14,6 +14,7 @@ from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from isogloss.v1 import model_service_pb2 as pb
 from isogloss.v1.cleaning_pb2 import Cleaning
 from isogloss.v1.evaluation_pb2 import ClassificationMetrics
+from isogloss.v1.precision_pb2 import Precision
 from isogloss.v1.split_pb2 import Split
 from services.common import layout, manifests
 from tests.integration.trainer.calls import (
@@ -91,7 +92,14 @@ async def test_a_model_is_trained_watched_scored_and_deleted(  # noqa: PLR0915 (
     assert (model.dimension, model.max_tokens, model.label_count) == (32, 64, 3)
     assert model.hyperparameters.learning_rate > 0
     assert model.start_time.ToDatetime() <= model.end_time.ToDatetime()
-    assert model.variants[0].digest == manifest.variants[0].graph.sha256
+    assert [variant.digest for variant in model.variants] == [
+        variant.graph.sha256 for variant in manifest.variants
+    ]
+    assert model.variants[0].precision == Precision.PRECISION_EXACT
+    # Whether integers win on a graph this small is the machine's to say; it says so either way.
+    warnings = [event.log_line for event in events if event.log_line.level == "warning"]
+    assert len(model.variants) + len(warnings) == 2
+    assert all("no QUANTIZED variant" in line.message for line in warnings)
     assert [base.name for base in bases.base_models] == ["baseModels/tiny"]
     assert bases.base_models[0].digest == manifest.lineage.base_digest
     assert [entry.name for entry in listed.models] == [queued.name]
@@ -104,7 +112,7 @@ async def test_a_model_is_trained_watched_scored_and_deleted(  # noqa: PLR0915 (
     assert 0 < evaluation.baseline_neighbor_agreement <= 1
 
     assert used is not None
-    named = {manifest.variants[0].graph.key, manifest.evaluation.key}
+    named = {variant.graph.key for variant in manifest.variants} | {manifest.evaluation.key}
     named |= {item.file.key for item in manifest.encoder} | {layout.model_manifest(*tenant_id)}
     assert files == named
     assert manifest.input.cleaning == Cleaning(strip_html=True)

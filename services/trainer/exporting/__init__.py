@@ -1,0 +1,1 @@
+"""A trained model as ONNX graphs, each measured against the model before it is published."""

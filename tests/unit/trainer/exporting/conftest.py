@@ -1,0 +1,56 @@
+"""A tiny model and the texts that its graphs are compared on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from services.trainer.base_import import BaseEncoder
+from services.trainer.exporting.session import Sequences, Session
+from services.trainer.exporting.variants import Export, Probes, export_trained
+from services.trainer.learning.listening import Progress, StepMetrics
+from services.trainer.recipe import Hyperparameters
+from services.trainer.training import LabelledTexts, TrainedModel, train
+
+
+class _Deaf:
+    def on_progress(self, progress: Progress) -> None: ...
+    def on_metrics(self, metrics: StepMetrics) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def model(base: BaseEncoder, learnt_from: LabelledTexts) -> TrainedModel:
+    trained = train(
+        base=base,
+        labels=("bad", "good"),
+        train=learnt_from,
+        validation=None,
+        positive_label=None,
+        hyperparameters=Hyperparameters(epochs=1, batch_size=16),
+        listener=_Deaf(),
+        should_stop=lambda: False,
+        threads=1,
+    )
+    return replace(trained, temperature=2.5)
+
+
+def _twice_as_fast(session: Session, sequences: Sequences, batch: int) -> float:
+    """Tell times of a machine on which integers win; the tiny graph itself is too small."""
+    assert len(sequences) >= batch
+    return 1.0 if "quantized" in session.path.name else 2.0
+
+
+@pytest.fixture(scope="session")
+def exported(
+    model: TrainedModel, learnt_from: LabelledTexts, tmp_path_factory: pytest.TempPathFactory
+) -> Export:
+    truth = np.array(learnt_from.label_ids)[:, None] == np.arange(2)
+    return export_trained(
+        model,
+        tmp_path_factory.mktemp("graphs"),
+        probes=Probes(texts=learnt_from.texts, truth=truth),
+        quantise=True,
+        stopwatch=_twice_as_fast,
+    )
