@@ -40,6 +40,11 @@ def dataset_manifest(tenant: str, dataset: str) -> str:
     return f"{dataset_prefix(tenant, dataset)}dataset.json"
 
 
+def dataset_changes(tenant: str, dataset: str) -> str:
+    """Return the key of what a dataset's manifest says that was changed since."""
+    return f"{dataset_prefix(tenant, dataset)}changes.json"
+
+
 def raw_prefix(tenant: str, dataset: str, split: str = "") -> str:
     """Return what the uploaded chunks of one split, or of all, start with."""
     return f"{dataset_prefix(tenant, dataset)}raw/" + (f"{split}/" if split else "")

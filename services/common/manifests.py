@@ -71,12 +71,25 @@ def create_manifest(store: ObjectStore, key: str, manifest: Message) -> bool:
     Raises:
         ValueError: Where `format_version` is not the one that this release writes.
     """
+    return store.create(key, _json(manifest))
+
+
+def replace_manifest(store: ObjectStore, key: str, manifest: Message) -> None:
+    """Write a manifest that may change, as no commit point may.
+
+    Raises:
+        ValueError: As `create_manifest`.
+    """
+    store.put(key, _json(manifest))
+
+
+def _json(manifest: Message) -> bytes:
     if getattr(manifest, "format_version", 0) != FORMAT_VERSION:
         raise ValueError(f"a manifest must have format_version {FORMAT_VERSION}")
     content = json_format.MessageToJson(
         manifest, preserving_proto_field_name=True, ensure_ascii=False
     )
-    return store.create(key, f"{content}\n".encode())
+    return f"{content}\n".encode()
 
 
 def upload(store: ObjectStore, key: str, path: Path) -> StoredFile:

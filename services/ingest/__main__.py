@@ -61,7 +61,7 @@ def build(settings: IngestSettings) -> Application:
     database.upgrade(MIGRATIONS)
     uploads = Uploads(store, settings.upload_limits)
     quotas = settings.quotas
-    registry = Registry(database=database, uploads=uploads, quotas=quotas)
+    registry = Registry(database=database, store=store, uploads=uploads, quotas=quotas)
     deletion = Deletion(database, store)
     creation = Creation(
         database, settings.named_profiles(), quotas=quotas, retention=settings.retention

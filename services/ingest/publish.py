@@ -93,6 +93,7 @@ def publish(
         create_time=convert.time_to_proto(record.create_time),
         validate_time=convert.time_to_proto(datetime.now(UTC)),
         parent_dataset=record.parent_name,
+        expire_time=convert.time_to_proto(record.expire_time) if record.expire_time else None,
         raw=[
             RawFileMessage(
                 split=convert.split_to_proto(file.split),
@@ -142,6 +143,7 @@ def sweep(store: ObjectStore, record: DatasetRecord, keep: Iterable[StoredFile])
     prefix = layout.dataset_prefix(record.tenant, record.id)
     kept = {
         layout.dataset_manifest(record.tenant, record.id),
+        layout.dataset_changes(record.tenant, record.id),
         *(file.key for file in keep),
     }
     spared = (

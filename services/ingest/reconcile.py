@@ -1,13 +1,12 @@
 """Finds READY datasets again after the database was lost: their manifests tell everything.
 
-What only the database knew stays lost: uploads in progress, refused datasets, later changes of
-`display_name` and `expire_time`.
+What only the database knew stays lost: uploads in progress and refused datasets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC
+from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -19,6 +18,7 @@ from services.common.errors import DataLoss, InvalidArgument, NotFound
 from services.common.manifests import read_manifest
 from services.common.names import Collection, parse
 from services.common.storage import ObjectStore
+from services.ingest import changes
 from services.ingest.convert.options import options_from_proto
 from services.ingest.dataset import State
 from services.ingest.publish import read_published
@@ -80,11 +80,12 @@ def _restore(database: Database, store: ObjectStore, tenant: str, dataset: str) 
     key = layout.dataset_manifest(tenant, dataset)
     try:
         manifest = read_manifest(store, key, DatasetManifest)
+        name, expire_time = changes.kept(store, tenant, dataset) or _as_published(manifest)
     except NotFound:
         return False
     try:
         with database.write() as session:
-            session.add(_row(tenant, dataset, manifest))
+            session.add(_row(tenant, dataset, manifest, name=name, expire_time=expire_time))
     except IntegrityError:
         # Another process was faster.
         return False
@@ -98,13 +99,26 @@ def _restore(database: Database, store: ObjectStore, tenant: str, dataset: str) 
     return True
 
 
-def _row(tenant: str, dataset: str, manifest: DatasetManifest) -> DatasetRow:
+def _as_published(manifest: DatasetManifest) -> tuple[str, datetime | None]:
+    ends = manifest.HasField("expire_time")
+    return manifest.display_name, manifest.expire_time.ToDatetime(tzinfo=UTC) if ends else None
+
+
+def _row(
+    tenant: str,
+    dataset: str,
+    manifest: DatasetManifest,
+    *,
+    name: str,
+    expire_time: datetime | None,
+) -> DatasetRow:
     published = read_published(manifest)
     return DatasetRow(
         tenant=tenant,
         id=dataset,
-        display_name=manifest.display_name,
-        search_name=manifest.display_name.casefold(),
+        display_name=name,
+        search_name=name.casefold(),
+        expire_time=expire_time,
         state=State.READY,
         options=to_json(options_from_proto(manifest.options)),
         create_time=manifest.create_time.ToDatetime(tzinfo=UTC),

@@ -24,6 +24,8 @@ from services.common.errors import (
 )
 from services.common.names import check_display_name
 from services.common.pagination import Page, PageRequest, cut_page, time_and_id
+from services.common.storage import ObjectStore
+from services.ingest import changes
 from services.ingest.creation import check_expire_time
 from services.ingest.dataset import Split, State
 from services.ingest.record import DatasetRecord, DeclaredFile, to_json
@@ -52,15 +54,19 @@ class Change:
 class Registry:
     """The datasets of all tenants. Thread safe."""
 
-    def __init__(self, *, database: Database, uploads: Uploads, quotas: Quotas) -> None:
+    def __init__(
+        self, *, database: Database, store: ObjectStore, uploads: Uploads, quotas: Quotas
+    ) -> None:
         """Keep the parts.
 
         Args:
             database: With the tables of `services.ingest.tables`.
+            store: Where what is changed is kept, too.
             uploads: The uploaded bytes.
             quotas: What a tenant may store.
         """
         self._database = database
+        self._store = store
         self._uploads = uploads
         self._quotas = quotas
 
@@ -128,6 +134,7 @@ class Registry:
             InvalidArgument: Naming every field that is wrong.
             Aborted: Where it is not as the caller saw it.
             NotFound: Where there is no such dataset.
+            Unavailable: Where it was changed, and the store does not answer; call again.
         """
         now = datetime.now(UTC)
         values: dict[str, Any] = {"update_time": now}
@@ -146,7 +153,18 @@ class Registry:
             check_etag(row.record(), change.etag)
             for name, value in values.items():
                 setattr(row, name, value)
-            return row.record()
+            record = row.record()
+        self._keep(record)
+        return record
+
+    def _keep(self, record: DatasetRecord) -> None:
+        """Leave word of a change in the store; of several at the same time, the last one's."""
+        while True:
+            changes.keep(self._store, record)
+            now = self.get(record.tenant, record.id)
+            if now.etag == record.etag:
+                return
+            record = now
 
     def write(self, tenant: str, dataset: str, split: Split) -> UploadWriter:
         """Return a writer that stores bytes as long as the dataset takes them.

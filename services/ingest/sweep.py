@@ -137,6 +137,7 @@ def _named_by(record: DatasetRecord) -> tuple[str, ...]:
     files += [part for file in record.raw for part in file.parts]
     files += [record.findings] if record.findings is not None else []
     named = [layout.dataset_uses_prefix(record.tenant, record.id), *(file.key for file in files)]
+    named.append(layout.dataset_changes(record.tenant, record.id))
     if record.state is State.READY:
         named.append(layout.dataset_manifest(record.tenant, record.id))
     return tuple(named)

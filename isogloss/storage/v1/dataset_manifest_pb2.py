@@ -30,7 +30,7 @@ from isogloss.v1 import label_mode_pb2 as isogloss_dot_v1_dot_label__mode__pb2
 from isogloss.v1 import split_pb2 as isogloss_dot_v1_dot_split__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*isogloss/storage/v1/dataset_manifest.proto\x12\x13isogloss.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%isogloss/storage/v1/stored_file.proto\x1a\x19isogloss/v1/dataset.proto\x1a\x19isogloss/v1/example.proto\x1a\x1cisogloss/v1/label_mode.proto\x1a\x17isogloss/v1/split.proto\"\x83\x04\n\x0f\x44\x61tasetManifest\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x04 \x01(\t\x12,\n\x07options\x18\x05 \x01(\x0b\x32\x1b.isogloss.v1.DatasetOptions\x12*\n\x06report\x18\x06 \x01(\x0b\x32\x1a.isogloss.v1.DatasetReport\x12*\n\nlabel_mode\x18\x07 \x01(\x0e\x32\x16.isogloss.v1.LabelMode\x12\x0e\n\x06labels\x18\x08 \x03(\t\x12.\n\x06splits\x18\t \x03(\x0b\x32\x1e.isogloss.storage.v1.SplitFile\x12\x31\n\x08\x66indings\x18\n \x01(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rvalidate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eparent_dataset\x18\r \x01(\t\x12)\n\x03raw\x18\x0e \x03(\x0b\x32\x1c.isogloss.storage.v1.RawFile\"\\\n\x07RawFile\x12!\n\x05split\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12.\n\x05parts\x18\x02 \x03(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\"\x99\x01\n\tSplitFile\x12!\n\x05split\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12-\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\x12\x11\n\trow_count\x18\x03 \x01(\x03\x12\'\n\x06labels\x18\x04 \x03(\x0b\x32\x17.isogloss.v1.LabelCountBz\n\x17\x64\x65v.isogloss.storage.v1B\x14\x44\x61tasetManifestProtoP\x01Z1isogloss.dev/gen/go/isogloss/storage/v1;storagev1\xaa\x02\x13Isogloss.Storage.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*isogloss/storage/v1/dataset_manifest.proto\x12\x13isogloss.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%isogloss/storage/v1/stored_file.proto\x1a\x19isogloss/v1/dataset.proto\x1a\x19isogloss/v1/example.proto\x1a\x1cisogloss/v1/label_mode.proto\x1a\x17isogloss/v1/split.proto\"\xb4\x04\n\x0f\x44\x61tasetManifest\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x04 \x01(\t\x12,\n\x07options\x18\x05 \x01(\x0b\x32\x1b.isogloss.v1.DatasetOptions\x12*\n\x06report\x18\x06 \x01(\x0b\x32\x1a.isogloss.v1.DatasetReport\x12*\n\nlabel_mode\x18\x07 \x01(\x0e\x32\x16.isogloss.v1.LabelMode\x12\x0e\n\x06labels\x18\x08 \x03(\t\x12.\n\x06splits\x18\t \x03(\x0b\x32\x1e.isogloss.storage.v1.SplitFile\x12\x31\n\x08\x66indings\x18\n \x01(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rvalidate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eparent_dataset\x18\r \x01(\t\x12)\n\x03raw\x18\x0e \x03(\x0b\x32\x1c.isogloss.storage.v1.RawFile\x12/\n\x0b\x65xpire_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"o\n\x0e\x44\x61tasetChanges\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\x05\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\\\n\x07RawFile\x12!\n\x05split\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12.\n\x05parts\x18\x02 \x03(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\"\x99\x01\n\tSplitFile\x12!\n\x05split\x18\x01 \x01(\x0e\x32\x12.isogloss.v1.Split\x12-\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x1f.isogloss.storage.v1.StoredFile\x12\x11\n\trow_count\x18\x03 \x01(\x03\x12\'\n\x06labels\x18\x04 \x03(\x0b\x32\x17.isogloss.v1.LabelCountBz\n\x17\x64\x65v.isogloss.storage.v1B\x14\x44\x61tasetManifestProtoP\x01Z1isogloss.dev/gen/go/isogloss/storage/v1;storagev1\xaa\x02\x13Isogloss.Storage.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,9 +39,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\027dev.isogloss.storage.v1B\024DatasetManifestProtoP\001Z1isogloss.dev/gen/go/isogloss/storage/v1;storagev1\252\002\023Isogloss.Storage.V1'
   _globals['_DATASETMANIFEST']._serialized_start=249
-  _globals['_DATASETMANIFEST']._serialized_end=764
-  _globals['_RAWFILE']._serialized_start=766
-  _globals['_RAWFILE']._serialized_end=858
-  _globals['_SPLITFILE']._serialized_start=861
-  _globals['_SPLITFILE']._serialized_end=1014
+  _globals['_DATASETMANIFEST']._serialized_end=813
+  _globals['_DATASETCHANGES']._serialized_start=815
+  _globals['_DATASETCHANGES']._serialized_end=926
+  _globals['_RAWFILE']._serialized_start=928
+  _globals['_RAWFILE']._serialized_end=1020
+  _globals['_SPLITFILE']._serialized_start=1023
+  _globals['_SPLITFILE']._serialized_end=1176
 # @@protoc_insertion_point(module_scope)

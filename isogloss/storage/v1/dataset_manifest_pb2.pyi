@@ -44,6 +44,7 @@ class DatasetManifest(_message.Message):
     VALIDATE_TIME_FIELD_NUMBER: _builtins.int
     PARENT_DATASET_FIELD_NUMBER: _builtins.int
     RAW_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     format_version: _builtins.int
     """1. A reader refuses a number that it does not know."""
     name: _builtins.str
@@ -90,6 +91,10 @@ class DatasetManifest(_message.Message):
         `DatasetOptions.keep_raw` is set.
         """
 
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is deleted by itself, as far as that was known; unset: never."""
+
     def __init__(
         self,
         *,
@@ -107,14 +112,49 @@ class DatasetManifest(_message.Message):
         validate_time: _timestamp_pb2.Timestamp | None = ...,
         parent_dataset: _builtins.str = ...,
         raw: _abc.Iterable[Global___RawFile] | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "findings", b"findings", "options", b"options", "report", b"report", "validate_time", b"validate_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "findings", b"findings", "options", b"options", "report", b"report", "validate_time", b"validate_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_hash", b"content_hash", "create_time", b"create_time", "display_name", b"display_name", "findings", b"findings", "format_version", b"format_version", "label_mode", b"label_mode", "labels", b"labels", "name", b"name", "options", b"options", "parent_dataset", b"parent_dataset", "raw", b"raw", "report", b"report", "splits", b"splits", "validate_time", b"validate_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_hash", b"content_hash", "create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "findings", b"findings", "format_version", b"format_version", "label_mode", b"label_mode", "labels", b"labels", "name", b"name", "options", b"options", "parent_dataset", b"parent_dataset", "raw", b"raw", "report", b"report", "splits", b"splits", "validate_time", b"validate_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DatasetManifest: _TypeAlias = DatasetManifest  # noqa: Y015
+
+@_typing.final
+class DatasetChanges(_message.Message):
+    """What was changed of a dataset after its creation: `{tenant}/datasets/{id}/changes.json`, written
+    anew at each change. It wins over the manifest.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_VERSION_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    format_version: _builtins.int
+    """1. A reader refuses a number that it does not know."""
+    display_name: _builtins.str
+    """The name for people."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is deleted by itself; unset: never."""
+
+    def __init__(
+        self,
+        *,
+        format_version: _builtins.int = ...,
+        display_name: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "expire_time", b"expire_time", "format_version", b"format_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DatasetChanges: _TypeAlias = DatasetChanges  # noqa: Y015
 
 @_typing.final
 class RawFile(_message.Message):

@@ -122,7 +122,7 @@ class Place:
         uploads = Uploads(store, UploadLimits())
         quotas = Quotas()
         self.creation = Creation(database, PROFILES, quotas=quotas)
-        self.registry = Registry(database=database, uploads=uploads, quotas=quotas)
+        self.registry = Registry(database=database, store=store, uploads=uploads, quotas=quotas)
         self.deletion = Deletion(database, store)
         self.uploads = uploads
         self.worker = Worker(

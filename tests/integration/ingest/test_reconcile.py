@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,10 @@ from services.common.pagination import page_request
 from services.common.server import running_server
 from services.common.storage import ObjectStore
 from services.ingest.__main__ import MIGRATIONS, build
+from services.ingest.creation import NewDataset
+from services.ingest.dataset import DatasetOptions, Split
 from services.ingest.reconcile import reconcile
+from services.ingest.registry import Change
 from services.ingest.settings import IngestSettings
 from tests.integration.ingest.calls import create, download, upload
 from tests.integration.ingest.places import CrowdedStore, Place
@@ -89,6 +93,44 @@ def test_what_is_known_or_unreadable_is_left_alone(
     assert after.report == before.report
     assert after.options == before.options
     empty.close()
+
+
+def test_names_and_ends_come_back_as_they_were_last(place: Place, tmp_path: Path) -> None:
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+    created, changed, endless = (_ending(place, ends) for _ in range(3))
+    renamed = _ending(place, ends, renamed="Feeling")
+    place.registry.update("default", changed, Change(display_name="Mood"))
+    later = Change(expires=True, expire_time=ends + timedelta(days=1))
+    place.registry.update("default", changed, later)
+    place.registry.update("default", endless, Change(expires=True))
+
+    empty = _empty_database(tmp_path)
+    assert reconcile(empty, place.store) == 4
+
+    found = Place(empty, place.store, tmp_path / "scratch2").registry
+    records = [found.get("default", dataset) for dataset in (created, changed, endless, renamed)]
+    assert [(record.display_name, record.expire_time) for record in records] == [
+        ("Tone", ends),
+        ("Mood", ends + timedelta(days=1)),
+        ("Tone", None),
+        ("Feeling", ends),
+    ]
+    empty.close()
+
+
+def _ending(place: Place, expire_time: datetime, *, renamed: str = "") -> str:
+    """Publish a dataset that ends; return its id."""
+    wanted = NewDataset(display_name="Tone", options=DatasetOptions(), expire_time=expire_time)
+    record = place.creation.create("default", wanted)
+    writer = place.uploads.open("default", record.id, Split.TRAIN)
+    writer.add(0, as_csv())
+    writer.flush()
+    place.registry.finalize("default", record.id, {})
+    if renamed:
+        # The worker, which tidies up behind itself, is to leave this.
+        place.registry.update("default", record.id, Change(display_name=renamed))
+    assert place.worker.run_one()
+    return record.id
 
 
 def test_every_tenant_is_looked_at(store: ObjectStore, tmp_path: Path) -> None:

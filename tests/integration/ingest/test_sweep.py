@@ -105,6 +105,7 @@ def test_orphans_go_when_they_are_old_enough_and_everything_else_stays(place: Pl
     record, uploading = ready(place), place.created()
     kept = keys(place.store) | {
         layout.dataset_use("default", record.id, "tone-abc"),
+        layout.dataset_changes("default", record.id),
         layout.raw_chunk("default", uploading.id, "train", 0),
         # Of a dataset that the database forgot.
         layout.dataset_manifest("other", "forgotten"),
