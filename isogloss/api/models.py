@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from functools import cached_property
 
 from isogloss import convert
 from isogloss.api.dataset_reading import PAGE_SIZE
+from isogloss.api.model_runs import ModelRuns
 from isogloss.api.resources import name_of
 from isogloss.api.streams import watched
 from isogloss.datasets import Dataset
@@ -22,26 +22,17 @@ from isogloss.models import (
     ModelUpdate,
     StateChange,
 )
-from isogloss.transport import Facade, Transport, blocking, blocking_stream
+from isogloss.transport import Facade, blocking, blocking_stream
 from isogloss.v1 import model_pb2
 from isogloss.v1 import model_service_pb2 as pb
-from isogloss.v1.model_service_pb2_grpc import ModelServiceStub
 
 
-class AsyncModels:
+class AsyncModels(ModelRuns):
     """Models: create, watch, evaluate, cancel, delete.
 
     Every method takes `timeout`, in seconds; None is the client's default, and no limit for
     what watches or waits.
     """
-
-    def __init__(self, transport: Transport) -> None:
-        """Take what reaches the service."""
-        self._transport = transport
-
-    @cached_property
-    def _stub(self) -> ModelServiceStub:
-        return ModelServiceStub(self._transport.channel("trainer"))
 
     async def bases(self, *, timeout: float | None = None) -> AsyncIterator[BaseModel]:
         """Give what models can start from."""
@@ -62,6 +53,8 @@ class AsyncModels:
         base_model: str | BaseModel = "baseModels/small",
         hyperparameters: Hyperparameters | None = None,
         positive_label: str = "",
+        webhook_uri: str = "",
+        auto_start: bool = True,
         validate_only: bool = False,
         timeout: float | None = None,
     ) -> Model:
@@ -73,7 +66,9 @@ class AsyncModels:
             base_model: What it starts from, `baseModels/{base_model}`.
             hyperparameters: How it learns; what is None is chosen by the server.
             positive_label: Of exactly two labels the one that metrics are told for.
-            validate_only: Check the request and create nothing.
+            webhook_uri: Where its end is told: an address at a host that the operator allows.
+            auto_start: Queue it at once; otherwise it is PAUSED and `resume` begins it.
+            validate_only: Check the request and create nothing; the answer has an estimate.
             timeout: Seconds.
         """
         request = pb.CreateModelRequest(
@@ -85,7 +80,9 @@ class AsyncModels:
                     hyperparameters or Hyperparameters()
                 ),
                 positive_label=positive_label,
+                webhook_uri=webhook_uri,
             ),
+            auto_start=auto_start,
             request_id=str(uuid.uuid4()),
             validate_only=validate_only,
         )
@@ -96,9 +93,31 @@ class AsyncModels:
         request = pb.GetModelRequest(name=name_of(model))
         return convert.model(await self._transport.unary(self._stub.GetModel, request, timeout))
 
-    async def list(self, *, timeout: float | None = None) -> AsyncIterator[Model]:
-        """Give all models, newest first."""
-        request = pb.ListModelsRequest(page_size=PAGE_SIZE)
+    async def list(
+        self,
+        *,
+        states: Sequence[ModelState | str] = (),
+        query: str = "",
+        dataset: str | Dataset = "",
+        base_model: str | BaseModel = "",
+        timeout: float | None = None,
+    ) -> AsyncIterator[Model]:
+        """Give models, newest first.
+
+        Args:
+            states: Only those in one of these states. Empty: all.
+            query: Only those whose display name holds this, whatever the case. Empty: all.
+            dataset: Only those that learn it. Empty: all.
+            base_model: Only those that start from it. Empty: all.
+            timeout: Seconds for each page.
+        """
+        request = pb.ListModelsRequest(
+            page_size=PAGE_SIZE,
+            states=convert.model_states_to_proto(states),
+            query=query,
+            dataset=name_of(dataset),
+            base_model=name_of(base_model),
+        )
         while True:
             page = await self._transport.unary(self._stub.ListModels, request, timeout)
             for message in page.models:
@@ -161,11 +180,6 @@ class AsyncModels:
         current = update.model if update else await self.get(model)
         return outcome(current)
 
-    async def cancel(self, model: str | Model, *, timeout: float | None = None) -> Model:
-        """Cancel a model that is queued or training; it stops within one step."""
-        request = pb.CancelModelRequest(name=name_of(model))
-        return convert.model(await self._transport.unary(self._stub.CancelModel, request, timeout))
-
     async def delete(self, model: str | Model, *, timeout: float | None = None) -> None:
         """Delete a model and all that is stored of it; a run is cancelled first."""
         request = pb.DeleteModelRequest(name=name_of(model))
@@ -188,7 +202,12 @@ class Models(Facade[AsyncModels]):
     list = blocking_stream(AsyncModels.list)
     watch = blocking_stream(AsyncModels.watch)
     wait = blocking(AsyncModels.wait)
+    pause = blocking(AsyncModels.pause)
+    resume = blocking(AsyncModels.resume)
     cancel = blocking(AsyncModels.cancel)
+    update = blocking(AsyncModels.update)
+    events = blocking_stream(AsyncModels.events)
+    step_metrics = blocking_stream(AsyncModels.step_metrics)
     delete = blocking(AsyncModels.delete)
     evaluation = blocking(AsyncModels.evaluation)
 

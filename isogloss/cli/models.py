@@ -12,15 +12,17 @@ from rich.text import Text
 
 from isogloss import Client, Hyperparameters, Model, ModelState, ModelUpdate
 from isogloss.api.models import outcome
+from isogloss.cli import model_runs
 from isogloss.cli.commands import base_name, command, dataset_name, model_name
 from isogloss.cli.evaluation_view import show_evaluation
 from isogloss.cli.session import Session
 from isogloss.cli.training_view import MODEL_STYLE, training_view
-from isogloss.cli.words import ago, count, duration, size
+from isogloss.cli.words import ago, count, duration, estimated, size
 
 app = typer.Typer(
     no_args_is_help=True, help="Fine-tune models, watch them and see how good they are."
 )
+model_runs.register(app)
 
 Id = Annotated[str, typer.Argument(help="models/ID, or ID alone.", show_default=False)]
 
@@ -56,6 +58,7 @@ def bases(session: Session) -> None:
     examples=[
         "isogloss models create tone --dataset tone-k3v9qz --watch",
         "isogloss models create spam --dataset spam-8m2xwa --positive-label spam --epochs 3",
+        "isogloss models create tone --dataset tone-k3v9qz --no-start",
     ],
 )
 def create(
@@ -89,12 +92,26 @@ def create(
             show_default=False,
         ),
     ] = "",
+    webhook: Annotated[
+        str,
+        typer.Option(
+            metavar="URI",
+            help="Where its end is told, at a host that the operator allows.",
+            show_default=False,
+        ),
+    ] = "",
+    no_start: Annotated[
+        bool,
+        typer.Option("--no-start", help="Create it PAUSED; `models resume` begins the training."),
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the training.")] = False,
     validate_only: Annotated[
         bool, typer.Option("--validate-only", help="Check the request and create nothing.")
     ] = False,
 ) -> None:
     """Fine-tune a base model on a dataset."""
+    if watch and no_start:
+        raise typer.BadParameter("Give --watch or --no-start: what is paused does not end.")
     with session.client() as client:
         model = client.models.create(
             name,
@@ -104,6 +121,8 @@ def create(
                 epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, seed=seed
             ),
             positive_label=positive_label,
+            webhook_uri=webhook,
+            auto_start=not no_start,
             validate_only=validate_only,
         )
         if watch and not validate_only:
@@ -114,11 +133,15 @@ def create(
             return
     if session.json:
         session.document(model)
-    elif validate_only:
+        return
+    if validate_only:
         session.note("The request is fine; nothing was created.")
     else:
         session.table(["!name", "!state"], [[model.name, model.state]])
-        session.next_step(f"isogloss models watch {model.name}")
+    if model.estimate is not None:
+        session.note(f"It will take {estimated(model.estimate)}.")
+    if not validate_only:
+        session.next_step(f"isogloss models {'resume' if no_start else 'watch'} {model.name}")
 
 
 def follow(session: Session, client: Client, name: str) -> None:
@@ -137,6 +160,7 @@ def follow(session: Session, client: Client, name: str) -> None:
     except KeyboardInterrupt:
         session.note("Stopped watching; the run goes on.")
         session.note(f"  Watch it again:  isogloss models watch {name}")
+        session.note(f"  Pause it:        isogloss models pause {name}")
         session.note(f"  Stop it:         isogloss models cancel {name}")
         raise
     outcome(last.model if last else client.models.get(name))
@@ -163,15 +187,47 @@ def watch(session: Session, model: Id) -> None:
         follow(session, client, model_name(model))
 
 
-@command(app, "list", services=["trainer"], examples=["isogloss models list"])
-def list_(session: Session) -> None:
-    """List all models, newest first."""
+@command(
+    app,
+    "list",
+    services=["trainer"],
+    examples=["isogloss models list", "isogloss models list --state queued --state training"],
+)
+def list_(
+    session: Session,
+    *,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only models in this state, such as ready; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    query: Annotated[
+        str, typer.Option(help="Only models whose name for people holds this.", show_default=False)
+    ] = "",
+    dataset: Annotated[
+        str, typer.Option(help="Only models that learn this dataset.", show_default=False)
+    ] = "",
+    base: Annotated[
+        str, typer.Option(help="Only models that start from this base.", show_default=False)
+    ] = "",
+) -> None:
+    """List models, newest first."""
+    wanted = bool(state or query or dataset or base)
     with session.client() as client:
-        found = list(client.models.list())
+        found = list(
+            client.models.list(
+                states=[one.upper() for one in state or ()],
+                query=query,
+                dataset=dataset_name(dataset) if dataset else "",
+                base_model=base_name(base) if base else "",
+            )
+        )
     if session.json:
         session.document(found)
         return
-    if not found and session.rich:
+    if not found and session.rich and not wanted:
         session.note("No models yet. Train one: isogloss models create NAME --dataset DATASET")
         return
     session.table(
@@ -232,10 +288,7 @@ def _facts(model: Model) -> Generator[tuple[str, Text]]:
         yield "hyperparameters", Text(told)
     if model.positive_label:
         yield "positive label", Text(model.positive_label)
-    if model.progress is not None and not model.state.final:
-        left = model.progress.eta
-        eta = f", {duration(left)} left" if left is not None else ""
-        yield "progress", Text(f"{100 * model.progress.fraction:.0f} %{eta}")
+    yield from _run_facts(model)
     if (measured := model.latest_metrics) is not None:
         words = f"accuracy {measured.accuracy:.4f}, F1 {measured.f1:.4f} at step {measured.step}"
         yield "held-out rows", Text(words)
@@ -252,6 +305,19 @@ def _facts(model: Model) -> Generator[tuple[str, Text]]:
     if model.start_time and model.end_time:
         took = (model.end_time - model.start_time).total_seconds()
         yield "took", Text(duration(took))
+
+
+def _run_facts(model: Model) -> Generator[tuple[str, Text]]:
+    if model.queue_position:
+        yield "place in the queue", Text(str(model.queue_position))
+    if model.estimate is not None and model.state in (ModelState.QUEUED, ModelState.PAUSED):
+        yield "will take", Text(estimated(model.estimate))
+    if model.webhook_uri:
+        yield "webhook", Text(model.webhook_uri)
+    if model.progress is not None and not model.state.final:
+        left = model.progress.eta
+        eta = f", {duration(left)} left" if left is not None else ""
+        yield "progress", Text(f"{100 * model.progress.fraction:.0f} %{eta}")
 
 
 @command(app, "cancel", services=["trainer"], examples=["isogloss models cancel tone-9x4kdp"])

@@ -24,10 +24,15 @@ MODEL_STYLE = {
     ModelState.READY: "bold green",
     ModelState.FAILED: "bold red",
     ModelState.CANCELLED: "bold yellow",
+    ModelState.PAUSED: "yellow",
 }
 
-_ROOM_BESIDE_METRICS = 10
-"""Lines of the screen that are not metrics: header, bar, log line, the prompt and some air."""
+_BARS = "▁▂▃▄▅▆▇█"
+
+_AT_WORK = (ModelState.TRAINING, ModelState.EXPORTING)
+
+_ROOM_BESIDE_METRICS = 11
+"""Lines of the screen that are not metrics: header, bar, curves, log line, prompt, some air."""
 
 _LEAST_METRICS = 5
 
@@ -55,6 +60,7 @@ class _Lines:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._tenth = 0
+        self._place = 0
 
     def update(self, update: ModelUpdate) -> None:
         detail = update.event.detail if update.event else None
@@ -71,6 +77,9 @@ class _Lines:
                 )
             case LogLine():
                 self._line(f"{detail.level}: {detail.message}")
+            case None if update.model.queue_position not in {0, self._place}:
+                self._place = update.model.queue_position
+                self._line(f"place {self._place} in the queue")
             case None if (progress := update.model.progress) is not None:
                 tenth = int(progress.fraction * 10)
                 if tenth > self._tenth:
@@ -108,8 +117,10 @@ class _Screen:
         headline = _headline(model)
         parts: list[RenderableType] = [headline if model.state.final else self._spinner]
         self._spinner.update(text=headline)
-        if model.progress is not None and not model.state.final:
+        if model.progress is not None and model.state in _AT_WORK:
             parts.append(_bar(model))
+        if len(self._metrics) > 1:
+            parts.append(_curves(self._metrics))
         if self._metrics:
             parts.append(metrics_table(self._metrics, most=self._room))
         if self._log and not model.state.final:
@@ -123,11 +134,34 @@ def _headline(model: Model) -> Text:
     line = Text.assemble(
         (model.name, "bold"), "  ", (model.state, MODEL_STYLE.get(model.state, ""))
     )
+    if model.queue_position:
+        line.append(f"  place {model.queue_position} in the queue", "yellow")
     if model.state_reason:
         line.append(f"  {model.state_reason}", "dim")
     if model.attempt > 1:
         line.append(f"  attempt {model.attempt}", "yellow")
     return line
+
+
+def _curves(metrics: list[StepMetrics]) -> Text:
+    """Draw how loss and accuracy went, from the untrained baseline on."""
+    first, last = metrics[0], metrics[-1]
+    return Text.assemble(
+        ("loss ", "dim"),
+        sparkline([measured.loss for measured in metrics]),
+        f" {first.loss:.3f} to {last.loss:.3f}",
+        ("   accuracy ", "dim"),
+        (sparkline([measured.accuracy for measured in metrics]), "green"),
+        f" {first.accuracy:.3f} to {last.accuracy:.3f}",
+    )
+
+
+def sparkline(numbers: list[float]) -> str:
+    """Draw numbers as bars a character wide, the least as the lowest."""
+    least, most = min(numbers), max(numbers)
+    steps = len(_BARS) - 1
+    heights = (0.5 if least == most else (number - least) / (most - least) for number in numbers)
+    return "".join(_BARS[round(steps * height)] for height in heights)
 
 
 def _bar(model: Model) -> Table:

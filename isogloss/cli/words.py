@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from isogloss import TrainingEstimate
 from isogloss.cli.safe import visible
 
 _KILO = 1000
+_HOUR = 60
 
 
 def count(number: int, noun: str) -> str:
@@ -31,6 +33,16 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def estimated(estimate: TrainingEstimate) -> str:
+    """Say what a training will need, no more exactly than it is known."""
+    minutes = round(estimate.seconds / 60)
+    time = f"{minutes} min" if 0 < minutes < _HOUR else duration(60 * max(1, minutes))
+    return (
+        f"about {time} in {count(estimate.total_steps, 'step')}, and up to "
+        f"{size(estimate.peak_memory_bytes)} of memory"
+    )
 
 
 def ago(time: datetime | None) -> str:

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from isogloss.v1 import model_pb2 as isogloss_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1disogloss/v1/model_event.proto\x12\x0bisogloss.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17isogloss/v1/model.proto\"\x86\x02\n\nModelEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\x30\n\x0cstate_change\x18\x05 \x01(\x0b\x32\x18.isogloss.v1.StateChangeH\x00\x12\x30\n\x0cstep_metrics\x18\x06 \x01(\x0b\x32\x18.isogloss.v1.StepMetricsH\x00\x12(\n\x08log_line\x18\x07 \x01(\x0b\x32\x14.isogloss.v1.LogLineH\x00\x42\x07\n\x05\x65vent\"F\n\x0bStateChange\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.isogloss.v1.Model.State\x12\x0e\n\x06reason\x18\x02 \x01(\t\")\n\x07LogLine\x12\r\n\x05level\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\tB^\n\x0f\x64\x65v.isogloss.v1B\x0fModelEventProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1disogloss/v1/model_event.proto\x12\x0bisogloss.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17isogloss/v1/model.proto\"\xe5\x02\n\nModelEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\x30\n\x0cstate_change\x18\x05 \x01(\x0b\x32\x18.isogloss.v1.StateChangeH\x00\x12\x30\n\x0cstep_metrics\x18\x06 \x01(\x0b\x32\x18.isogloss.v1.StepMetricsH\x00\x12(\n\x08log_line\x18\x07 \x01(\x0b\x32\x14.isogloss.v1.LogLineH\x00\"]\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11KIND_STATE_CHANGE\x10\x01\x12\x15\n\x11KIND_STEP_METRICS\x10\x02\x12\x11\n\rKIND_LOG_LINE\x10\x03\x42\x07\n\x05\x65vent\"F\n\x0bStateChange\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.isogloss.v1.Model.State\x12\x0e\n\x06reason\x18\x02 \x01(\t\")\n\x07LogLine\x12\r\n\x05level\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\tB^\n\x0f\x64\x65v.isogloss.v1B\x0fModelEventProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,9 +35,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.isogloss.v1B\017ModelEventProtoP\001Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\252\002\013Isogloss.V1'
   _globals['_MODELEVENT']._serialized_start=105
-  _globals['_MODELEVENT']._serialized_end=367
-  _globals['_STATECHANGE']._serialized_start=369
-  _globals['_STATECHANGE']._serialized_end=439
-  _globals['_LOGLINE']._serialized_start=441
-  _globals['_LOGLINE']._serialized_end=482
+  _globals['_MODELEVENT']._serialized_end=462
+  _globals['_MODELEVENT_KIND']._serialized_start=360
+  _globals['_MODELEVENT_KIND']._serialized_end=453
+  _globals['_STATECHANGE']._serialized_start=464
+  _globals['_STATECHANGE']._serialized_end=534
+  _globals['_LOGLINE']._serialized_start=536
+  _globals['_LOGLINE']._serialized_end=577
 # @@protoc_insertion_point(module_scope)

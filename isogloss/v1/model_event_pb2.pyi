@@ -6,6 +6,7 @@ isort:skip_file
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from isogloss.v1 import model_pb2 as _model_pb2
 import builtins as _builtins
 import sys
@@ -23,6 +24,33 @@ class ModelEvent(_message.Message):
     """Something that happened to a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ModelEvent._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: ModelEvent._Kind.ValueType  # 0
+        """Never sent."""
+        KIND_STATE_CHANGE: ModelEvent._Kind.ValueType  # 1
+        """`state_change`."""
+        KIND_STEP_METRICS: ModelEvent._Kind.ValueType  # 2
+        """`step_metrics`."""
+        KIND_LOG_LINE: ModelEvent._Kind.ValueType  # 3
+        """`log_line`."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """What an event can be."""
+
+    KIND_UNSPECIFIED: ModelEvent.Kind.ValueType  # 0
+    """Never sent."""
+    KIND_STATE_CHANGE: ModelEvent.Kind.ValueType  # 1
+    """`state_change`."""
+    KIND_STEP_METRICS: ModelEvent.Kind.ValueType  # 2
+    """`step_metrics`."""
+    KIND_LOG_LINE: ModelEvent.Kind.ValueType  # 3
+    """`log_line`."""
 
     SEQUENCE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int

@@ -178,6 +178,20 @@ class Database:
         self._engine.dispose()
 
 
+def take_turns(session: Session, key: int) -> None:
+    """Let one transaction at a time go on from here, until it ends.
+
+    For what a lock on rows cannot guard, such as a count. What is read afterwards holds what the
+    one before committed. On SQLite a write transaction is alone anyway.
+
+    Args:
+        session: An open write transaction.
+        key: Of those who take turns: one fixed number.
+    """
+    if session.get_bind().dialect.name != "sqlite":
+        session.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+
 def schema_differences(database: Database, metadata: sa.MetaData) -> list[Any]:
     """Return how the migrated schema differs from the declared tables: empty is right."""
     with database.read() as session:

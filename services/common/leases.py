@@ -92,9 +92,21 @@ class LeaseQueue(Generic[Row]):
         order_by: Orderings,
         values: Mapping[str, object] | None = None,
     ) -> Claim[Row] | None:
+        """Claim the first row that is ready and that nobody holds; see `claim_in`."""
+        with self._database.write() as session:
+            return self.claim_in(session, *ready, order_by=order_by, values=values)
+
+    def claim_in(
+        self,
+        session: Session,
+        *ready: sa.ColumnElement[bool],
+        order_by: Orderings,
+        values: Mapping[str, object] | None = None,
+    ) -> Claim[Row] | None:
         """Claim the first row that is ready and that nobody holds, in one statement.
 
         Args:
+            session: An open write transaction.
             ready: Conditions on the row beside the lease, such as its state.
             order_by: Column or columns that say which is first.
             values: Further columns to set.
@@ -131,11 +143,10 @@ class LeaseQueue(Generic[Row]):
             .returning(row)
             .execution_options(synchronize_session=False)
         )
-        with self._database.write() as session:
-            claimed = session.scalars(statement).one_or_none()
-            if claimed is None:
-                return None
-            key = tuple(sa.inspect(claimed).identity)
+        claimed = session.scalars(statement).one_or_none()
+        if claimed is None:
+            return None
+        key = tuple(sa.inspect(claimed).identity)
         return Claim(
             row=claimed, lease=Lease(key=key, token=claimed.token, attempt=claimed.attempt)
         )

@@ -108,6 +108,24 @@ def time_and_id(cursor: Cursor) -> tuple[datetime, str]:
     raise InvalidArgument(_WRONG_TOKEN)
 
 
+def whole_number(cursor: Cursor | None, *, first: int) -> int:
+    """Read the cursor of a collection that is sorted by one number.
+
+    Args:
+        cursor: Of the page.
+        first: What stands for the first page, which has none.
+
+    Raises:
+        InvalidArgument: As `time_and_id`.
+    """
+    match cursor:
+        case None:
+            return first
+        case (int(number),) if 0 <= number < 1 << 63:
+            return number
+    raise InvalidArgument(_WRONG_TOKEN)
+
+
 def cut_page(
     items: Iterable[T],
     *,

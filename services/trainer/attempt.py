@@ -5,28 +5,24 @@ The rule that everything here serves: only who holds the lease changes what othe
 
 from __future__ import annotations
 
-import os
-import signal
+import math
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from pathlib import Path
 
 import structlog
 
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
-from services.common import layout
 from services.common.errors import IsoglossError, Unavailable
 from services.common.leases import LeaseLost
 from services.common.storage import ObjectStore
-from services.common.threads import available_cpus
-from services.trainer import publishing
+from services.trainer import launch, publishing
 from services.trainer.messages import (
     End,
     Failed,
     Finished,
+    Halted,
     Logged,
     Progressed,
     Report,
@@ -36,7 +32,7 @@ from services.trainer.process import Child
 from services.trainer.queue import Run, RunQueue
 from services.trainer.scratch import Scratch
 from services.trainer.settings import TrainerSettings
-from services.trainer.spec import RunSpec
+from services.trainer.spec import HALT
 from services.trainer.state import State
 
 _TICK_SECONDS = 0.25
@@ -45,6 +41,12 @@ _TICK_SECONDS = 0.25
 
 _GRACE_SECONDS = 10.0
 # A run stops within one step, a second or two; ten is for a machine that swaps.
+
+_PAUSE_SECONDS = 120.0
+_HANDOVER_SECONDS = 10.0
+# What a run that is asked to stop has for its step and its checkpoint. 100 MB a second take the
+# 1.2 GB of a large base's checkpoint in 12 s; a trainer that shuts down is not waited for so
+# long, and the checkpoint before is a minute old at most.
 
 _PUBLISH_RETRY_SECONDS = 1.0
 
@@ -63,6 +65,7 @@ class Attempt:
         queue: Where it was claimed.
         store: Where datasets, bases and models are.
         settings: The trainer's.
+        device: Where it computes: `auto`, `cpu`, `cuda` or `cuda:N`.
         sources: Where configured bases come from, by id.
         is_coming: Whether this trainer is about to publish a base anyway.
         stop: Set when this trainer shuts down.
@@ -75,6 +78,7 @@ class Attempt:
         queue: RunQueue,
         store: ObjectStore,
         settings: TrainerSettings,
+        device: str,
         sources: Mapping[str, str],
         is_coming: Callable[[str], bool],
         stop: threading.Event,
@@ -85,10 +89,12 @@ class Attempt:
         self._queue = queue
         self._store = store
         self._settings = settings
+        self._device = device
         self._sources = sources
         self._is_coming = is_coming
         self._stop = stop
         self._renewed = time.monotonic()
+        self._pause = run.row.pause_requested
         self._unwritten: list[Report] = []
         self._log = _log.bind(tenant=run.row.tenant, model=run.row.name, attempt=run.lease.attempt)
 
@@ -98,6 +104,9 @@ class Attempt:
             manifest = self._published()
             if manifest is None and self._run.lease.attempt > self._settings.max_attempts:
                 self._end(self._given_up(), retry=False)
+            elif manifest is None and self._pause:
+                # Whoever was asked to pause it died before.
+                self._give_up_place()
             elif manifest is None:
                 self._train()
             else:
@@ -125,11 +134,20 @@ class Attempt:
             if self._stop.wait(_TICK_SECONDS):
                 raise Stopping
             self._note([])
+            if self._pause:
+                self._give_up_place()
+                return
         with Scratch(self._settings.scratch, "run") as scratch:
             child = Child(
                 [sys.executable, "-m", "services.trainer.run"],
-                first_line=self._spec(scratch).to_json(),
-                environment=_environment(scratch, self._threads()),
+                first_line=launch.spec(
+                    self._run,
+                    self._settings,
+                    device=self._device,
+                    sources=self._sources,
+                    scratch=scratch,
+                ).to_json(),
+                environment=launch.environment(self._settings, scratch),
             )
             try:
                 end = self._follow(child)
@@ -139,19 +157,26 @@ class Attempt:
 
     def _follow(self, child: Child) -> End | None:
         """Write down what the run tells until it ends; None where it ended without a word."""
-        while True:
-            if self._stop.is_set():
-                raise Stopping
+        deadline = math.inf
+        while time.monotonic() < deadline:
             code = child.exit_code()
             end = self._note(child.lines(0.0 if code is not None else _TICK_SECONDS))
             if end is not None or code is not None:
                 return end
+            if not self._pause and not self._stop.is_set():
+                deadline = math.inf
+            elif deadline == math.inf:
+                child.tell(HALT)
+                patience = _HANDOVER_SECONDS if self._stop.is_set() else _PAUSE_SECONDS
+                deadline = time.monotonic() + patience
+        # It does not react; its last checkpoint is what it leaves.
+        return Halted()
 
     def _note(self, lines: list[str]) -> End | None:
         end = None
         for line in lines:
             message = decode(line)
-            if isinstance(message, Finished | Failed):
+            if isinstance(message, Finished | Failed | Halted):
                 end = message
             else:
                 self._unwritten.append(message)
@@ -171,22 +196,34 @@ class Attempt:
         if time.monotonic() - self._renewed >= self._settings.heartbeat_seconds:
             self._queue.renew(self._run)
             self._renewed = time.monotonic()
-        elif not self._queue.holds(self._run):
-            raise LeaseLost
+        self._pause = self._queue.look(self._run).pause_requested
 
     def _conclude(self, end: End | None, child: Child) -> None:
         if isinstance(end, Finished):
             self._publish(end)
             return
+        if isinstance(end, Halted):
+            self._give_up_place()
+            return
         if isinstance(end, Failed):
             message, retry = end.message, end.retry
         else:
-            message, retry = _describe_exit(child.exit_code()), True
+            message, retry = launch.describe_exit(child.exit_code()), True
             self._queue.record(
                 self._run, [Logged(level="error", message=line) for line in child.stderr()]
             )
         self._log.warning("run failed", reason=message, retry=retry)
         self._end(message, retry=retry)
+
+    def _give_up_place(self) -> None:
+        """Leave a run that was halted, or need not begin: for who asked for it, or anybody."""
+        if self._pause:
+            self._queue.pause(self._run, "Paused by a caller.")
+            self._clean()
+        elif self._stop.is_set():
+            raise Stopping
+        else:
+            self._leave("Resumed before it had paused.", refund=True)
 
     def _end(self, message: str, *, retry: bool) -> None:
         if retry and self._run.lease.attempt < self._settings.max_attempts:
@@ -264,34 +301,6 @@ class Attempt:
             "The trainer's log tells why; create the model again when that is mended."
         )
 
-    def _threads(self) -> int:
-        share = available_cpus() // max(1, self._settings.concurrent_runs)
-        return self._settings.run_threads or max(1, share)
-
-    def _spec(self, scratch: Path) -> RunSpec:
-        row, lease = self._row, self._run.lease
-        return RunSpec(
-            tenant=row.tenant,
-            model=row.id,
-            display_name=row.display_name,
-            base_model=row.base_model,
-            base_source=self._sources.get(row.base_model, ""),
-            dataset=row.dataset,
-            dataset_content_hash=row.dataset_content_hash,
-            hyperparameters=row.hyperparameters,
-            positive_label=row.positive_label,
-            attempt=lease.attempt,
-            token=lease.token,
-            prefix=layout.attempt_prefix(row.tenant, row.id, lease.attempt, lease.token),
-            start_time=datetime.now(UTC),
-            store_url=self._settings.store_url,
-            store_options=self._settings.store_options,
-            scratch=str(scratch),
-            threads=self._threads(),
-            niceness=self._settings.run_niceness,
-            parent=os.getpid(),
-        )
-
 
 def _newest_progress(reports: list[Report]) -> list[Report]:
     """Return the reports with no progress but the last one."""
@@ -305,30 +314,3 @@ def _public_message(error: Exception) -> str:
     if isinstance(error, IsoglossError):
         return error.message
     return "A fault of the trainer; its log has the details under the model's name."
-
-
-def _describe_exit(code: int | None) -> str:
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        hint = " (most often: out of memory)" if -code == signal.SIGKILL else ""
-        return f"The training process was killed by {name}{hint}."
-    return f"The training process ended with code {code} and said nothing."
-
-
-def _environment(scratch: Path, threads: int) -> dict[str, str]:
-    """Return the environment of a run: no network, no files but in its scratch directory."""
-    return {
-        # Idle threads sleep instead of spinning, unless the operator says otherwise: beside one
-        # other busy process on two CPUs, steps took 0.85 s instead of 4.4 s.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        **os.environ,
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "OMP_NUM_THREADS": str(threads),
-        "TMPDIR": str(scratch),
-        "HF_HOME": str(scratch / "huggingface"),
-        "TORCH_HOME": str(scratch / "torch"),
-        "XDG_CACHE_HOME": str(scratch / "cache"),
-    }

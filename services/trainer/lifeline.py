@@ -7,14 +7,15 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import IO
 
 _PR_SET_PDEATHSIG = 1
 _EXIT_CODE = 3
 
 
-def hold_on_to(parent: int, pipe: IO[str]) -> None:
-    """Exit at once when `parent` dies, however it dies.
+def hold_on_to(parent: int, pipe: IO[str], hear: Callable[[str], None]) -> None:
+    """Exit at once when `parent` dies, however it dies, and hear what it says until then.
 
     Two ways, because neither is enough: the kernel's signal needs Linux, and the end of the
     pipe is not seen where another process inherited its other end.
@@ -22,6 +23,7 @@ def hold_on_to(parent: int, pipe: IO[str]) -> None:
     Args:
         parent: Process id of the one that started this process.
         pipe: Open as long as it lives; read to its end in a thread.
+        hear: Takes each line, in that thread.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -30,8 +32,8 @@ def hold_on_to(parent: int, pipe: IO[str]) -> None:
             os._exit(_EXIT_CODE)
 
     def wait_for_the_end() -> None:
-        for _ in pipe:
-            pass
+        for line in pipe:
+            hear(line.rstrip("\n"))
         os._exit(_EXIT_CODE)
 
     threading.Thread(target=wait_for_the_end, name="lifeline", daemon=True).start()

@@ -1,24 +1,26 @@
-"""Models as callers see and change them: rows of the database, one tenant at a time.
+"""Models as callers see them: rows of the database, one tenant at a time. Knows nothing of runs.
 
-Knows nothing of runs, except that a changed token takes a run away from its trainer.
+What callers change of them is in `control`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from services.common.database import Database
-from services.common.errors import FailedPrecondition, NotFound, Reason
+from services.common.errors import NotFound
 from services.common.pagination import Page, PageRequest, cut_page, time_and_id
 from services.common.requests import claim_request, find_request
-from services.trainer import events
+from services.trainer import events, turns
 from services.trainer.bell import Bell
+from services.trainer.estimate import Estimate
 from services.trainer.messages import Entered
+from services.trainer.quota import Quota
 from services.trainer.state import State
 from services.trainer.tables import EventRow, ModelRow, RequestRow
 
@@ -36,6 +38,26 @@ class NewModel:
     label_count: int
     hyperparameters: Mapping[str, float]
     positive_label: str
+    webhook_uri: str = ""
+    estimate: Estimate | None = None
+    """None where the size of the base is not known yet."""
+
+    auto_start: bool = True
+    """Otherwise it is PAUSED at first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which models a list holds; what is empty leaves all."""
+
+    states: tuple[State, ...] = ()
+    name_part: str = ""
+    """Of the display name, whatever the case."""
+
+    dataset: str = ""
+    """Bare id, like `base_model`."""
+
+    base_model: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +77,7 @@ class Glimpse:
     """A model and what happened to it since somebody last looked."""
 
     row: ModelRow
+    queue_position: int
     events: list[EventRow]
 
 
@@ -64,6 +87,8 @@ class Models:
     Args:
         database: Where they are.
         bell: Rung after each change.
+        quota: How many models of a tenant may wait.
+        max_runs_per_tenant: As trainers have it; places in the queue depend on it.
         clock: Now, in UTC.
     """
 
@@ -71,15 +96,24 @@ class Models:
         self,
         database: Database,
         bell: Bell,
+        *,
+        quota: Quota | None = None,
+        max_runs_per_tenant: int = 0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Keep the parts."""
         self._database = database
         self._bell = bell
+        self._quota = quota or Quota()
+        self._max_runs_per_tenant = max_runs_per_tenant
         self._clock = clock
 
     def add(self, new: NewModel, request: Request) -> ModelRow:
-        """Queue a model, or return the one that the same request queued before."""
+        """Queue a model, or return the one that the same request queued before.
+
+        Raises:
+            ResourceExhausted: Where the tenant has as many that wait as may be.
+        """
         now = self._clock()
         with self._database.write() as session:
             before = claim_request(
@@ -93,11 +127,13 @@ class Models:
                 now=now,
             )
             if before is not None:
-                return _get(session, new.tenant, before)
+                return find_row(session, new.tenant, before)
+            self._quota.check(session, new.tenant)
             row = draft(new, now)
             session.add(row)
-            queued = Entered(state=State.QUEUED, reason="Waiting for a trainer.")
-            events.append(session, row, queued, now=now, actor=request.actor)
+            reason = "Waiting for a trainer." if new.auto_start else "Waiting to be resumed."
+            entered = Entered(state=row.phase, reason=reason)
+            events.append(session, row, entered, now=now, actor=request.actor)
         self._bell.ring()
         return row
 
@@ -117,7 +153,7 @@ class Models:
                 request_id=request.request_id,
                 fingerprint=request.fingerprint,
             )
-            return None if before is None else _get(session, tenant, before)
+            return None if before is None else find_row(session, tenant, before)
 
     def get(self, tenant: str, model: str) -> ModelRow:
         """Return one model.
@@ -126,7 +162,7 @@ class Models:
             NotFound: Where the tenant has none of that id.
         """
         with self._database.read() as session:
-            return _get(session, tenant, model)
+            return find_row(session, tenant, model)
 
     def exists(self, tenant: str, model: str) -> bool:
         """Return whether the tenant has a model of that id."""
@@ -134,14 +170,18 @@ class Models:
             return session.get(ModelRow, (tenant, model)) is not None
 
     def list(
-        self, tenant: str, request: PageRequest, size_of: Callable[[ModelRow], int]
+        self,
+        tenant: str,
+        request: PageRequest,
+        size_of: Callable[[ModelRow], int],
+        wanted: Filter | None = None,
     ) -> Page[ModelRow]:
         """Return a page of models, newest first.
 
         Raises:
             InvalidArgument: Where the page begins at no model's place.
         """
-        query = select(ModelRow).where(ModelRow.tenant == tenant)
+        query = select(ModelRow).where(ModelRow.tenant == tenant, *_conditions(wanted or Filter()))
         if request.cursor is not None:
             time, last = time_and_id(request.cursor)
             older = ModelRow.create_time < time
@@ -163,71 +203,46 @@ class Models:
             NotFound: Where the tenant has none of that id.
         """
         with self._database.read() as session:
-            row = _get(session, tenant, model)
-            return Glimpse(row=row, events=events.after(session, row, after, limit=limit))
-
-    def cancel(self, tenant: str, model: str, actor: str) -> ModelRow:
-        """Cancel a model and take its run away from the trainer.
-
-        Raises:
-            NotFound: Where the tenant has none of that id.
-            FailedPrecondition: Where it is READY or FAILED.
-        """
-        with self._database.write() as session:
-            row = _get(session, tenant, model, lock=True)
-            if row.phase in (State.READY, State.FAILED):
-                raise FailedPrecondition(
-                    f"{row.name} is {row.state}: there is nothing left to cancel. "
-                    f"`isogloss models delete {row.name}` removes it.",
-                    reason=Reason.STATE_CONFLICT,
-                    metadata={"name": row.name, "state": row.state},
-                )
-            if not row.phase.ended:
-                self._cancel(session, row, actor)
-        self._bell.ring()
-        return row
-
-    def stop(self, tenant: str, model: str, actor: str) -> ModelRow:
-        """Make sure that nobody works on a model any more, whatever its state; see `cancel`."""
-        with self._database.write() as session:
-            row = _get(session, tenant, model, lock=True)
-            if not row.phase.ended:
-                self._cancel(session, row, actor)
-        self._bell.ring()
-        return row
-
-    def forget(self, tenant: str, model: str) -> None:
-        """Remove the rows of a model."""
-        with self._database.write() as session:
-            session.execute(
-                delete(EventRow).where(EventRow.tenant == tenant, EventRow.model == model)
+            row = find_row(session, tenant, model)
+            return Glimpse(
+                row=row,
+                queue_position=self._positions(session, [row]).get(row.id, 0),
+                events=events.after(session, row, after, limit=limit),
             )
-            session.execute(delete(ModelRow).where(ModelRow.tenant == tenant, ModelRow.id == model))
-        self._bell.ring()
 
-    def _cancel(self, session: Session, row: ModelRow, actor: str) -> None:
-        # The next token is nobody's: whatever the run's trainer still writes is refused, and
-        # it stops the run when it notices.
-        row.token += 1
-        row.lease_until = None
-        cancelled = Entered(state=State.CANCELLED, reason="Cancelled by a caller.")
-        events.append(session, row, cancelled, now=self._clock(), actor=actor)
+    def positions(self, rows: Sequence[ModelRow]) -> dict[str, int]:
+        """Return the places in the queue of those of a tenant's models that wait, by id."""
+        with self._database.read() as session:
+            return self._positions(session, rows)
+
+    def _positions(self, session: Session, rows: Sequence[ModelRow]) -> dict[str, int]:
+        waiting = [row for row in rows if row.phase is State.QUEUED]
+        if not waiting:
+            return {}
+        places = turns.positions(session, limit=self._max_runs_per_tenant)
+        keys = ((row.tenant, row.id) for row in waiting)
+        return {key[1]: places[key] for key in keys if key in places}
 
 
 def draft(new: NewModel, now: datetime) -> ModelRow:
-    """Return the row of a new model, QUEUED, without an event yet."""
+    """Return the row of a new model, QUEUED or PAUSED, without an event yet."""
     return ModelRow(
         tenant=new.tenant,
         id=new.id,
         display_name=new.display_name,
+        search_name=new.display_name.casefold(),
         base_model=new.base_model,
         dataset=new.dataset,
         dataset_content_hash=new.dataset_content_hash,
         hyperparameters=dict(new.hyperparameters),
         positive_label=new.positive_label,
         label_count=new.label_count,
-        state=State.QUEUED,
+        webhook_uri=new.webhook_uri,
+        estimate=None if new.estimate is None else asdict(new.estimate),
+        state=State.QUEUED if new.auto_start else State.PAUSED,
         state_reason="",
+        queue_time=now,
+        pause_requested=False,
         attempt=0,
         token=0,
         dimension=0,
@@ -239,7 +254,32 @@ def draft(new: NewModel, now: datetime) -> ModelRow:
     )
 
 
-def _get(session: Session, tenant: str, model: str, *, lock: bool = False) -> ModelRow:
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.states:
+        found.append(ModelRow.state.in_(wanted.states))
+    if wanted.name_part:
+        part = wanted.name_part.casefold()
+        found.append(ModelRow.search_name.contains(part, autoescape=True))
+    if wanted.dataset:
+        found.append(ModelRow.dataset == wanted.dataset)
+    if wanted.base_model:
+        found.append(ModelRow.base_model == wanted.base_model)
+    return found
+
+
+def find_row(session: Session, tenant: str, model: str, *, lock: bool = False) -> ModelRow:
+    """Return the row of a model.
+
+    Args:
+        session: Open; for writing where `lock` is set.
+        tenant: Whose.
+        model: Bare id.
+        lock: Keep others from changing it until the transaction ends.
+
+    Raises:
+        NotFound: Where the tenant has none of that id.
+    """
     row = session.get(ModelRow, (tenant, model), with_for_update=lock or None)
     if row is None:
         raise NotFound(f"models/{model}", hint="`isogloss models list` shows what there is.")

@@ -55,10 +55,8 @@ class Child:
         ]
         for reader in self._readers:
             reader.start()
-        with contextlib.suppress(BrokenPipeError):
-            # A process that died already says why on its standard error.
-            self._pipe(self._process.stdin).write(first_line + "\n")
-            self._pipe(self._process.stdin).flush()
+        # A process that died already says why on its standard error.
+        self.tell(first_line)
 
     @property
     def pid(self) -> int:
@@ -73,6 +71,12 @@ class Child:
             while True:
                 found.append(self._lines.get_nowait())
         return found
+
+    def tell(self, line: str) -> None:
+        """Write a line to its standard input; a process that has ended does not hear it."""
+        with contextlib.suppress(BrokenPipeError):
+            self._pipe(self._process.stdin).write(line + "\n")
+            self._pipe(self._process.stdin).flush()
 
     def exit_code(self) -> int | None:
         """Return how it ended (negative: by this signal), or None while it runs.

@@ -11,16 +11,17 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_
+from sqlalchemy import or_, true
 from sqlalchemy.orm import Session
 
-from services.common.database import Database
+from services.common.database import Database, take_turns
 from services.common.leases import Claim, LeaseLost, LeaseQueue
-from services.trainer import events
+from services.trainer import events, turns
 from services.trainer.bell import Bell
 from services.trainer.messages import Entered, Planned, Progressed, Report
 from services.trainer.state import ACTIVE, State
 from services.trainer.tables import ModelRow
+from services.trainer.webhooks.outbox import Outbox
 
 Run = Claim[ModelRow]
 """A model whose training this process holds."""
@@ -29,6 +30,8 @@ _RETRY_SECONDS = 5.0
 _RETRY_GROWTH = 4.0
 # 5 s, then 20 s: long enough for a store to come back, short beside any run.
 
+_CLAIM_KEY = 0x150_6105_6
+"""Key of the lock around claims: one fixed number, of this project's choice."""
 
 _NOTHING_DONE = Progressed(
     step=0, total_steps=0, epoch=0.0, total_epochs=0.0, fraction=0.0, eta_seconds=None
@@ -53,6 +56,8 @@ class RunQueue:
         bell: Rung after each change.
         owner: Name of this trainer, for people.
         lease_seconds: How long a run is held without a sign of life.
+        outbox: Takes the news of a model that has ended.
+        max_runs_per_tenant: Runs of one tenant at the same time; 0 sets no limit.
         clock: Now, in UTC, for timestamps; leases go by the database's clock.
     """
 
@@ -63,21 +68,37 @@ class RunQueue:
         *,
         owner: str,
         lease_seconds: float,
+        outbox: Outbox,
+        max_runs_per_tenant: int = 0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Keep the parts."""
         self._database = database
         self._bell = bell
+        self._outbox = outbox
+        self._max_runs_per_tenant = max_runs_per_tenant
         self._clock = clock
         self._leases = LeaseQueue(database, ModelRow, owner=owner, seconds=lease_seconds)
 
     def claim(self) -> Run | None:
-        """Take the oldest run that waits or whose trainer is gone; None where there is none."""
-        return self._leases.claim(
-            ModelRow.state.in_(ACTIVE),
-            or_(ModelRow.not_before.is_(None), ModelRow.not_before <= self._database.now()),
-            order_by=ModelRow.create_time,
-        )
+        """Take the run whose turn it is, of those that wait or whose trainer is gone.
+
+        Returns:
+            The run, or None where there is none to take.
+        """
+        running = turns.running_of_its_tenant()
+        limit = self._max_runs_per_tenant
+        with self._database.write() as session:
+            # Two trainers at once would count the same runs, and both give the same tenant its
+            # turn.
+            take_turns(session, _CLAIM_KEY)
+            return self._leases.claim_in(
+                session,
+                ModelRow.state.in_(ACTIVE),
+                or_(ModelRow.not_before.is_(None), ModelRow.not_before <= self._database.now()),
+                running < limit if limit else true(),
+                order_by=(running, ModelRow.queue_time, ModelRow.id),
+            )
 
     def renew(self, run: Run) -> None:
         """Hold the run for another while.
@@ -87,10 +108,16 @@ class RunQueue:
         """
         self._leases.renew(run.lease)
 
-    def holds(self, run: Run) -> bool:
-        """Return whether the run is still this trainer's, without writing."""
+    def look(self, run: Run) -> ModelRow:
+        """Return the model as it is now, without writing.
+
+        Raises:
+            LeaseLost: As `renew`.
+        """
         row = self.row(run)
-        return row is not None and row.token == run.lease.token
+        if row is None or row.token != run.lease.token:
+            raise LeaseLost
+        return row
 
     def row(self, run: Run) -> ModelRow | None:
         """Return the model as it is now; None where it was deleted."""
@@ -121,13 +148,16 @@ class RunQueue:
         with self._fenced(run) as (session, row):
             for report in reports:
                 if isinstance(report, Planned):
-                    row.hyperparameters = asdict(report)
+                    row.hyperparameters = report.hyperparameters
                 elif isinstance(report, Progressed):
                     row.progress = asdict(report)
                     row.revision += 1
                     row.update_time = now
                 else:
                     events.append(session, row, report, now=now)
+                if isinstance(report, Entered) and report.state is State.EXPORTING:
+                    # It has learnt: there is nothing left that could be paused.
+                    row.pause_requested = False
 
     def close_ready(self, run: Run, published: Published) -> None:
         """Note that the model is READY and give the run away.
@@ -143,8 +173,9 @@ class RunQueue:
             row.error = None
             if row.progress is not None:
                 row.progress = {**row.progress, "fraction": 1.0, "eta_seconds": 0.0}
-            entered = Entered(state=State.READY, reason="Published.")
-            events.append(session, row, entered, now=self._clock())
+            now = self._clock()
+            events.append(session, row, Entered(state=State.READY, reason="Published."), now=now)
+            self._outbox.note(session, row, now)
 
     def close_failed(self, run: Run, message: str) -> None:
         """Note that the run failed for good and give it away.
@@ -154,8 +185,9 @@ class RunQueue:
         """
         with self._fenced(run, release=True) as (session, row):
             row.error = message
-            entered = Entered(state=State.FAILED, reason=message)
-            events.append(session, row, entered, now=self._clock())
+            now = self._clock()
+            events.append(session, row, Entered(state=State.FAILED, reason=message), now=now)
+            self._outbox.note(session, row, now)
 
     def give_back(self, run: Run, reason: str, *, refund: bool = False) -> None:
         """Put the run back into the queue.
@@ -177,6 +209,18 @@ class RunQueue:
             events.append(session, row, entered, now=now)
             if refund:
                 row.attempt -= 1
+
+    def pause(self, run: Run, reason: str) -> None:
+        """Leave the run to whoever resumes it; this was no attempt.
+
+        Raises:
+            LeaseLost: As `renew`.
+        """
+        with self._fenced(run, release=True) as (session, row):
+            row.pause_requested = False
+            entered = Entered(state=State.PAUSED, reason=reason)
+            events.append(session, row, entered, now=self._clock())
+            row.attempt -= 1
 
     @contextmanager
     def _fenced(

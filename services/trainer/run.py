@@ -1,7 +1,8 @@
 """The process of one attempt: `python -m services.trainer.run`, started by the supervisor.
 
 Reads its spec from the first line of standard input and tells what happens on standard output,
-one message a line. It ends when it has told `Finished` or `Failed`, or when its parent dies.
+one message a line. It ends when it has told `Finished`, `Failed` or `Halted`, or when its parent
+dies. A further line, `HALT`, asks it to leave a checkpoint and stop.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import IO
 
 from services.common.errors import DataLoss, IsoglossError
 from services.common.storage import open_store
+from services.trainer.devices import DeviceUnavailable
 from services.trainer.lifeline import hold_on_to
-from services.trainer.messages import Failed, Message, Progressed, encode
-from services.trainer.spec import RunSpec
+from services.trainer.messages import Failed, Halted, Message, Progressed, encode
+from services.trainer.spec import HALT, RunSpec
 
 _PROGRESS_SECONDS = 0.2
 # The supervisor writes four times a second: more would only fill the pipe.
@@ -46,29 +48,38 @@ class Outlet:
 
 def main() -> None:
     """Carry out what standard input says."""
-    outlet = Outlet(_take_stdout())
+    outlet = Outlet(take_stdout())
     spec = RunSpec.from_json(sys.stdin.readline())
-    hold_on_to(spec.parent, sys.stdin)
+    halt = threading.Event()
+    hold_on_to(spec.parent, sys.stdin, lambda line: halt.set() if line == HALT else None)
     os.nice(spec.niceness)
     # Read when torch loads. Threads that spin while they wait for each other lose a whole time
     # slice to every neighbour: on a busy machine a run took five times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         # Imported here: torch takes seconds, in which the parent may die.
+        from services.trainer.learning.listening import Cancelled  # noqa: PLC0415
         from services.trainer.pipeline import execute  # noqa: PLC0415
 
-        execute(spec, open_store(spec.store_url, spec.store_options), outlet.tell)
+        store = open_store(spec.store_url, spec.store_options)
+        try:
+            execute(spec, store, outlet.tell, should_stop=halt.is_set)
+        except Cancelled:
+            outlet.tell(Halted())
     except Exception as error:  # noqa: BLE001 (the supervisor decides what comes of it)
         for line in traceback.format_exc().splitlines():
             sys.stderr.write(line + "\n")
-        outlet.tell(_failure(error))
+        outlet.tell(failure(error))
 
 
-def _failure(error: Exception) -> Failed:
+def failure(error: Exception) -> Failed:
     """Tell what went wrong, and whether it may go better the next time."""
     if isinstance(error, IsoglossError):
         # A file that is broken in the store stays broken.
         return Failed(message=error.message, retry=not isinstance(error, DataLoss))
+    if isinstance(error, DeviceUnavailable):
+        # Another trainer may have it.
+        return Failed(message=str(error), retry=True)
     if isinstance(error, MemoryError | OSError):
         return Failed(message=f"The trainer's machine failed the run: {error!r}", retry=True)
     ours = type(error).__module__.startswith("services.")
@@ -76,7 +87,7 @@ def _failure(error: Exception) -> Failed:
     return Failed(message=str(error) if ours else f"{type(error).__name__}: {error}", retry=False)
 
 
-def _take_stdout() -> IO[str]:
+def take_stdout() -> IO[str]:
     """Return standard output, and let what libraries print go to standard error."""
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

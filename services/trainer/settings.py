@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.common.pace import Pace
 from services.common.settings import DatabaseSettings
+from services.trainer.registry.limits import Limits
+from services.trainer.webhooks.addresses import fault
+from services.trainer.webhooks.signing import key_of
+
+
+class QuantizeWish(StrEnum):
+    """Whether 8-bit variants are looked for."""
+
+    AUTO = "auto"
+    NEVER = "never"
 
 
 class TrainerSettings(DatabaseSettings):
@@ -27,12 +39,28 @@ class TrainerSettings(DatabaseSettings):
     the same database and object store.
     """
 
+    max_runs_per_tenant: int = Field(default=0, ge=0, le=1000)
+    """Most models of one tenant that are trained at the same time, by all trainers together. 0:
+    no limit. Without one, too, tenants take turns: whoever has the fewest runs goes first."""
+
+    max_queued_per_tenant: int = Field(default=100, ge=0, le=100_000)
+    """Most models of one tenant that are queued or paused. 0: no limit."""
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$")
+    """Where runs compute: `cpu`, `cuda` (any GPU), `cuda:N` (one of them), or `auto`: a GPU where
+    there is one that works. With several GPUs each of them has `concurrent_runs` runs; what a
+    run took is in its log."""
+
     run_threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads of one run. 0: the CPUs of this container, divided by `concurrent_runs`."""
 
     run_niceness: int = Field(default=5, ge=0, le=19)
     """How far a run steps back behind other processes of this machine (POSIX niceness), so
     that calls are still answered while it trains."""
+
+    quantize: QuantizeWish = QuantizeWish.AUTO
+    """Whether models get an 8-bit variant beside the exact one: `auto` makes one and publishes it
+    where it is right as often, near enough and faster; `never` does not."""
 
     scratch_directory: Path | None = None
     """Where runs keep the files they work on, removed when they end. Unset: `scratch` in
@@ -57,6 +85,20 @@ class TrainerSettings(DatabaseSettings):
     """How often a watched model is read again; what happens in this process is sent at
     once."""
 
+    concurrent_transfers: int = Field(default=4, ge=1, le=64)
+    """Bundles of models that are exported and imported at the same time. Where there are several,
+    no tenant takes the last place."""
+
+    import_max_bytes: int = Field(default=8 * 1024**3, ge=1)
+    """Largest bundle that is taken, in bytes. It is kept in the scratch directory while it comes,
+    and its graphs once more while they are checked."""
+
+    stream_idle_seconds: float = Field(default=60.0, gt=0, le=3600)
+    """How long a caller may send or take nothing of a bundle."""
+
+    stream_min_bytes_per_second: int = Field(default=1024, ge=0)
+    """Least rate at which a bundle must come or be taken; 0 takes any."""
+
     bases: dict[str, str] = Field(default_factory=dict)
     """Base models beside the built-in `small`, as JSON: id to source. A source is a local
     directory in the layout of sentence-transformers, or `hub:ORG/NAME@REVISION`, which is
@@ -67,6 +109,36 @@ class TrainerSettings(DatabaseSettings):
     """Publish base models that the object store lacks when the service starts, in the
     background. Otherwise that happens when a model first needs one."""
 
+    webhook_urls: list[str] = Field(default=[], max_length=10)
+    """Addresses, as a JSON list, to which the end of every model is posted; https, or http on
+    loopback. See `docs/webhooks.md`."""
+
+    webhook_hosts: list[str] = Field(default=[], max_length=100)
+    """Hosts, as a JSON list, that `Model.webhook_uri` may name: `host` for port 443, or
+    `host:port`. Empty: models may have no webhook of their own."""
+
+    webhook_secret: SecretStr = SecretStr("")
+    """What webhooks are signed with: `whsec_` and 24 to 64 random bytes as base64. Needed where
+    `webhook_urls` or `webhook_hosts` is set."""
+
+    event_retention_days: float = Field(default=0.0, ge=0, le=36_500)
+    """Days after the end of a model at which the lines of its log and all but the last
+    measurement are forgotten; what it scored and its states stay. 0 keeps them."""
+
+    @field_validator("webhook_urls")
+    @classmethod
+    def _are_addresses(cls, urls: list[str]) -> list[str]:
+        for url in urls:
+            if (problem := fault(url)) is not None:
+                raise ValueError(f"{url[:100]!r} {problem}")
+        return urls
+
+    @model_validator(mode="after")
+    def _webhooks_are_signed(self) -> TrainerSettings:
+        if self.webhook_urls or self.webhook_hosts or self.webhook_secret.get_secret_value():
+            key_of(self.webhook_secret.get_secret_value())
+        return self
+
     @model_validator(mode="after")
     def _heartbeat_fits_the_lease(self) -> TrainerSettings:
         # Two heartbeats may be lost (a busy database, a long pause) before the lease is.
@@ -76,6 +148,25 @@ class TrainerSettings(DatabaseSettings):
         return self
 
     @property
+    def webhook_key(self) -> bytes | None:
+        """What webhooks are signed with; None where none are sent."""
+        secret = self.webhook_secret.get_secret_value()
+        return key_of(secret) if secret else None
+
+    @property
     def scratch(self) -> Path:
         """Where runs keep the files they work on."""
         return self.scratch_directory or self.data_directory / "scratch"
+
+    @property
+    def transfer_limits(self) -> Limits:
+        """What transfers of bundles may take."""
+        return Limits(
+            concurrent=self.concurrent_transfers,
+            import_bytes=self.import_max_bytes,
+            pace=Pace(
+                idle_seconds=self.stream_idle_seconds,
+                bytes_per_second=self.stream_min_bytes_per_second,
+                advice="Send it again under the same request_id.",
+            ),
+        )

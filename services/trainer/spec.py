@@ -1,4 +1,4 @@
-"""What a run's process is told: one JSON object on the first line of its standard input."""
+"""What a run's process is told on its standard input: one JSON object, and later maybe `HALT`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from services.common.storage import StoreOptions
+
+HALT = "halt"
+"""The line that asks a run to leave a checkpoint and stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +43,14 @@ class RunSpec:
     scratch: str
     """An empty directory, removed by the supervisor."""
 
+    device: str
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+
     threads: int
     niceness: int
+    quantise: bool
+    """Whether an 8-bit variant is looked for."""
+
     parent: int
     """Process id of the supervisor."""
 

@@ -14,6 +14,7 @@ class State(StrEnum):
     READY = "READY"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
+    PAUSED = "PAUSED"
 
     @property
     def ended(self) -> bool:
@@ -22,4 +23,4 @@ class State(StrEnum):
 
 
 ACTIVE = (State.QUEUED, State.TRAINING, State.EXPORTING)
-"""The states from which something follows."""
+"""The states in which a trainer has or will have work with a model."""

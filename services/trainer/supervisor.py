@@ -20,10 +20,12 @@ from services.common.storage import ObjectStore
 from services.trainer.attempt import Attempt
 from services.trainer.bell import Bell
 from services.trainer.catalogue import Catalogue
+from services.trainer.devices import places
 from services.trainer.process import Child
 from services.trainer.queue import Run, RunQueue
 from services.trainer.scratch import sweep
 from services.trainer.settings import TrainerSettings
+from services.trainer.webhooks.outbox import Outbox
 
 _GRACE_SECONDS = 2.0
 _PUBLISH_RETRY_SECONDS = (5.0, 30.0, 120.0)
@@ -40,6 +42,7 @@ class Supervisor:
         store: Where datasets, bases and models are.
         catalogue: The base models.
         bell: Rings when a run was queued here.
+        outbox: Takes the news of models that have ended.
     """
 
     def __init__(
@@ -50,13 +53,21 @@ class Supervisor:
         store: ObjectStore,
         catalogue: Catalogue,
         bell: Bell,
+        outbox: Outbox,
     ) -> None:
         """Keep the parts."""
         self._settings = settings
         self._store = store
         self._catalogue = catalogue
         self._bell = bell
-        self._queue = RunQueue(database, bell, owner=_owner(), lease_seconds=settings.lease_seconds)
+        self._queue = RunQueue(
+            database,
+            bell,
+            owner=owner(),
+            lease_seconds=settings.lease_seconds,
+            outbox=outbox,
+            max_runs_per_tenant=settings.max_runs_per_tenant,
+        )
         self._stop = threading.Event()
         # Bases that the thread below may still publish: a run waits for it, as doing the same
         # beside it would take both twice as long.
@@ -74,8 +85,11 @@ class Supervisor:
     def start(self) -> None:
         """Start the threads."""
         sweep(self._settings.scratch)
-        names = [f"run-{number}" for number in range(self._settings.concurrent_runs)]
-        self._threads = [threading.Thread(target=self._work, name=name) for name in names]
+        slots = places(self._settings.device) * self._settings.concurrent_runs
+        self._threads = [
+            threading.Thread(target=self._work, args=(device,), name=f"run-{number}")
+            for number, device in enumerate(slots)
+        ]
         if self._settings.publish_bases:
             self._threads.append(threading.Thread(target=self._publish_bases, name="bases"))
         for thread in self._threads:
@@ -88,14 +102,14 @@ class Supervisor:
         for thread in self._threads:
             thread.join()
 
-    def _work(self) -> None:
+    def _work(self, device: str) -> None:
         while not self._stop.is_set():
             try:
                 run = self._queue.claim()
                 if run is None:
                     self._bell.wait_here(self._settings.queue_poll_seconds)
                 else:
-                    self._carry_out(run)
+                    self._carry_out(run, device)
             except IsoglossError as error:
                 _log.warning("the queue does not answer", error=error.message)
                 self._stop.wait(self._settings.queue_poll_seconds)
@@ -104,12 +118,13 @@ class Supervisor:
                 _log.exception("the queue could not be worked on")
                 self._stop.wait(self._settings.queue_poll_seconds)
 
-    def _carry_out(self, run: Run) -> None:
+    def _carry_out(self, run: Run, device: str) -> None:
         attempt = Attempt(
             run,
             queue=self._queue,
             store=self._store,
             settings=self._settings,
+            device=device,
             sources=self._catalogue.sources,
             is_coming=self._coming.__contains__,
             stop=self._stop,
@@ -173,5 +188,6 @@ class Supervisor:
         return {f"ISOGLOSS_TRAINER_{name}": value for name, value in values.items() if value}
 
 
-def _owner() -> str:
+def owner() -> str:
+    """Return a name of this process that no other has."""
     return f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"

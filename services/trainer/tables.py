@@ -5,6 +5,7 @@ What is READY can be rebuilt from the manifests in the object store.
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from services.trainer.state import State
 MIGRATIONS = Path(__file__).parent / "migrations"
 """How the tables came to be; `Database.upgrade` takes it."""
 
+_ETAG_LENGTH = 16
+
 
 class Base(DeclarativeBase):
     """Holds the metadata of the trainer's tables."""
@@ -31,12 +34,15 @@ class ModelRow(LeaseColumns, Base):
     __tablename__ = "models"
     __table_args__ = (
         Index("models_by_time", "tenant", "create_time", "id"),
-        Index("models_by_state", "state", "create_time"),
+        Index("models_by_state", "state", "queue_time"),
+        Index("models_by_lease", "tenant", "lease_until"),
     )
 
     tenant: Mapped[str] = mapped_column(String(100), primary_key=True)
     id: Mapped[str] = mapped_column(String(100), primary_key=True)
     display_name: Mapped[str] = mapped_column(String(100))
+    search_name: Mapped[str] = mapped_column(String(300))
+    """`display_name` without case; a letter takes up to three without it."""
     base_model: Mapped[str] = mapped_column(String(100))
     """Bare id."""
     dataset: Mapped[str] = mapped_column(String(100))
@@ -46,11 +52,19 @@ class ModelRow(LeaseColumns, Base):
     """What was asked for, then what was used; absent is open."""
     positive_label: Mapped[str] = mapped_column(Text)
     label_count: Mapped[int]
+    webhook_uri: Mapped[str] = mapped_column(Text)
+    """Where its end is told; may be empty."""
+    estimate: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """The fields of `estimate.Estimate`."""
 
     state: Mapped[str] = mapped_column(String(20))
     state_reason: Mapped[str] = mapped_column(Text)
     error: Mapped[str | None] = mapped_column(Text)
     """Why it failed; set only in FAILED."""
+    queue_time: Mapped[datetime] = mapped_column(UtcDateTime)
+    """When a caller queued it last: a run that is tried again keeps its place."""
+    pause_requested: Mapped[bool]
+    """Whether its trainer is to stop it and leave it PAUSED."""
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """A lost run is not begun again before this time."""
     progress: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
@@ -81,6 +95,12 @@ class ModelRow(LeaseColumns, Base):
         """Full resource name."""
         return f"models/{self.id}"
 
+    @property
+    def etag(self) -> str:
+        """Differs after each change that a caller can make, and between states."""
+        seen = (self.id, self.display_name, self.webhook_uri, self.phase)
+        return hashlib.sha256(repr(seen).encode()).hexdigest()[:_ETAG_LENGTH]
+
 
 class EventRow(Base):
     """One thing that happened to a model."""
@@ -99,7 +119,61 @@ class EventRow(Base):
     """The fields of the message of that kind in `messages`."""
 
 
+class EvaluationRow(LeaseColumns, Base):
+    """One evaluation of a READY model on a further dataset."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (
+        Index("evaluations_by_state", "state", "create_time"),
+        Index("evaluations_by_time", "tenant", "model", "create_time", "id"),
+    )
+
+    tenant: Mapped[str] = mapped_column(String(100), primary_key=True)
+    model: Mapped[str] = mapped_column(String(100), primary_key=True)
+    """Bare id, like `dataset`."""
+    id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    dataset: Mapped[str] = mapped_column(String(100))
+    dataset_content_hash: Mapped[str] = mapped_column(String(64))
+    split: Mapped[str] = mapped_column(String(20))
+    """`train`, `validation` or `test`."""
+    state: Mapped[str] = mapped_column(String(20))
+    """A member of `evaluating.state.State`."""
+    error: Mapped[str | None] = mapped_column(Text)
+    """Why it failed; set only in FAILED."""
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """`files`, what is stored, by name, and `summary`, an `Evaluation` in short; both as JSON of
+    their messages. Set only in READY."""
+    create_time: Mapped[datetime] = mapped_column(UtcDateTime)
+    not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """A lost attempt is not followed by another before this time."""
+    end_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    @property
+    def name(self) -> str:
+        """Full resource name."""
+        return f"models/{self.model}/evaluations/{self.id}"
+
+
 class RequestRow(RequestColumns, Base):
-    """A `CreateModel` that may be repeated."""
+    """A `CreateModel` or `EvaluateModel` that may be repeated."""
 
     __tablename__ = "requests"
+
+
+class DeliveryRow(LeaseColumns, Base):
+    """One message about the end of a model, until it is delivered or given up."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (Index("deliveries_by_time", "create_time"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """The same however often it is sent."""
+    tenant: Mapped[str] = mapped_column(String(100))
+    model: Mapped[str] = mapped_column(String(100))
+    """Bare id."""
+    uri: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Text)
+    """JSON, as it is sent."""
+    create_time: Mapped[datetime] = mapped_column(UtcDateTime)
+    not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """It is not sent again before this time."""

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from services.trainer.models import Models
 from services.trainer.tables import EventRow, ModelRow
 
 _BATCH = 200
 # A response is about 1 kB: a watcher that is far behind gets 200 kB at a time.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What a watcher is told."""
+
+    row: ModelRow
+    """The model as it is now."""
+
+    queue_position: int
+    """1 is the next; 0 where it does not wait."""
+
+    event: EventRow | None
+    """What happened; None where only the model changed."""
 
 
 class Watch:
@@ -25,14 +41,14 @@ class Watch:
         self._tenant = tenant
         self._model = model
         self._after = after
-        self._revision = -1
+        self._seen = (-1, 0)
         self.behind = False
         """Whether there are more events than the last look returned."""
 
         self.ended = False
         """Whether nothing will follow."""
 
-    def look(self) -> list[tuple[ModelRow, EventRow | None]]:
+    def look(self) -> list[News]:
         """Return what is new: events in order, or the model alone where only it changed.
 
         Raises:
@@ -42,9 +58,10 @@ class Watch:
         row, events = glimpse.row, glimpse.events
         self.behind = len(events) == _BATCH
         self.ended = row.phase.ended and not self.behind
-        changed = row.revision != self._revision
-        self._revision = row.revision
+        place = glimpse.queue_position
+        changed = self._seen != (row.revision, place)
+        self._seen = (row.revision, place)
         if events:
             self._after = events[-1].sequence
-            return [(row, event) for event in events]
-        return [(row, None)] if changed else []
+            return [News(row=row, queue_position=place, event=event) for event in events]
+        return [News(row=row, queue_position=place, event=None)] if changed else []

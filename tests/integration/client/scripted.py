@@ -103,6 +103,42 @@ class Scripted(ScriptedAliases, ScriptedDatasets, ModelServiceServicer, Inferenc
         self._asked("CancelModel", request, context)
         return model(Model.STATE_CANCELLED)
 
+    def PauseModel(self, request: mpb.PauseModelRequest, context: Context) -> Model:  # noqa: N802
+        self._asked("PauseModel", request, context)
+        return model(Model.STATE_TRAINING)
+
+    def ResumeModel(self, request: mpb.ResumeModelRequest, context: Context) -> Model:  # noqa: N802
+        self._asked("ResumeModel", request, context)
+        resumed = model(Model.STATE_QUEUED)
+        resumed.queue_position = 3
+        return resumed
+
+    def UpdateModel(self, request: mpb.UpdateModelRequest, context: Context) -> Model:  # noqa: N802
+        self._asked("UpdateModel", request, context)
+        changed = model()
+        changed.MergeFrom(request.model)
+        return changed
+
+    def ListModelEvents(  # noqa: N802
+        self, request: mpb.ListModelEventsRequest, context: Context
+    ) -> mpb.ListModelEventsResponse:
+        self._asked("ListModelEvents", request, context)
+        place = int(request.page_token or 0)
+        events = [response.event for response in self.events]
+        more = str(place + 2) if place + 2 < len(events) else ""
+        return mpb.ListModelEventsResponse(events=events[place : place + 2], next_page_token=more)
+
+    def ListStepMetrics(  # noqa: N802
+        self, request: mpb.ListStepMetricsRequest, context: Context
+    ) -> mpb.ListStepMetricsResponse:
+        self._asked("ListStepMetrics", request, context)
+        measured = [
+            response.event.step_metrics
+            for response in self.events
+            if response.event.HasField("step_metrics")
+        ]
+        return mpb.ListStepMetricsResponse(step_metrics=measured)
+
     def DeleteModel(  # noqa: N802
         self, request: mpb.DeleteModelRequest, context: Context
     ) -> empty_pb2.Empty:

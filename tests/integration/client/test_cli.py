@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +13,14 @@ import numpy as np
 import pytest
 from google.rpc import status_pb2
 from grpc_health.v1.health_pb2 import HealthCheckResponse
-from typer.testing import CliRunner, Result
 
-from isogloss.cli.app import app
 from isogloss.v1 import dataset_pb2, finding_pb2, split_pb2
 from tests.integration.client.answers import bad_request, refusal
+from tests.integration.client.running import Run
 from tests.integration.client.scripted import MODEL, Model, Scripted, Suite, event, vector_of
 from tests.integration.client.scripted_datasets import DATASET, Dataset
 
 ANSI = "\x1b["
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> Run:
-    for name in ("INGEST", "TRAINER", "INFERENCE"):
-        monkeypatch.setenv(f"ISOGLOSS_{name}", suite.address)
-
-    def run(*arguments: str, terminal: bool = False, stdin: str | bytes | None = None) -> Result:
-        env = {"FORCE_COLOR": "1" if terminal else None, "COLUMNS": "160", "TERM": "xterm"}
-        return CliRunner().invoke(app, arguments, input=stdin, env=env)
-
-    return run
 
 
 @pytest.fixture
@@ -108,6 +93,11 @@ EVERY = [
     ["models", "create", "tone", "--dataset", "x"],
     ["models", "list"],
     ["models", "show", "x"],
+    ["models", "pause", "x"],
+    ["models", "resume", "x"],
+    ["models", "update", "x", "--name", "new", "--webhook", "https://hooks.example/x"],
+    ["models", "events", "x", "--kind", "log_line"],
+    ["models", "metrics", "x"],
     ["models", "cancel", "x"],
     ["models", "delete", "x"],
     ["models", "evaluation", "x"],

@@ -19,10 +19,13 @@ from services.common.database import Database
 from services.trainer.base_sources import configured
 from services.trainer.bell import Bell
 from services.trainer.catalogue import Catalogue
+from services.trainer.control import Control
 from services.trainer.creation import Creation, Wish
 from services.trainer.models import Models, Request
 from services.trainer.state import State
 from services.trainer.tables import MIGRATIONS, ModelRow
+from services.trainer.webhooks.addresses import Addresses
+from services.trainer.webhooks.outbox import Outbox
 from tests.integration.trainer.calls import BASE, DATASET, Suite, run_processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -54,7 +57,11 @@ class Bench:
             positive_label="",
         )
         request = Request(actor="anna", request_id="", fingerprint=b"")
-        return Creation(self.models, catalogue, self._suite.store).create(wish, request).id
+        control = Control(self.database, Bell(), addresses=Addresses(), outbox=Outbox())
+        creation = Creation(
+            self.models, control, catalogue, self._suite.store, addresses=Addresses(), threads=1
+        )
+        return creation.create(wish, request).id
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
         """Start a trainer with a scratch directory of its own."""

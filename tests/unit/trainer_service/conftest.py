@@ -9,9 +9,12 @@ import pytest
 
 from services.common.database import Database
 from services.trainer.bell import Bell
+from services.trainer.control import Control
 from services.trainer.models import Models
 from services.trainer.queue import RunQueue
 from services.trainer.tables import MIGRATIONS
+from services.trainer.webhooks.addresses import Addresses
+from services.trainer.webhooks.outbox import Outbox
 from tests.unit.trainer_service.desk import Desk
 
 
@@ -21,8 +24,15 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     database.upgrade(MIGRATIONS)
     bell = Bell()
 
-    def trainer(owner: str = "a", lease_seconds: float = 60.0) -> RunQueue:
-        return RunQueue(database, bell, owner=owner, lease_seconds=lease_seconds)
+    outbox = Outbox()
 
-    yield Desk(database=database, models=Models(database, bell), trainer=trainer)
+    def trainer(owner: str = "a", lease_seconds: float = 60.0) -> RunQueue:
+        return RunQueue(database, bell, owner=owner, lease_seconds=lease_seconds, outbox=outbox)
+
+    yield Desk(
+        database=database,
+        models=Models(database, bell),
+        control=Control(database, bell, addresses=Addresses(), outbox=outbox),
+        trainer=trainer,
+    )
     database.close()

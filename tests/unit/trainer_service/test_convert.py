@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from isogloss.v1.evaluation_pb2 import ClassificationMetrics
-from isogloss.v1.model_pb2 import Hyperparameters, Model
+from isogloss.v1.hyperparameters_pb2 import Hyperparameters
+from isogloss.v1.model_pb2 import Model
 from isogloss.v1.split_pb2 import Split
 from services.common.errors import InvalidArgument
 from services.trainer import convert
@@ -22,7 +23,7 @@ MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 def test_what_was_set_is_kept_and_what_was_not_stays_open() -> None:
     asked = Hyperparameters(seed=0, learning_rate=3e-5)
 
-    fields = convert.hyperparameters(asked)
+    fields = hyperparameters_from_proto(asked)
 
     assert fields == {"seed": 0, "learning_rate": 3e-5}
     assert Hyperparameters(**fields) == asked

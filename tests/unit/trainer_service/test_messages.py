@@ -20,7 +20,7 @@ from services.trainer.state import State
 
 MESSAGES: list[Message] = [
     Entered(state=State.EXPORTING, reason="Learnt."),
-    Planned(epochs=3, learning_rate=1e-4, batch_size=32, seed=0),
+    Planned(hyperparameters={"epochs": 3, "preset": "fast", "learning_rate": 1e-4}),
     Progressed(step=1, total_steps=9, epoch=0.1, total_epochs=1, fraction=0.2, eta_seconds=None),
     Measured(step=0, epoch=0, loss=1.1, accuracy=0.3, precision=0.3, recall=0.3, f1=0.3),
     Logged(level="info", message="two\nlines, and ü"),

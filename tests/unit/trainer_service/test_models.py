@@ -36,7 +36,7 @@ def test_tenants_do_not_see_each_other(desk: Desk) -> None:
     with pytest.raises(NotFound):
         desk.models.get("red", "one")
     with pytest.raises(NotFound):
-        desk.models.cancel("red", "one", "mallory")
+        desk.control.cancel("red", "one", "mallory")
 
 
 def test_pages_go_from_the_newest_to_the_oldest(desk: Desk) -> None:
@@ -65,8 +65,8 @@ def test_a_page_that_begins_nowhere_is_refused(desk: Desk) -> None:
 
 def test_cancelling_twice_is_no_error(desk: Desk) -> None:
     desk.add()
-    first = desk.models.cancel(TENANT, MODEL, "anna")
-    second = desk.models.cancel(TENANT, MODEL, "bert")
+    first = desk.control.cancel(TENANT, MODEL, "anna")
+    second = desk.control.cancel(TENANT, MODEL, "bert")
 
     assert second.phase is State.CANCELLED
     assert second.last_sequence == first.last_sequence == 2
@@ -80,7 +80,7 @@ def test_a_ready_model_cannot_be_cancelled(desk: Desk) -> None:
     queue.close_ready(run, PUBLISHED)
 
     with pytest.raises(FailedPrecondition, match="READY: there is nothing left to cancel"):
-        desk.models.cancel(TENANT, MODEL, "anna")
+        desk.control.cancel(TENANT, MODEL, "anna")
 
 
 def test_a_watcher_sees_each_event_once_and_then_the_end(desk: Desk) -> None:
@@ -103,21 +103,21 @@ def test_a_watcher_sees_each_event_once_and_then_the_end(desk: Desk) -> None:
     queue.close_ready(run, PUBLISHED)
     last = watch.look()
 
-    assert [event.sequence for _, event in first if event] == [1]
+    assert [news.event.sequence for news in first if news.event] == [1]
     assert nothing == []
-    assert [event.sequence for _, event in seen if event] == list(range(2, 452))
-    assert [event.body["state"] for _, event in last if event] == ["READY"]
+    assert [news.event.sequence for news in seen if news.event] == list(range(2, 452))
+    assert [news.event.body["state"] for news in last if news.event] == ["READY"]
     assert watch.ended
 
 
 def test_who_watches_an_ended_model_from_its_end_sees_it_once(desk: Desk) -> None:
     desk.add()
-    row = desk.models.cancel(TENANT, MODEL, "anna")
+    row = desk.control.cancel(TENANT, MODEL, "anna")
     watch = Watch(desk.models, tenant=TENANT, model=MODEL, after=row.last_sequence)
 
     seen = watch.look()
 
-    assert [(row.phase, event) for row, event in seen] == [(State.CANCELLED, None)]
+    assert [(news.row.phase, news.event) for news in seen] == [(State.CANCELLED, None)]
     assert watch.ended
 
 
@@ -126,7 +126,7 @@ def test_a_deleted_model_ends_the_watch(desk: Desk) -> None:
     watch = Watch(desk.models, tenant=TENANT, model=MODEL, after=0)
     watch.look()
 
-    desk.models.forget(TENANT, MODEL)
+    desk.control.forget(TENANT, MODEL)
 
     with pytest.raises(NotFound):
         watch.look()

@@ -15,12 +15,13 @@ from services.common.storage import ObjectStore, open_store
 from services.trainer import publishing
 from services.trainer.attempt import Attempt
 from services.trainer.bell import Bell
-from services.trainer.catalogue import Catalogue
+from services.trainer.control import Control
 from services.trainer.creation import Creation
-from services.trainer.models import Models
 from services.trainer.queue import Run, RunQueue
 from services.trainer.settings import TrainerSettings
 from services.trainer.state import State
+from services.trainer.webhooks.addresses import Addresses
+from services.trainer.webhooks.outbox import Outbox
 from tests.unit.trainer_service.desk import Desk
 
 TENANT, MODEL = "default", "tone-abcdef"
@@ -37,7 +38,7 @@ def claimed(queue: RunQueue) -> Run:
     return run
 
 
-class MarkingModels(Models):
+class MarkingControl(Control):
     """Rows beside which somebody leaves marks, just before they are removed."""
 
     mark: Callable[[], None]
@@ -71,6 +72,7 @@ def attempt(run: Run, queue: RunQueue, store: ObjectStore, tmp_path: Path) -> At
         queue=queue,
         store=store,
         settings=TrainerSettings(data_directory=tmp_path),
+        device="cpu",
         sources={},
         is_coming=lambda _: False,
         stop=threading.Event(),
@@ -136,9 +138,9 @@ def test_a_frozen_publisher_takes_back_what_was_cancelled_meanwhile(
     queue = desk.trainer()
     run = claimed(queue)
     leave_files(store, run)
-    desk.models.cancel(TENANT, MODEL, "anna")
+    desk.control.cancel(TENANT, MODEL, "anna")
     if deleted:
-        desk.models.forget(TENANT, MODEL)
+        desk.control.forget(TENANT, MODEL)
     publishing.publish(store, row, manifest_of(run))
 
     attempt(run, queue, store, tmp_path).carry_out()
@@ -147,7 +149,7 @@ def test_a_frozen_publisher_takes_back_what_was_cancelled_meanwhile(
 
 
 def creation(desk: Desk, store: ObjectStore) -> Creation:
-    return Creation(desk.models, Catalogue(store, {}), store)
+    return desk.creation(store)
 
 
 def use(store: ObjectStore) -> object:
@@ -164,7 +166,7 @@ def test_a_cancelled_model_is_not_served_whoever_published_it(
     time.sleep(0.03)
     queue = desk.trainer()
     heir = claimed(queue)
-    desk.models.cancel(TENANT, MODEL, "anna")
+    desk.control.cancel(TENANT, MODEL, "anna")
     publishing.publish(store, row, manifest_of(zombie))
 
     attempt(heir, queue, store, tmp_path).carry_out()
@@ -215,7 +217,7 @@ def test_who_lost_the_run_leaves_no_marks(desk: Desk, store: ObjectStore, tmp_pa
     desk.add()
     queue = desk.trainer()
     run = claimed(queue)
-    publishing.remove(store, desk.models.stop(TENANT, MODEL, "anna"))
+    publishing.remove(store, desk.control.stop(TENANT, MODEL, "anna"))
 
     attempt(run, queue, store, tmp_path).carry_out()
 
@@ -227,10 +229,10 @@ def test_a_deletion_takes_marks_that_were_left_while_it_went_on(
     desk: Desk, store: ObjectStore
 ) -> None:
     row = desk.add()
-    models = MarkingModels(desk.database, Bell())
-    models.mark = lambda: publishing.announce(store, row)
+    control = MarkingControl(desk.database, Bell(), addresses=Addresses(), outbox=Outbox())
+    control.mark = lambda: publishing.announce(store, row)
 
-    Creation(models, Catalogue(store, {}), store).delete(TENANT, MODEL, "anna")
+    desk.creation(store, control=control).delete(TENANT, MODEL, "anna")
 
     assert keys(store) == []
     assert use(store) is None

@@ -27,6 +27,14 @@ def claimed(queue: RunQueue) -> Run:
     return run
 
 
+def holds(queue: RunQueue, run: Run) -> bool:
+    try:
+        queue.look(run)
+    except LeaseLost:
+        return False
+    return True
+
+
 def states(desk: Desk) -> list[str]:
     found = desk.models.look(TENANT, MODEL, after=0).events
     return [event.body["state"] for event in found if event.kind == "entered"]
@@ -42,7 +50,14 @@ def test_a_run_goes_from_queue_to_ready(desk: Desk) -> None:
 
     run = claimed(queue)
     queue.begin(run, "Attempt 1 of 3 begins.")
-    queue.record(run, [Planned(epochs=3, learning_rate=1e-4, batch_size=32, seed=7)])
+    queue.record(
+        run,
+        [
+            Planned(
+                hyperparameters={"epochs": 3, "learning_rate": 1e-4, "batch_size": 32, "seed": 7}
+            )
+        ],
+    )
     queue.record(run, [MEASURED, PROGRESSED, Logged(level="info", message="hello")])
     queue.record(run, [Entered(state=State.EXPORTING, reason="Learnt.")])
     queue.renew(run)
@@ -111,8 +126,8 @@ def test_an_overtaken_trainer_changes_nothing(desk: Desk) -> None:
             write()
 
     after = desk.models.look(TENANT, MODEL, after=0)
-    assert not slow.holds(old)
-    assert quick.holds(new)
+    assert not holds(slow, old)
+    assert holds(quick, new)
     assert (new.lease.attempt, new.lease.token) == (2, 2)
     assert after.row.revision == before.row.revision
     assert len(after.events) == len(before.events)
@@ -166,11 +181,11 @@ def test_a_cancel_takes_the_run_away(desk: Desk) -> None:
     run = claimed(queue)
     queue.begin(run, "begins")
 
-    row = desk.models.cancel(TENANT, MODEL, "anna")
+    row = desk.control.cancel(TENANT, MODEL, "anna")
 
     assert row.phase is State.CANCELLED
     assert row.state_reason == "Cancelled by a caller."
-    assert not queue.holds(run)
+    assert not holds(queue, run)
     with pytest.raises(LeaseLost):
         queue.record(run, [MEASURED])
     assert queue.claim() is None
@@ -181,9 +196,9 @@ def test_a_deleted_run_is_lost(desk: Desk) -> None:
     queue = desk.trainer()
     run = claimed(queue)
 
-    desk.models.forget(TENANT, MODEL)
+    desk.control.forget(TENANT, MODEL)
 
-    assert not queue.holds(run)
+    assert not holds(queue, run)
     assert queue.row(run) is None
     with pytest.raises(LeaseLost):
         queue.renew(run)
@@ -196,6 +211,6 @@ def test_tokens_only_grow(desk: Desk) -> None:
         queue = desk.trainer(lease_seconds=0.01)
         tokens.append(claimed(queue).lease.token)
         time.sleep(0.03)
-    row: ModelRow = desk.models.cancel(TENANT, MODEL, "anna")
+    row: ModelRow = desk.control.cancel(TENANT, MODEL, "anna")
 
     assert [*tokens, row.token] == [1, 2, 3, 4]

@@ -16,6 +16,7 @@ from services.trainer.catalogue import Catalogue
 from services.trainer.settings import TrainerSettings
 from services.trainer.supervisor import Supervisor
 from services.trainer.tables import MIGRATIONS
+from services.trainer.webhooks.outbox import Outbox
 
 _TIMEOUT_SECONDS = 20.0
 
@@ -43,7 +44,12 @@ def test_a_worker_outlives_a_fault_of_any_kind(tmp_path: Path) -> None:
         data_directory=tmp_path, publish_bases=False, queue_poll_seconds=0.1, concurrent_runs=1
     )
     supervisor = Supervisor(
-        settings, database=database, store=store, catalogue=Catalogue(store, {}), bell=Bell()
+        settings,
+        database=database,
+        store=store,
+        catalogue=Catalogue(store, {}),
+        bell=Bell(),
+        outbox=Outbox(),
     )
     supervisor.start()
     end = time.monotonic() + _TIMEOUT_SECONDS

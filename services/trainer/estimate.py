@@ -1,0 +1,202 @@
+"""What a run will need, before it begins: time and memory from the sizes of dataset and base.
+
+The figures were measured with the base `small` on two cores of one machine; `docs/training.md`
+tells how. Another machine may take half or twice as long.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest
+from isogloss.v1.dataset_pb2 import TokenStatistics
+from isogloss.v1.split_pb2 import SPLIT_TRAIN
+from services.common import layout, manifests
+from services.common.storage import ObjectStore
+from services.trainer import catalogue as bases
+from services.trainer.base_import import CONFIG, UnsupportedBase, read_base
+from services.trainer.base_sources import SourceError, local_directory
+from services.trainer.catalogue import Catalogue
+from services.trainer.recipe import Hyperparameters, Plan, Shape, plan
+
+_FIXED_SECONDS = 30.0
+_LEARNT_PER_SECOND = 1_250.0
+_READ_PER_SECOND = 3_000.0
+_REFERENCE_WEIGHTS = 10.6e6
+# One core, `small`: start, baseline and export; then tokens learnt and tokens only read in a
+# second, and the weights that every token meets there: time goes by their number.
+
+_PADDING = 1.1
+_READINGS_OF_TRAINING_ROWS = 1
+_READINGS_OF_HELD_OUT_ROWS = 4
+# The frozen base reads the training rows once; held-out rows are scored by model and baseline.
+
+_FIXED_BYTES = 700e6
+_BYTES_PER_PARAMETER = 40.0
+_BYTES_PER_TOKEN = 10.0
+_ROW_BYTES = 600.0
+# The libraries; weights, gradients, two moments, averages and copies at 4 bytes each, and three
+# more while the graph is exported; what the backward pass keeps of each layer, by width; a row's
+# text, its ids and its embedding.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a run will need."""
+
+    seconds: float
+    """From its start to READY."""
+
+    peak_memory_bytes: int
+    total_steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderSize:
+    """What of a base costs time and memory."""
+
+    layers: int
+    width: int
+    """Numbers of a token's vector between layers."""
+
+    parameters: int
+    word_parameters: int
+    """Of the word embeddings, of which a token meets one row."""
+
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSize:
+    """What of a dataset costs time and memory."""
+
+    train: int
+    """Rows, like `held_out`."""
+
+    held_out: int
+    labels: int
+    mean_tokens: float
+    """Of a text, special tokens included."""
+
+
+def of_run(
+    store: ObjectStore,
+    catalogue: Catalogue,
+    hyperparameters: Mapping[str, Any],
+    *,
+    tenant: str,
+    dataset: str,
+    base: str,
+    threads: int,
+) -> Estimate | None:
+    """Estimate a run from what is stored.
+
+    Returns:
+        The estimate, or None where nothing is known yet of the size of the base.
+
+    Raises:
+        NotFound, DataLoss: Where the dataset or the base is gone or damaged.
+    """
+    encoder = _encoder(store, catalogue, base)
+    if encoder is None:
+        return None
+    manifest = manifests.read_manifest(
+        store, layout.dataset_manifest(tenant, dataset), DatasetManifest
+    )
+    rows = {split.split: split.row_count for split in manifest.splits}
+    size = DatasetSize(
+        train=rows.pop(SPLIT_TRAIN, 0),
+        held_out=sum(rows.values()),
+        labels=len(manifest.labels),
+        mean_tokens=mean_length(manifest.report.tokens, most=encoder.max_tokens),
+    )
+    return estimate(Hyperparameters(**hyperparameters), size, encoder, threads=threads)
+
+
+def estimate(
+    asked: Hyperparameters, dataset: DatasetSize, encoder: EncoderSize, *, threads: int
+) -> Estimate:
+    """Estimate a run from sizes. Pure."""
+    chosen = plan(
+        asked,
+        Shape(
+            rows=max(1, dataset.train),
+            labels=max(1, dataset.labels),
+            layers=encoder.layers,
+            max_tokens=encoder.max_tokens,
+        ),
+    )
+    steps = chosen.steps(max(1, dataset.train))
+    return Estimate(
+        seconds=_seconds(chosen, steps, dataset, encoder, threads),
+        peak_memory_bytes=_bytes(chosen, dataset, encoder),
+        total_steps=steps,
+    )
+
+
+def mean_length(tokens: TokenStatistics, *, most: int) -> float:
+    """Return about how many tokens of a text are read; of each bin the middle counts."""
+    least, total, texts = 0, 0.0, 0
+    for bin_ in tokens.histogram:
+        total += bin_.text_count * min(most, (least + bin_.max_tokens) / 2)
+        texts += bin_.text_count
+        least = bin_.max_tokens
+    return total / texts if texts else float(most)
+
+
+def _seconds(
+    chosen: Plan, steps: int, dataset: DatasetSize, encoder: EncoderSize, threads: int
+) -> float:
+    tokens = dataset.mean_tokens * _PADDING
+    learnt = steps * chosen.batch_size * tokens
+    read = tokens * (
+        _READINGS_OF_TRAINING_ROWS * dataset.train + _READINGS_OF_HELD_OUT_ROWS * dataset.held_out
+    )
+    weight = (encoder.parameters - encoder.word_parameters) / _REFERENCE_WEIGHTS
+    busy = learnt / _LEARNT_PER_SECOND + read / _READ_PER_SECOND
+    return _FIXED_SECONDS + weight * busy / threads
+
+
+def _bytes(chosen: Plan, dataset: DatasetSize, encoder: EncoderSize) -> int:
+    weights = _BYTES_PER_PARAMETER * encoder.parameters
+    batch = chosen.batch_size * min(encoder.max_tokens, 2 * dataset.mean_tokens)
+    activations = batch * encoder.layers * encoder.width * _BYTES_PER_TOKEN * 4
+    rows = (dataset.train + dataset.held_out) * (_ROW_BYTES + 4 * encoder.width)
+    return round(_FIXED_BYTES + weights + activations + rows)
+
+
+def _encoder(store: ObjectStore, catalogue: Catalogue, base: str) -> EncoderSize | None:
+    manifest = bases.find(store, base)
+    if manifest is None:
+        return _unpublished(catalogue, base)
+    file = next(item.file for item in manifest.encoder if item.path == CONFIG)
+    config = json.loads(b"".join(manifests.verified(store, file)))
+    return EncoderSize(
+        # DistilBERT has names of its own.
+        layers=int(config.get("num_hidden_layers") or config.get("n_layers", 0)),
+        width=manifest.dimension,
+        parameters=manifest.base.parameter_count,
+        word_parameters=int(config.get("vocab_size", 0)) * manifest.dimension,
+        max_tokens=manifest.input.max_tokens,
+    )
+
+
+def _unpublished(catalogue: Catalogue, base: str) -> EncoderSize | None:
+    try:
+        directory = local_directory(catalogue.sources.get(base, ""))
+        encoder = None if directory is None else read_base(directory)
+    except (SourceError, UnsupportedBase):
+        # Whoever publishes it says what is wrong with it.
+        return None
+    if encoder is None:
+        return None
+    return EncoderSize(
+        layers=encoder.layers,
+        width=encoder.dimensions,
+        parameters=encoder.parameters,
+        word_parameters=encoder.vocabulary_size * encoder.dimensions,
+        max_tokens=encoder.max_tokens,
+    )
