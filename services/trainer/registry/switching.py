@@ -22,6 +22,7 @@ from services.common.errors import (
 from services.common.manifests import FORMAT_VERSION
 from services.common.storage import ObjectStore
 from services.trainer.registry.aliases import Aliases, absent
+from services.trainer.registry.readiness import require_ready
 
 MAX_ALIASES = 200
 MAX_VERSIONS = 100
@@ -185,17 +186,11 @@ class Switching:
         )
 
     def _require_ready(self, tenant: str, model: str) -> None:
-        if self._store.stat(layout.model_manifest(tenant, model)) is not None:
-            return
-        name = f"models/{model}"
-        if self._store.stat(layout.model_pending(tenant, model)) is None:
-            raise NotFound(name, hint="`isogloss models list` shows what there is.")
-        raise FailedPrecondition(
-            f"{name} is not READY yet, and an alias stands for what can be used: "
-            f"`isogloss models watch {name}` tells when it is.",
-            reason=Reason.MODEL_NOT_READY,
-            metadata={"name": name},
-            subjects=[name],
+        require_ready(
+            self._store,
+            tenant=tenant,
+            model=model,
+            because="an alias stands for what can be used",
         )
 
     def _forget_old(self, change: Change, version: int) -> None:

@@ -1,0 +1,249 @@
+"""From a bundle to a READY model under a new name: files first, the manifest, then the row.
+
+A request that broke off anywhere can be repeated under its id, and goes on with the same name.
+Knows no call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy.exc import IntegrityError
+
+from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
+from services.common import layout, manifests, names
+from services.common.database import Database
+from services.common.errors import IsoglossError
+from services.common.names import Collection
+from services.common.requests import claim_request, find_request
+from services.common.storage import ObjectStore
+from services.trainer import datasets, events, publishing
+from services.trainer.bell import Bell
+from services.trainer.messages import Entered
+from services.trainer.models import NewModel, Request, draft
+from services.trainer.registry.bundle import Place, stored_files
+from services.trainer.registry.probe import ProbeSpec, Refused, probe
+from services.trainer.registry.unpacking import Unpacked, WrongBundle, unpack
+from services.trainer.state import State
+from services.trainer.tables import ModelRow, RequestRow
+
+_METHOD = "ImportModel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportWish:
+    """What a caller wants to be made of a bundle."""
+
+    tenant: str
+    display_name: str
+    """Empty: the bundle's."""
+
+
+class Imports:
+    """Makes models of bundles.
+
+    Args:
+        database: Where the rows are.
+        store: Where the models are.
+        bell: Rung when there is a new one.
+        clock: Now, in UTC.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: ObjectStore,
+        bell: Bell,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Keep the parts."""
+        self._database = database
+        self._store = store
+        self._bell = bell
+        self._clock = clock
+
+    def take(self, archive: Path, wish: ImportWish, request: Request) -> ModelRow:
+        """Make a model of a bundle; the same request again returns the same model.
+
+        Args:
+            archive: The bundle; beside it there is room for its graphs once more.
+            wish: What to make of it.
+            request: Who asked; its fingerprint covers what the bundle holds.
+
+        Raises:
+            WrongBundle: Where it is none, damaged, or cannot be opened.
+            AlreadyExists: Where another request had this one's id.
+            Unavailable: Where the store or the database does not answer.
+        """
+        bundle = unpack(archive)
+        if (row := self._made(wish.tenant, request)) is not None:
+            return row
+        _probe(bundle, archive.parent)
+        display_name = wish.display_name or bundle.manifest.display_name
+        name = names.new_name(Collection.MODELS, display_name)
+        model = self._claim(wish.tenant, name.id, request)
+        place = Place(tenant=wish.tenant, model=model, attempt=1, token=secrets.randbelow(1 << 31))
+        manifest = self._store_files(bundle, place)
+        self._describe(manifest, place, display_name)
+        published = self._publish(manifest, place)
+        row = self._add(published, place, request)
+        self._bell.ring()
+        return row
+
+    def _made(self, tenant: str, request: Request) -> ModelRow | None:
+        """Return what the same request made before; None where it is new or broke off."""
+        with self._database.read() as session:
+            before = find_request(
+                session,
+                RequestRow,
+                tenant=tenant,
+                method=_METHOD,
+                request_id=request.request_id,
+                fingerprint=request.fingerprint,
+            )
+            return None if before is None else session.get(ModelRow, (tenant, before))
+
+    def _claim(self, tenant: str, model: str, request: Request) -> str:
+        """Return the id of what this request makes: `model`, or that of a try that broke off."""
+        with self._database.write() as session:
+            before = claim_request(
+                session,
+                RequestRow,
+                tenant=tenant,
+                method=_METHOD,
+                request_id=request.request_id,
+                fingerprint=request.fingerprint,
+                resource=model,
+                now=self._clock(),
+            )
+        return before or model
+
+    def _store_files(self, bundle: Unpacked, place: Place) -> ModelManifest:
+        """Store every file under the attempt's keys; return the manifest that names them."""
+        manifest = ModelManifest()
+        manifest.CopyFrom(bundle.manifest)
+        stored = list(stored_files(manifest))
+        with self._removed_on_failure(place):
+            for path in sorted({file.key for file in stored}):
+                self._store.put(place.key(path), bundle.read(path))
+            for file in stored:
+                file.key = place.key(file.key)
+            if any(file.key.startswith(place.examples) for file in stored):
+                self._note_texts(manifest, place)
+        return manifest
+
+    def _note_texts(self, manifest: ModelManifest, place: Place) -> None:
+        """Let a purge of the dataset, where it is one of ours, find the texts that came along."""
+        dataset = manifest.lineage.dataset.removeprefix("datasets/")
+        if self._store.stat(layout.dataset_manifest(place.tenant, dataset)) is not None:
+            datasets.note_use(self._store, tenant=place.tenant, dataset=dataset, model=place.model)
+
+    def _describe(self, manifest: ModelManifest, place: Place, display_name: str) -> None:
+        manifest.lineage.imported_from = manifest.name
+        manifest.lineage.import_time.CopyFrom(_timestamp(self._clock()))
+        manifest.name = f"models/{place.model}"
+        manifest.display_name = display_name
+        manifest.attempt, manifest.token = place.attempt, place.token
+
+    def _publish(self, manifest: ModelManifest, place: Place) -> ModelManifest:
+        """Publish the model, unless the same request did at the same time."""
+        key = layout.model_manifest(place.tenant, place.model)
+        with self._removed_on_failure(place):
+            if manifests.create_manifest(self._store, key, manifest):
+                return manifest
+        self._remove(place)
+        return manifests.read_manifest(self._store, key, ModelManifest)
+
+    def _add(self, manifest: ModelManifest, place: Place, request: Request) -> ModelRow:
+        now = self._clock()
+        row = _row(manifest, place, now)
+        entered = Entered(
+            state=State.READY,
+            reason=f"Imported; it was {manifest.lineage.imported_from} where it was trained.",
+        )
+        try:
+            with self._database.write() as session:
+                if (before := session.get(ModelRow, (place.tenant, place.model))) is not None:
+                    return before
+                session.add(row)
+                events.append(session, row, entered, now=now, actor=request.actor)
+        except IntegrityError:
+            # The same request, at the same time, was faster.
+            with self._database.read() as session:
+                return session.get_one(ModelRow, (place.tenant, place.model))
+        return row
+
+    @contextlib.contextmanager
+    def _removed_on_failure(self, place: Place) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(IsoglossError):
+                self._remove(place)
+            raise
+
+    def _remove(self, place: Place) -> None:
+        for item in list(self._store.list(place.prefix)):
+            self._store.delete(item.key)
+
+
+def _probe(bundle: Unpacked, directory: Path) -> None:
+    manifest = bundle.manifest
+    graphs = []
+    for number, variant in enumerate(manifest.variants):
+        path = directory / f"graph-{number}.onnx"
+        _extract(bundle, variant.graph.key, path)
+        graphs.append(str(path))
+    tokenizer = directory / "tokenizer.json"
+    _extract(bundle, manifest.input.tokenizer.key, tokenizer)
+    spec = ProbeSpec(
+        graphs=graphs,
+        tokenizer=str(tokenizer),
+        dimension=manifest.dimension,
+        labels=len(manifest.labels),
+        max_tokens=manifest.input.max_tokens,
+        pad_token_id=manifest.input.pad_token_id,
+    )
+    try:
+        probe(spec)
+    except Refused as refused:
+        raise WrongBundle(str(refused)) from refused
+
+
+def _extract(bundle: Unpacked, path: str, target: Path) -> None:
+    with target.open("wb") as file:
+        for chunk in bundle.read(path):
+            file.write(chunk)
+
+
+def _row(manifest: ModelManifest, place: Place, now: datetime) -> ModelRow:
+    lineage, facts = manifest.lineage, publishing.facts(manifest)
+    new = NewModel(
+        tenant=place.tenant,
+        id=place.model,
+        display_name=manifest.display_name,
+        base_model=lineage.base_model.partition("/")[2],
+        dataset=lineage.dataset.removeprefix("datasets/"),
+        dataset_content_hash=lineage.dataset_content_hash,
+        label_count=len(manifest.labels),
+        hyperparameters=facts.hyperparameters,
+        positive_label=lineage.positive_label,
+    )
+    row = draft(new, now)
+    row.attempt, row.token = place.attempt, place.token
+    row.variants = facts.variants
+    row.dimension = facts.dimension
+    row.max_tokens = facts.max_tokens
+    return row
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp

@@ -1,0 +1,207 @@
+"""Reading bundles of strangers: everything is checked before anything of it is used or kept.
+
+Nothing is extracted: files are read where they lie in the archive. Knows no store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, TypeVar
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from isogloss.storage.v1.bundle_pb2 import Bundle
+from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
+from isogloss.v1.label_mode_pb2 import LabelMode
+from services.common import manifests, names
+from services.common.errors import FieldViolation, InvalidArgument, Reason
+from services.common.names import Collection
+from services.trainer.registry import tar
+from services.trainer.registry.bundle import (
+    FORMAT_VERSION,
+    INDEX,
+    LOADER,
+    MANIFEST,
+    stored_files,
+)
+
+MAX_FILES = 1000
+_MAX_JSON_BYTES = 64 * 1024 * 1024
+"""As a manifest may have; an index of 1,000 files has some 200 kB."""
+
+_CHUNK_BYTES = 1024 * 1024
+
+_PATH = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*/){0,3}[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""No segment begins with a dot, so none leads out of the bundle."""
+
+_KINDS = frozenset({".json", ".md", ".onnx", ".parquet", ".safetensors", ".txt"})
+"""What cannot be executed by reading it; pickles are not among it."""
+
+M = TypeVar("M", bound=Message)
+
+
+class WrongBundle(InvalidArgument):
+    """The bundle is none, damaged, or not one that this release takes."""
+
+    def __init__(self, problem: str, *, reason: Reason = Reason.INVALID_FIELD) -> None:
+        """Say what was found.
+
+        Args:
+            problem: What is wrong, as a clause.
+            reason: What happened.
+        """
+        description = (
+            f"is no bundle that can be imported: {problem}. Export the model again with "
+            "`isogloss models export`, and send the file as it is."
+        )
+        super().__init__(FieldViolation(field="data", description=description, reason=reason))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpacked:
+    """A bundle whose files are what it says, on this machine."""
+
+    archive: Path
+    manifest: ModelManifest
+    """Its keys are paths in the bundle."""
+
+    files: Mapping[str, tar.Member]
+
+    def read(self, path: str) -> Iterator[bytes]:
+        """Yield the bytes of a file, at most 1 MiB at a time."""
+        with self.archive.open("rb") as archive:
+            yield from _content(archive, self.files[path])
+
+
+def unpack(archive: Path) -> Unpacked:
+    """Check a bundle.
+
+    Raises:
+        WrongBundle: Where anything about it is not as it must be.
+    """
+    size = archive.stat().st_size
+    with archive.open("rb") as file:
+        try:
+            files = _files(tar.members(file, size))
+        except tar.Malformed as error:
+            raise WrongBundle(str(error)) from error
+        index = _read(file, files, INDEX, Bundle)
+        if index.format_version != FORMAT_VERSION:
+            raise WrongBundle(
+                f"it has format {index.format_version} and this release reads {FORMAT_VERSION}"
+            )
+        _check_files(file, files, index)
+        manifest = _read(file, files, MANIFEST, ModelManifest)
+    _check_manifest(manifest, index)
+    return Unpacked(archive=archive, manifest=manifest, files=files)
+
+
+def _files(found: Iterator[tar.Member]) -> dict[str, tar.Member]:
+    files: dict[str, tar.Member] = {}
+    for member in found:
+        path = member.path
+        if not _PATH.fullmatch(path) or len(path) > tar.MAX_PATH:
+            raise WrongBundle(f"the path {path[: tar.MAX_PATH]!r} is none that a bundle has")
+        if path != LOADER and PurePosixPath(path).suffix not in _KINDS:
+            raise WrongBundle(
+                f"{path!r} is of a kind that is not taken: weights are .safetensors and .onnx, and "
+                "pickles are refused"
+            )
+        if path in files:
+            raise WrongBundle(f"{path!r} is in it twice")
+        if len(files) == MAX_FILES:
+            raise WrongBundle(f"it has more than {MAX_FILES} files")
+        files[path] = member
+    return files
+
+
+def _check_files(file: BinaryIO, files: Mapping[str, tar.Member], index: Bundle) -> None:
+    """See that the archive holds what its index says, and nothing else."""
+    entries = {entry.path: entry for entry in index.files}
+    if differing := entries.keys() ^ (files.keys() - {INDEX}):
+        path = min(differing)
+        found = "lacks" if path in entries else "also holds"
+        raise WrongBundle(f"it {found} {path[: tar.MAX_PATH]!r}, other than {INDEX} says")
+    for path, entry in entries.items():
+        digest = hashlib.sha256()
+        for chunk in _content(file, files[path]):
+            digest.update(chunk)
+        if (files[path].size, digest.hexdigest()) != (entry.size, entry.sha256):
+            raise WrongBundle(
+                f"{path!r} has another size or sha256 than {INDEX} says",
+                reason=Reason.CHECKSUM_MISMATCH,
+            )
+
+
+def _check_manifest(manifest: ModelManifest, index: Bundle) -> None:
+    """See that the manifest names the files of the bundle, and can be a model's."""
+    if manifest.format_version != manifests.FORMAT_VERSION:
+        raise WrongBundle(
+            f"{MANIFEST} has format {manifest.format_version} and this release reads "
+            f"{manifests.FORMAT_VERSION}"
+        )
+    entries = {entry.path: entry for entry in index.files}
+    named = list(stored_files(manifest))
+    for stored in named:
+        entry = entries.get(stored.key)
+        if entry is None or (entry.size, entry.sha256) != (stored.size, stored.sha256):
+            raise WrongBundle(f"{MANIFEST} names {stored.key[:100]!r}, which {INDEX} does not")
+    if unnamed := entries.keys() - {stored.key for stored in named} - {MANIFEST, LOADER}:
+        raise WrongBundle(f"{MANIFEST} does not name {min(unnamed)!r}; a later release may")
+    for problem, wrong in (
+        ("names no graph", not manifest.variants),
+        ("names no tokenizer", not manifest.input.tokenizer.key),
+        ("has no labels", not manifest.labels),
+        ("has a label twice", len(set(manifest.labels)) != len(manifest.labels)),
+        ("has an unknown label mode", manifest.label_mode not in _LABEL_MODES),
+        ("has no embedding's length", manifest.dimension < 1),
+        ("has no longest text", manifest.input.max_tokens < 1),
+        ("has thresholds for other labels", len(manifest.thresholds) not in _counts(manifest)),
+    ):
+        if wrong:
+            raise WrongBundle(f"{MANIFEST} {problem}")
+    _check_lineage(manifest)
+
+
+_LABEL_MODES = frozenset({LabelMode.LABEL_MODE_SINGLE, LabelMode.LABEL_MODE_MULTI})
+
+
+def _counts(manifest: ModelManifest) -> tuple[int, int]:
+    return (0, len(manifest.labels))
+
+
+def _check_lineage(manifest: ModelManifest) -> None:
+    lineage = manifest.lineage
+    try:
+        names.parse(manifest.name, Collection.MODELS)
+        names.parse(lineage.base_model, Collection.BASE_MODELS, Collection.MODELS)
+        names.parse(lineage.dataset, Collection.DATASETS)
+    except InvalidArgument as error:
+        raise WrongBundle(f"{MANIFEST} has a name that is none: {error.message}") from error
+
+
+def _read(file: BinaryIO, files: Mapping[str, tar.Member], path: str, kind: type[M]) -> M:
+    member = files.get(path)
+    if member is None:
+        raise WrongBundle(f"it holds no {path}")
+    if member.size > _MAX_JSON_BYTES:
+        raise WrongBundle(f"{path} has {member.size} bytes, {_MAX_JSON_BYTES} are taken at most")
+    content = b"".join(_content(file, member))
+    try:
+        # What a later release has added, and this one does not know, is no new format.
+        return json_format.Parse(content, kind(), ignore_unknown_fields=True)
+    except (json_format.ParseError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise WrongBundle(f"{path} cannot be read") from error
+
+
+def _content(file: BinaryIO, member: tar.Member) -> Iterator[bytes]:
+    file.seek(member.offset)
+    left = member.size
+    while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
+        left -= len(chunk)
+        yield chunk

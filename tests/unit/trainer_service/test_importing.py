@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto
+
+from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
+from services.common import layout, manifests
+from services.common.database import Database
+from services.common.errors import AlreadyExists, Reason
+from services.common.pagination import page_request
+from services.common.storage import ObjectStore, open_store
+from services.trainer.bell import Bell
+from services.trainer.models import Models, Request
+from services.trainer.registry import tar
+from services.trainer.registry.bundle import Place, pack
+from services.trainer.registry.importing import Imports, ImportWish
+from services.trainer.registry.unpacking import WrongBundle, unpack
+from services.trainer.state import State
+from services.trainer.tables import MIGRATIONS
+from tests.tiny_model import LABELS, tiny_graph
+from tests.whole_model import TEXT, publish_whole_model
+
+Change = Callable[[dict[str, bytes]], object]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return open_store(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    database = Database(f"sqlite:///{tmp_path / 'trainer.sqlite'}")
+    database.upgrade(MIGRATIONS)
+    return database
+
+
+@pytest.fixture
+def imports(database: Database, store: ObjectStore) -> Imports:
+    return Imports(database, store, Bell())
+
+
+def exported(tmp_path: Path, *, texts: bool = False) -> Path:
+    """Return a bundle of a model of another installation."""
+    other = open_store(str(tmp_path / "other"))
+    manifest = publish_whole_model(other, tmp_path, "tone")
+    place = Place(tenant="default", model="tone", attempt=1, token=1)
+    directory = tmp_path / "incoming"
+    directory.mkdir()
+    path = directory / "bundle.tar"
+    path.write_bytes(b"".join(pack(other, manifest, place, texts=texts).chunks()))
+    return path
+
+
+def changed(path: Path, change: Change, *, indexed: bool = True) -> Path:
+    """Let a bundle hold other files; `indexed` lets its index say so."""
+    with tarfile.open(path, "r:") as archive:
+        files = {
+            member.name: archive.extractfile(member).read()  # type: ignore[union-attr] # all are files
+            for member in archive
+        }
+    change(files)
+    if indexed and "bundle.json" in files:
+        index = json.loads(files["bundle.json"])
+        index["files"] = [
+            {
+                "path": name,
+                "size": len(content),
+                "sha256": hashlib.sha256(content).hexdigest(),
+            }
+            for name, content in files.items()
+            if name != "bundle.json"
+        ]
+        files["bundle.json"] = json.dumps(index).encode()
+    path.write_bytes(
+        b"".join(
+            tar.header(name, len(content)) + content + tar.padding(len(content))
+            for name, content in files.items()
+        )
+        + tar.END
+    )
+    return path
+
+
+def edited(change: Callable[[dict[str, object]], object], name: str = "model.json") -> Change:
+    """Change a JSON file of a bundle."""
+
+    def apply(files: dict[str, bytes]) -> None:
+        document = json.loads(files[name])
+        change(document)
+        files[name] = json.dumps(document).encode()
+
+    return apply
+
+
+def graph(content: bytes) -> Change:
+    """Put another graph in, which the manifest names rightly."""
+
+    def apply(files: dict[str, bytes]) -> None:
+        files["model.onnx"] = content
+        manifest = json.loads(files["model.json"])
+        manifest["variants"][0]["graph"] |= {
+            "size": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        files["model.json"] = json.dumps(manifest).encode()
+
+    return apply
+
+
+def wish(display_name: str = "") -> ImportWish:
+    return ImportWish(tenant="acme", display_name=display_name)
+
+
+def request(request_id: str = "", fingerprint: bytes = b"f") -> Request:
+    return Request(actor="anna", request_id=request_id, fingerprint=fingerprint)
+
+
+def test_a_bundle_becomes_a_model_of_its_own(
+    imports: Imports, database: Database, store: ObjectStore, tmp_path: Path
+) -> None:
+    row = imports.take(exported(tmp_path), wish("Their tone"), request())
+
+    manifest = manifests.read_manifest(store, layout.model_manifest("acme", row.id), ModelManifest)
+    glimpse = Models(database, Bell()).look("acme", row.id, after=0)
+    assert row.id.startswith("their-tone-")
+    assert row.phase is State.READY
+    assert (row.base_model, row.dataset, row.label_count) == ("small", "tone-aaaaaa", 3)
+    assert row.hyperparameters == {"epochs": 3}
+    assert [event.actor for event in glimpse.events] == ["anna"]
+    assert "models/tone" in glimpse.row.state_reason
+    assert manifest.name == f"models/{row.id}"
+    assert manifest.display_name == "Their tone"
+    assert manifest.lineage.imported_from == "models/tone"
+    assert manifest.lineage.dataset == "datasets/tone-aaaaaa"
+    assert not manifest.HasField("examples")
+    for file in (manifest.input.tokenizer, manifest.variants[0].graph, manifest.encoder[0].file):
+        assert file.key.startswith(f"acme/models/{row.id}/runs/")
+        content = b"".join(store.get(file.key))
+        assert hashlib.sha256(content).hexdigest() == file.sha256
+    again = pack(
+        store,
+        manifest,
+        Place(tenant="acme", model=row.id, attempt=manifest.attempt, token=manifest.token),
+        texts=False,
+    )
+    assert b"models/tone" in b"".join(again.chunks())
+
+
+def test_texts_are_where_a_purge_of_their_dataset_finds_them(
+    imports: Imports, store: ObjectStore, tmp_path: Path
+) -> None:
+    store.put(layout.dataset_manifest("acme", "tone-aaaaaa"), b"{}")
+
+    row = imports.take(exported(tmp_path, texts=True), wish(), request())
+
+    [copied] = store.list(layout.model_examples_prefix("acme", row.id))
+    assert b"".join(store.get(copied.key)) == TEXT.encode()
+    assert store.stat(layout.dataset_use("acme", "tone-aaaaaa", row.id)) is not None
+
+
+def test_the_same_request_makes_one_model(
+    imports: Imports, database: Database, tmp_path: Path
+) -> None:
+    path = exported(tmp_path)
+
+    first = imports.take(path, wish(), request("r-1"))
+    again = imports.take(path, wish(), request("r-1"))
+    other = imports.take(path, wish(), request("r-2"))
+    with pytest.raises(AlreadyExists):
+        imports.take(path, wish(), request("r-1", b"another bundle"))
+
+    page = page_request(page_size=0, page_token="", scope=())
+    listed = Models(database, Bell()).list("acme", page, lambda _: 0).items
+    assert again.id == first.id
+    assert {row.id for row in listed} == {first.id, other.id}
+
+
+def test_a_request_that_broke_off_goes_on_under_its_name(
+    database: Database, store: ObjectStore, tmp_path: Path
+) -> None:
+    class Cut(Imports):
+        """Ends between the manifest and the row, as a kill would."""
+
+        def _add(self, *_: object) -> None:  # type: ignore[override]
+            raise KeyboardInterrupt
+
+    path = exported(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        Cut(database, store, Bell()).take(path, wish(), request("r-1"))
+    [left] = [item for item in store.list("acme/models/") if item.key.endswith("/model.json")]
+
+    row = Imports(database, store, Bell()).take(path, wish(), request("r-1"))
+
+    assert layout.model_manifest("acme", row.id) == left.key
+    manifest = manifests.read_manifest(store, left.key, ModelManifest)
+    kept = layout.attempt_prefix("acme", row.id, manifest.attempt, manifest.token)
+    runs = [item.key for item in store.list(layout.runs_prefix("acme", row.id))]
+    assert runs
+    assert all(key.startswith(kept) for key in runs)
+
+
+BROKEN: dict[str, tuple[Change, str]] = {
+    "a file outside": (lambda files: files.update({"../evil.json": b"{}"}), "none that a bundle"),
+    "an absolute path": (lambda files: files.update({"/evil.json": b"{}"}), "none that a bundle"),
+    "a pickle": (lambda files: files.update({"encoder/model.bin": b"\x80"}), "pickles"),
+    "a script": (lambda files: files.update({"encoder/setup.py": b""}), "not taken"),
+    "an unknown file": (lambda files: files.update({"notes.md": b"x"}), "does not name"),
+    "no index": (lambda files: files.pop("bundle.json"), "holds no bundle.json"),
+    "no manifest": (lambda files: files.pop("model.json"), "holds no model.json"),
+    "a missing graph": (lambda files: files.pop("model.onnx"), "names 'model.onnx'"),
+    "a broken manifest": (lambda files: files.update({"model.json": b"{"}), "cannot be read"),
+    "a later format": (edited(lambda d: d.update(format_version=2)), "format 2"),
+    "a later bundle": (edited(lambda d: d.update(format_version=9), "bundle.json"), "format 9"),
+    "no labels": (edited(lambda d: d.update(labels=[])), "no labels"),
+    "a label twice": (edited(lambda d: d.update(labels=["a", "a", "b"])), "label twice"),
+    "no label mode": (edited(lambda d: d.pop("label_mode")), "label mode"),
+    "no dimension": (edited(lambda d: d.pop("dimension")), "length"),
+    "a bad name": (edited(lambda d: d.update(name="../x")), "name that is none"),
+    "another dimension": (edited(lambda d: d.update(dimension=17)), "of shape (2, 16)"),
+    "more labels": (edited(lambda d: d.update(labels=["a", "b", "c", "d"])), "logits"),
+    "no graph at all": (graph(b"not a graph"), "cannot be opened"),
+    "a graph without labels": (graph(tiny_graph(labels=0)), "cannot be opened"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_wrong_with_a_bundle_is_told_and_nothing_kept(
+    imports: Imports, store: ObjectStore, tmp_path: Path, name: str
+) -> None:
+    change, says = BROKEN[name]
+    path = changed(exported(tmp_path), change)
+
+    with pytest.raises(WrongBundle) as refused:
+        imports.take(path, wish(), request())
+
+    assert says in refused.value.message
+    assert "isogloss models export" in refused.value.message
+    assert list(store.list("acme/")) == []
+
+
+def test_a_graph_that_reads_other_files_is_refused(imports: Imports, tmp_path: Path) -> None:
+    model = onnx.load_from_string(tiny_graph(labels=len(LABELS)))
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="tokenizer.json")
+    path = changed(exported(tmp_path), graph(model.SerializeToString()))
+
+    with pytest.raises(WrongBundle, match="weights in other files"):
+        imports.take(path, wish(), request())
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "evaluation.json", "loader.py"])
+def test_a_damaged_file_is_told_by_its_checksum(tmp_path: Path, name: str) -> None:
+    def damage(files: dict[str, bytes]) -> None:
+        files[name] = files[name][:-1] + b"\xff"
+
+    path = changed(exported(tmp_path), damage, indexed=False)
+
+    with pytest.raises(WrongBundle, match=name) as refused:
+        unpack(path)
+    assert refused.value.reason is Reason.CHECKSUM_MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [(tarfile.SYMTYPE, "no regular file"), (tarfile.DIRTYPE, "no regular file")],
+)
+def test_links_and_directories_are_refused(tmp_path: Path, kind: bytes, says: str) -> None:
+    info = tarfile.TarInfo("model.json")
+    info.type, info.linkname = kind, "/etc/passwd"
+    path = tmp_path / "bundle.tar"
+    path.write_bytes(info.tobuf(tarfile.USTAR_FORMAT) + tar.END)
+
+    with pytest.raises(WrongBundle, match=says):
+        unpack(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "no end"),
+        (b"\x1f\x8b" + b"x" * 600, "compressed"),
+        (tar.header("a.json", 10), "middle of 'a.json'"),
+        (tar.header("a.json", 1) + b"x" * 512, "no end"),
+        (2 * (tar.header("a.json", 0)) + tar.END, "twice"),
+        (b"".join(tar.header(f"{n}.json", 0) for n in range(1001)) + tar.END, "more than 1000"),
+    ],
+    ids=["nothing", "compressed", "cut off", "without an end", "a file twice", "too many files"],
+)
+def test_what_is_no_bundle_is_told(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "bundle.tar"
+    path.write_bytes(content)
+
+    with pytest.raises(WrongBundle, match=says):
+        unpack(path)
