@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import secrets
@@ -25,6 +26,7 @@ from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest
 from isogloss.v1 import dataset_service_pb2 as messages
 from isogloss.v1.dataset_pb2 import Dataset, DatasetOptions
 from isogloss.v1.dataset_service_pb2_grpc import DatasetServiceStub
+from isogloss.v1.split_pb2 import SPLIT_TRAIN
 from services.common.manifests import read_manifest
 from services.common.storage import ObjectStore, open_store
 from tests.engines import MinioProcess
@@ -44,6 +46,8 @@ CONTENT = b"".join(
     b"Message number %d is %s,%s\n" % (n, *((b"fine", b"good") if n % 2 else (b"late", b"bad")))
     for n in range(ROWS)
 )
+SOURCES = "others-files"
+
 PATIENCE = 60.0
 """Seconds for everything to be well again."""
 
@@ -67,6 +71,7 @@ class Suite:
             *("--store-access-key", server.access_key),
             *("--store-secret-key", server.secret_key),
             *("--upload-part-bytes", str(64 << 10)),
+            *("--import-buckets", json.dumps({SOURCES: {}})),
             # Whatever is an orphan for a moment only would be lost.
             *("--orphan-grace-hours", "0"),
             *("--sweep-seconds", "0.3"),
@@ -178,6 +183,31 @@ async def test_kill_9_at_any_moment_loses_nothing_and_leaves_nothing(suite: Suit
     print(f"seed {SEED}: killed in {[Dataset.State.Name(state) for state in killed_in]}")  # noqa: T201  # for who runs many
     assert await no_orphans(store), SEED
     assert len([key for key in named_objects(store) if key.endswith("dataset.json")]) == ROUNDS + 1
+
+
+async def test_kill_9_in_the_middle_of_an_import_goes_on_where_it_was(suite: Suite) -> None:
+    open_store(suite.minio.server.url(SOURCES), suite.minio.server.options).put("a.csv", CONTENT)
+    request = messages.ImportDatasetRequest(
+        dataset=Dataset(
+            display_name="Chaos",
+            options=DatasetOptions(near_duplicates=DatasetOptions.NEAR_DUPLICATES_OFF),
+        ),
+        sources=[messages.ImportSource(split=SPLIT_TRAIN, uri=f"s3://{SOURCES}/a.csv")],
+    )
+    async with suite.stub() as stub:
+        dataset = await stub.ImportDataset(request)
+        while dataset.state == Dataset.STATE_UPLOADING and not dataset.uploads:
+            dataset = await stub.GetDataset(messages.GetDatasetRequest(name=dataset.name))
+        # Nothing more arrives: it is killed with some of the parts stored.
+        suite.minio.pause()
+        suite.ingest.end(signal.SIGKILL)
+        suite.minio.go_on()
+    named_objects(suite.store())
+
+    suite.start()
+    async with suite.stub() as stub:
+        assert is_whole(await verdict(stub, dataset.name))
+    assert await no_orphans(suite.store())
 
 
 UNFINISHED = {Dataset.STATE_UPLOADING, Dataset.STATE_VALIDATING}
