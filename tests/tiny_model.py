@@ -27,6 +27,9 @@ from tests.tiny_base import VOCABULARY
 
 DIMENSION = 16
 MAX_TOKENS = 16
+QUANTISED = 1000
+"""What is added to the seed for the weights of a quantised variant."""
+
 LABELS = ("negative", "neutral", "positive")
 
 _PAD = VOCABULARY.index("[PAD]")
@@ -43,11 +46,19 @@ def publish_tiny_model(
     max_tokens: int = MAX_TOKENS,
     seed: int = 0,
     cleaning: Cleaning | None = None,
+    prefix: str = "",
+    thresholds: Sequence[float] = (),
+    quantised: bool = False,
 ) -> ModelManifest:
-    """Publish `models/{model_id}` of `tenant` and return its manifest."""
+    """Publish `models/{model_id}` of `tenant` and return its manifest.
+
+    With thresholds a text can have several labels. The quantised variant has other weights, so
+    that its answers are told from the exact one's.
+    """
+    prefix_of_keys = layout.attempt_prefix(tenant, model_id, 1, 1)
     manifest = _files(
         store,
-        layout.attempt_prefix(tenant, model_id, 1, 1),
+        prefix_of_keys,
         graph=tiny_graph(labels=len(labels), dimension=dimension, seed=seed),
         max_tokens=max_tokens,
         dimension=dimension,
@@ -56,7 +67,15 @@ def publish_tiny_model(
     manifest.display_name = model_id
     manifest.attempt = manifest.token = 1
     manifest.labels.extend(labels)
-    manifest.label_mode = label_mode_pb2.LABEL_MODE_SINGLE
+    manifest.label_mode = (
+        label_mode_pb2.LABEL_MODE_MULTI if thresholds else label_mode_pb2.LABEL_MODE_SINGLE
+    )
+    manifest.thresholds.extend(thresholds)
+    manifest.input.prefix = prefix
+    if quantised:
+        graph = tiny_graph(labels=len(labels), dimension=dimension, seed=seed + QUANTISED)
+        variant = manifest.variants.add(precision=precision_pb2.PRECISION_QUANTIZED)
+        variant.graph.CopyFrom(store_file(store, f"{prefix_of_keys}quantized.onnx", graph))
     if cleaning is not None:
         manifest.input.cleaning.CopyFrom(cleaning)
     create_manifest(store, layout.model_manifest(tenant, model_id), manifest)

@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 from services.inference.engine import FloatArray
 from services.inference.model import LabelMode
 
-# Of labels that are judged each by itself, those more likely than not are predicted.
-_LIKELY = 0.5
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredLabel:
@@ -36,7 +33,12 @@ class Classification:
 
 
 def classify(
-    logits: FloatArray, *, labels: Sequence[str], mode: LabelMode, top_k: int
+    logits: FloatArray,
+    *,
+    labels: Sequence[str],
+    mode: LabelMode,
+    thresholds: Sequence[float],
+    top_k: int,
 ) -> list[Classification]:
     """Return the labels of each text.
 
@@ -44,6 +46,7 @@ def classify(
         logits: Of shape (texts, labels).
         labels: In the order of the logits.
         mode: How many labels a text can have.
+        thresholds: With MULTI, from which confidence on each label is given.
         top_k: How many labels to tell of; 0 for all. Predictions are not cut.
     """
     probabilities = _probabilities(logits, mode)
@@ -61,7 +64,11 @@ def classify(
         predictions = (
             scored[:1]
             if mode is LabelMode.SINGLE
-            else [label for label in scored if label.confidence >= _LIKELY]
+            else [
+                label
+                for column, label in zip(columns, scored, strict=True)
+                if label.confidence >= thresholds[column]
+            ]
         )
         results.append(
             Classification(predictions=predictions, labels=scored[:top_k] if top_k else scored)

@@ -118,7 +118,11 @@ def classify_response(model: Model, computed: Computed, *, top_k: int) -> pb.Cla
         label_mode=_LABEL_MODES_OUT[model.label_mode], served_by=_served_by(model)
     )
     classifications = classify(
-        computed.rows, labels=model.labels, mode=model.label_mode, top_k=top_k
+        computed.rows,
+        labels=model.labels,
+        mode=model.label_mode,
+        thresholds=model.thresholds,
+        top_k=top_k,
     )
     for found, text in zip(classifications, computed.texts, strict=True):
         result = response.results.add()

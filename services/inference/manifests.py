@@ -55,9 +55,15 @@ class PublishedModel:
     cleaning: Cleaning | None
     """What is done to every text before it is tokenised; None: nothing."""
 
+    prefix: str
+    """What is put before every text once it is cleaned; mostly nothing."""
+
     dimension: int
     labels: tuple[str, ...]
     label_mode: LabelMode
+    thresholds: tuple[float, ...]
+    """Of each label, from which confidence on it is given; empty with one label a text."""
+
     graphs: Mapping[Precision, Artifact]
 
 
@@ -93,9 +99,11 @@ def read_published(store: ObjectStore, key: str) -> PublishedModel:
         max_tokens=manifest.input.max_tokens,
         pad_token_id=manifest.input.pad_token_id,
         cleaning=cleaning,
+        prefix=manifest.input.prefix,
         dimension=manifest.dimension,
         labels=tuple(manifest.labels),
         label_mode=_LABEL_MODES[manifest.label_mode],
+        thresholds=_thresholds(manifest, key),
         graphs={
             # A precision from the future is left out: nobody can ask this server for it.
             _PRECISIONS[variant.precision]: _artifact(variant.graph, key)
@@ -103,6 +111,17 @@ def read_published(store: ObjectStore, key: str) -> PublishedModel:
             if variant.precision in _PRECISIONS
         },
     )
+
+
+def _thresholds(manifest: ModelManifest, key: str) -> tuple[float, ...]:
+    several = manifest.label_mode == label_mode_pb2.LABEL_MODE_MULTI
+    if len(manifest.thresholds) != (len(manifest.labels) if several else 0):
+        raise DataLoss(
+            f"{manifest.name} has {len(manifest.labels)} labels and {len(manifest.thresholds)} "
+            "thresholds. Train it again.",
+            metadata={"key": key},
+        )
+    return tuple(manifest.thresholds)
 
 
 def download(store: ObjectStore, artifact: Artifact, path: Path) -> None:

@@ -63,6 +63,9 @@ class Model:
     label_mode: LabelMode
     """How many labels a text can have."""
 
+    thresholds: tuple[float, ...]
+    """Of each label, from which confidence on it is given; empty with one label a text."""
+
     cleaner: Cleaner | None
     """What is done to every text first; None: nothing."""
 

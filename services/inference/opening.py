@@ -55,7 +55,9 @@ class Opener:
             pad_token_id=published.pad_token_id,
         )
         try:
-            reader = TextReader(tokenizer_json, max_tokens=published.max_tokens)
+            reader = TextReader(
+                tokenizer_json, max_tokens=published.max_tokens, prefix=published.prefix
+            )
             with self.cache.hold(graph, self._fetch) as path:
                 engine = OnnxEngine(
                     path, shape=shape, device=self.device, threads=self.threads_per_run
@@ -75,6 +77,7 @@ class Opener:
             max_tokens=published.max_tokens,
             labels=published.labels,
             label_mode=published.label_mode,
+            thresholds=published.thresholds,
             cleaner=None if published.cleaning is None else Cleaner(published.cleaning),
             reader=reader,
             engine=engine,

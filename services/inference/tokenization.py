@@ -57,12 +57,13 @@ class TokenisedText:
 class TextReader:
     """Reads texts for one model; may be used by any number of threads at once."""
 
-    def __init__(self, tokenizer_json: bytes, *, max_tokens: int) -> None:
+    def __init__(self, tokenizer_json: bytes, *, max_tokens: int, prefix: str = "") -> None:
         """Parse the tokenizer.
 
         Args:
             tokenizer_json: As the tokenizers library writes it.
-            max_tokens: Longest text in tokens, special tokens included.
+            max_tokens: Longest text in tokens, prefix and special tokens included.
+            prefix: Put before every text, and never cut; empty, or with white space at its end.
 
         Raises:
             ValueError: Where the tokenizer cannot be parsed, or leaves no room for a text.
@@ -75,10 +76,16 @@ class TextReader:
         # Texts are cut below, which also counts what is left out.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._before, self._after = _special_tokens(self._tokenizer)
+        before, self._after = _special_tokens(self._tokenizer)
+        self._prefix = prefix
+        # Without its last space, which tokenizers count to the word behind it.
+        self._before = [*before, *self._plain(prefix.rstrip())]
+        self._words_start = len(self._before) - len(before)
         self._room = max_tokens - len(self._before) - len(self._after)
         if self._room < 1:
-            raise ValueError(f"max_tokens {max_tokens} leaves no room beside the special tokens")
+            raise ValueError(
+                f"max_tokens {max_tokens} leaves no room beside the prefix and the special tokens"
+            )
 
     def read(self, text: str, truncation: Truncation) -> TokenisedText:
         """Return the token ids of `text`, cut as `truncation` says.
@@ -96,7 +103,7 @@ class TextReader:
 
     def count(self, text: str) -> int:
         """Return the number of tokens of the whole text, special tokens included."""
-        return self._framed_length(self._encode(text))
+        return self._framed_length(self._encode(self._prefix + text))
 
     def _content(self, text: str, truncation: Truncation) -> tuple[list[int], bool]:
         """Return ids without special tokens, and whether they are those of the whole text.
@@ -105,19 +112,30 @@ class TextReader:
         """
         characters = (self._room + _MARGIN_TOKENS) * _CHARACTERS_PER_TOKEN
         while characters < len(text):
-            part = _part(text, characters, from_end=truncation is Truncation.START)
-            if part is None:
+            if truncation is Truncation.START:
+                part = _end(text, characters)
+                # It begins with white space of its own.
+                prefixed = None if part is None else self._prefix.rstrip() + part
+            else:
+                part = _beginning(text, characters)
+                prefixed = None if part is None else self._prefix + part
+            if prefixed is None:
                 break
-            ids = self._encode(part)
+            ids = self._encode(prefixed)
             if len(ids) > self._room + _MARGIN_TOKENS:
                 return ids, False
             characters *= 2
-        return self._encode(text), True
+        return self._encode(self._prefix + text), True
 
-    def _encode(self, text: str) -> list[int]:
+    def _encode(self, prefixed: str) -> list[int]:
+        """Return the ids of what stands behind the prefix."""
+        return self._plain(prefixed)[self._words_start :]
+
+    def _plain(self, text: str) -> list[int]:
         # Alone, a text is never handed to the library's own threads: our workers are the
         # only ones, so their number is the number of cores that are used.
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
 
     def _framed_length(self, ids: list[int]) -> int:
         return len(self._before) + len(ids) + len(self._after)
@@ -126,16 +144,19 @@ class TextReader:
         return [*self._before, *ids, *self._after]
 
 
-def _part(text: str, characters: int, *, from_end: bool) -> str | None:
-    """Return about `characters` of one end of `text`, cut at white space; None without any.
+def _end(text: str, characters: int) -> str | None:
+    """Return about the last `characters` of `text`, from white space on; None without any.
 
-    A part that begins inside the text begins with the white space: byte-level and Metaspace
-    tokenizers count it to the word behind it.
+    It begins with the white space: byte-level and Metaspace tokenizers count it to the word
+    behind it.
     """
-    if from_end:
-        start = len(text) - characters
-        cuts = [cut for mark in _CUT_CHARACTERS if (cut := text.find(mark, start)) >= 0]
-        return text[min(cuts) :] if cuts else None
+    start = len(text) - characters
+    cuts = [cut for mark in _CUT_CHARACTERS if (cut := text.find(mark, start)) >= 0]
+    return text[min(cuts) :] if cuts else None
+
+
+def _beginning(text: str, characters: int) -> str | None:
+    """Return about the first `characters` of `text`, up to white space; None without any."""
     cut = max(text.rfind(mark, 0, characters) for mark in _CUT_CHARACTERS)
     return text[:cut] if cut > 0 else None
 

@@ -20,6 +20,7 @@ CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 MODULES = "modules.json"
 SENTENCE_CONFIG = "sentence_bert_config.json"
+PROMPTS = "config_sentence_transformers.json"
 _TOKENIZER_CONFIG = "tokenizer_config.json"
 _SPECIAL_TOKENS = "special_tokens_map.json"
 
@@ -30,7 +31,16 @@ _MAX_HEADER_BYTES = 100_000_000
 _POSITION_OFFSETS = {"roberta": 2, "xlm-roberta": 2, "mpnet": 2, "camembert": 2}
 # These families count positions from pad_token_id + 1: two of the table are never used.
 
-ARCHITECTURES = ("bert", "distilbert", "mpnet", "roberta", "xlm-roberta", "camembert", "electra")
+ARCHITECTURES = (
+    "bert",
+    "distilbert",
+    "mpnet",
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "electra",
+    "modernbert",
+)
 """`model_type`s whose only inputs are ids and mask and whose first output is one vector a token."""
 
 
@@ -46,6 +56,21 @@ class Pooling(StrEnum):
 
     CLS = "cls"
     """The vector of the first token."""
+
+    MAX = "max"
+    """Of each number the greatest over all tokens that are not padding."""
+
+
+_POOLINGS = {
+    "mean": Pooling.MEAN,
+    "mean_tokens": Pooling.MEAN,
+    # The mean times the root of the length: once it has length 1, the same.
+    "mean_sqrt_len_tokens": Pooling.MEAN,
+    "cls": Pooling.CLS,
+    "cls_token": Pooling.CLS,
+    "max": Pooling.MAX,
+    "max_tokens": Pooling.MAX,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +93,9 @@ class BaseEncoder:
     """The longest text it takes, special tokens included; at most `TOKEN_LIMIT`."""
 
     pooling: Pooling
+    prefix: str
+    """What it wants before every text, such as `query: `; mostly nothing."""
+
     pad_token_id: int
     files: tuple[str, ...]
     """What makes up the base, as paths relative to `directory`."""
@@ -76,7 +104,8 @@ class BaseEncoder:
 def read_base(directory: Path) -> BaseEncoder:
     """Read what a directory holds.
 
-    A directory without `modules.json` is a plain transformer: mean pooling is assumed.
+    A directory without `modules.json` is a plain transformer: mean pooling is assumed. One
+    without a Normalize module is normalised all the same, which changes no cosine.
 
     Raises:
         UnsupportedBase: Where a file is missing or damaged, or the encoder is of a kind that
@@ -105,7 +134,7 @@ def read_base(directory: Path) -> BaseEncoder:
         )
     pooling, pooling_file = _pooling(directory)
     files = [CONFIG, WEIGHTS, TOKENIZER, *pooling_file]
-    optional = (MODULES, SENTENCE_CONFIG, _TOKENIZER_CONFIG, _SPECIAL_TOKENS)
+    optional = (MODULES, SENTENCE_CONFIG, PROMPTS, _TOKENIZER_CONFIG, _SPECIAL_TOKENS)
     files += [name for name in optional if (directory / name).is_file()]
     return BaseEncoder(
         directory=directory,
@@ -116,6 +145,7 @@ def read_base(directory: Path) -> BaseEncoder:
         parameters=_count_parameters(directory / WEIGHTS),
         max_tokens=_max_tokens(directory, config, architecture),
         pooling=pooling,
+        prefix=_prefix(directory),
         pad_token_id=int(config.get("pad_token_id") or 0),
         files=tuple(sorted(files)),
     )
@@ -141,14 +171,36 @@ def _pooling(directory: Path) -> tuple[Pooling, list[str]]:
         if key.startswith("pooling_mode_") and value
     ]
     modes = [chosen] if isinstance(chosen, str) else list(chosen)
-    if modes in (["mean_tokens"], ["mean"]):
-        return Pooling.MEAN, [name]
-    if modes in (["cls_token"], ["cls"]):
-        return Pooling.CLS, [name]
+    if len(modes) == 1 and modes[0] in _POOLINGS:
+        return _POOLINGS[modes[0]], [name]
     raise UnsupportedBase(
         f"{directory / name} asks for the pooling {', '.join(modes) or 'of nothing'}: "
-        "only the mean and the first token are supported."
+        f"one of these is supported: {', '.join(_POOLINGS)}."
     )
+
+
+def _prefix(directory: Path) -> str:
+    """Return the prompt that the base uses unless it is told otherwise."""
+    if not (directory / PROMPTS).is_file():
+        return ""
+    config = _object(directory, PROMPTS)
+    chosen = config.get("default_prompt_name")
+    if chosen is None:
+        return ""
+    prompts = config.get("prompts")
+    if not isinstance(prompts, dict) or not isinstance(prompts.get(chosen), str):
+        raise UnsupportedBase(
+            f"{directory / PROMPTS} names the default prompt {chosen!r}, but has no such prompt."
+        )
+    prefix = str(prompts[chosen])
+    if prefix and not prefix[-1].isspace():
+        # Its last tokens would depend on the text behind it, and a long text could not be cut
+        # without a change of the prefix.
+        raise UnsupportedBase(
+            f"{directory / PROMPTS} has the default prompt {prefix!r}, which joins the text "
+            "without white space: only prompts that end in some are supported."
+        )
+    return prefix
 
 
 def _max_tokens(directory: Path, config: dict[str, Any], architecture: str) -> int:

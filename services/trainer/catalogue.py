@@ -186,6 +186,7 @@ def _upload(
             tokenizer=next(item.file for item in files if item.path == "tokenizer.json"),
             max_tokens=encoder.max_tokens,
             pad_token_id=encoder.pad_token_id,
+            prefix=encoder.prefix,
         ),
         dimension=encoder.dimensions,
         variants=[

@@ -54,6 +54,10 @@ class SentenceEncoder(nn.Module):
         if self.pooling is Pooling.CLS:
             return nn.functional.normalize(hidden[:, 0], dim=-1)
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)  # [B, L, 1]
+        if self.pooling is Pooling.MAX:
+            least = torch.finfo(hidden.dtype).min
+            highest = hidden.masked_fill(mask == 0, least).amax(dim=1)
+            return nn.functional.normalize(highest, dim=-1)
         # The mean's divisor would be cancelled by the normalisation, but keeps half floats safe.
         mean = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
         return nn.functional.normalize(mean, dim=-1)

@@ -79,6 +79,7 @@ def upload(
             tokenizer=next(item.file for item in encoder if item.path == "tokenizer.json"),
             max_tokens=model.base.max_tokens,
             pad_token_id=model.base.pad_token_id,
+            prefix=model.base.prefix,
             # The dataset's, whatever the base was trained with: these texts were learnt last.
             cleaning=cleaning_to_proto(material.dataset.cleaning),
         ),

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from services.trainer.base_import import (
     CONFIG,
     MODULES,
+    PROMPTS,
     SENTENCE_CONFIG,
     TOKENIZER,
     WEIGHTS,
@@ -25,6 +26,7 @@ HEAD = "head.safetensors"
 """weight [K, D] and bias [K] of the classifier, temperature already divided out."""
 
 _POOLING = "1_Pooling"
+_PROMPT = "default"
 
 
 def save_encoder(
@@ -53,6 +55,7 @@ def save_encoder(
         "word_embedding_dimension": base.dimensions,
         "pooling_mode_cls_token": base.pooling is Pooling.CLS,
         "pooling_mode_mean_tokens": base.pooling is Pooling.MEAN,
+        "pooling_mode_max_tokens": base.pooling is Pooling.MAX,
     }
     (directory / _POOLING).mkdir(exist_ok=True)
     _write(directory / _POOLING / CONFIG, pooling)
@@ -68,7 +71,11 @@ def save_encoder(
         for index, (path, kind) in enumerate(kinds)
     ]
     _write(directory / MODULES, modules)
-    files = (CONFIG, WEIGHTS, TOKENIZER, HEAD, MODULES, SENTENCE_CONFIG, f"{_POOLING}/{CONFIG}")
+    files = [CONFIG, WEIGHTS, TOKENIZER, HEAD, MODULES, SENTENCE_CONFIG, f"{_POOLING}/{CONFIG}"]
+    if base.prefix:
+        prompts = {"prompts": {_PROMPT: base.prefix}, "default_prompt_name": _PROMPT}
+        _write(directory / PROMPTS, prompts)
+        files.append(PROMPTS)
     return tuple(sorted(files))
 
 

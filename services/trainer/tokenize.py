@@ -51,9 +51,10 @@ class TokenIds:
 class Tokenizer:
     """The base's own tokenizer, cut at the base's own length and without padding."""
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+    def __init__(self, tokenizer: tokenizers.Tokenizer, prefix: str) -> None:
         """Keep a tokenizer that is set up: use `load`."""
         self._tokenizer = tokenizer
+        self._prefix = prefix
 
     @classmethod
     def load(cls, base: BaseEncoder) -> Self:
@@ -62,11 +63,11 @@ class Tokenizer:
         # Files carry the settings of whoever saved them: all-MiniLM-L6-v2 pads and cuts at 128.
         tokenizer.no_padding()
         tokenizer.enable_truncation(base.max_tokens)
-        return cls(tokenizer)
+        return cls(tokenizer, base.prefix)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each text with its special tokens, at most `max_tokens` each."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        """Return the ids of each text with prefix and special tokens, at most `max_tokens` each."""
+        encodings = self._tokenizer.encode_batch_fast([self._prefix + text for text in texts])
         return [encoding.ids for encoding in encodings]
 
     def encode_compactly(self, texts: Sequence[str]) -> TokenIds:

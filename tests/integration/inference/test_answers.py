@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from isogloss.v1 import inference_service_pb2 as pb
-from isogloss.v1 import label_mode_pb2, vector_pb2
+from isogloss.v1 import label_mode_pb2, precision_pb2, vector_pb2
 from isogloss.v1.cleaning_pb2 import Cleaning
 from services.common import layout
 from services.common.storage import ObjectStore
@@ -23,6 +23,7 @@ from tests.tiny_model import (
     DIMENSION,
     LABELS,
     MAX_TOKENS,
+    QUANTISED,
     publish_tiny_base,
     publish_tiny_model,
     tiny_weights,
@@ -104,6 +105,74 @@ async def test_classify_tells_labels_with_calibrated_confidences(
             [label.confidence for label in found.labels], probabilities[order], atol=1e-4
         )
         assert list(found.predictions) == [found.labels[0]]
+
+
+async def test_of_several_labels_all_that_reach_their_thresholds_are_given(
+    running: Running, store: ObjectStore
+) -> None:
+    logits = expected_vector(token_ids("great")) @ tiny_weights(labels=3)["head"]
+    chances = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    given, withheld, equal = chances - 0.01, chances + 0.01, (chances - 0.01).tolist()
+    equal[1] = withheld[1]
+    for name, thresholds in (("all", given), ("none", withheld), ("two", np.array(equal))):
+        publish_tiny_model(store, "default", name, thresholds=thresholds.tolist())
+
+    async def ask(name: str) -> pb.ClassifyResponse:
+        request = pb.ClassifyRequest(model=f"models/{name}", texts=["great"])
+        return await running.stub.Classify(request)
+
+    answers = {name: await ask(name) for name in ("all", "none", "two")}
+
+    predicted = {
+        name: {label.label for label in answer.results[0].classification.predictions}
+        for name, answer in answers.items()
+    }
+    assert predicted == {"all": set(LABELS), "none": set(), "two": {LABELS[0], LABELS[2]}}
+    assert answers["none"].label_mode == label_mode_pb2.LABEL_MODE_MULTI
+    assert answers["none"].results[0].HasField("classification")
+    assert len(answers["none"].results[0].classification.labels) == len(LABELS)
+
+
+async def test_a_prefix_of_the_model_is_put_before_every_text(
+    running: Running, store: ObjectStore
+) -> None:
+    publish_tiny_model(store, "default", "asked", prefix="my order: ")
+
+    request = pb.EmbedRequest(model="models/asked", texts=["late", LONG])
+    late, long = (await running.stub.Embed(request)).results
+
+    ids = token_ids("my order: late")
+    np.testing.assert_allclose(unpacked(late), expected_vector(ids), atol=1e-5)
+    assert late.usage.token_count == len(ids)
+    first, *content, last = token_ids(f"my order: {LONG}")
+    kept = [first, *content[: MAX_TOKENS - 2], last]
+    np.testing.assert_allclose(unpacked(long), expected_vector(kept), atol=1e-5)
+
+
+async def test_the_quantised_variant_is_served_to_who_asks_for_it(
+    running: Running, store: ObjectStore
+) -> None:
+    manifest = publish_tiny_model(store, "default", "tone", quantised=True)
+    answers = {}
+    for precision in (
+        precision_pb2.PRECISION_QUANTIZED,
+        precision_pb2.PRECISION_EXACT,
+        precision_pb2.PRECISION_UNSPECIFIED,
+    ):
+        request = pb.EmbedRequest(model="models/tone", texts=["great"], precision=precision)
+        answers[precision] = await running.stub.Embed(request)
+
+    quantised, exact, unspecified = answers.values()
+    assert exact == unspecified
+    assert exact.served_by.precision == precision_pb2.PRECISION_EXACT
+    assert exact.served_by.digest == manifest.variants[0].graph.sha256
+    assert quantised.served_by.precision == precision_pb2.PRECISION_QUANTIZED
+    assert quantised.served_by.digest == manifest.variants[1].graph.sha256
+    ids = token_ids("great")
+    np.testing.assert_allclose(unpacked(exact.results[0]), expected_vector(ids), atol=1e-5)
+    np.testing.assert_allclose(
+        unpacked(quantised.results[0]), expected_vector(ids, seed=QUANTISED), atol=1e-5
+    )
 
 
 async def test_top_k_cuts_the_labels(running: Running, store: ObjectStore) -> None:

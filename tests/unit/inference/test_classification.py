@@ -20,7 +20,7 @@ LABELS = ("angry", "calm", "glad")
 )
 @settings(deadline=None)  # no timing decides a test
 def test_confidences_add_up_to_one_in_falling_order(logits: FloatArray) -> None:
-    for found in classify(logits, labels=LABELS, mode=LabelMode.SINGLE, top_k=0):
+    for found in classify(logits, labels=LABELS, mode=LabelMode.SINGLE, thresholds=(), top_k=0):
         confidences = [label.confidence for label in found.labels]
         assert sum(confidences) == pytest.approx(1.0, abs=1e-9)
         assert confidences == sorted(confidences, reverse=True)
@@ -31,7 +31,7 @@ def test_confidences_add_up_to_one_in_falling_order(logits: FloatArray) -> None:
 def test_top_k_cuts_the_labels_and_not_their_confidences() -> None:
     logits = np.log(np.array([[0.2, 0.7, 0.1]], np.float32))
 
-    (found,) = classify(logits, labels=LABELS, mode=LabelMode.SINGLE, top_k=2)
+    (found,) = classify(logits, labels=LABELS, mode=LabelMode.SINGLE, thresholds=(), top_k=2)
 
     assert [label.label for label in found.labels] == ["calm", "angry"]
     assert [label.confidence for label in found.labels] == pytest.approx([0.7, 0.2])
@@ -40,18 +40,21 @@ def test_top_k_cuts_the_labels_and_not_their_confidences() -> None:
 
 def test_a_top_k_beyond_the_labels_tells_all() -> None:
     (found,) = classify(
-        np.zeros((1, 3), np.float32), labels=LABELS, mode=LabelMode.SINGLE, top_k=99
+        np.zeros((1, 3), np.float32), labels=LABELS, mode=LabelMode.SINGLE, thresholds=(), top_k=99
     )
 
     assert [label.label for label in found.labels] == list(LABELS)
 
 
-def test_several_labels_are_judged_each_by_itself() -> None:
+def test_several_labels_are_judged_each_by_its_own_threshold() -> None:
     logits = np.array([[2.0, -1.0, 0.5], [-9.0, -9.0, -1e30]], np.float32)
 
-    first, second = classify(logits, labels=LABELS, mode=LabelMode.MULTI, top_k=1)
+    first, second = classify(
+        logits, labels=LABELS, mode=LabelMode.MULTI, thresholds=(0.9, 0.2, 0.6), top_k=1
+    )
 
-    assert [label.label for label in first.predictions] == ["angry", "glad"]
+    # 0.88 is under its threshold, 0.27 and 0.62 are over theirs.
+    assert [label.label for label in first.predictions] == ["glad", "calm"]
     assert [label.label for label in first.labels] == ["angry"]
     assert first.labels[0].confidence == pytest.approx(1 / (1 + np.exp(-2.0)))
     assert second.predictions == []

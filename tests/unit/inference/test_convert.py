@@ -36,6 +36,7 @@ def model(*, labels: tuple[str, ...] = (), mode: LabelMode = LabelMode.SINGLE) -
         max_tokens=16,
         labels=labels,
         label_mode=mode,
+        thresholds=(0.5,) * len(labels) if mode is LabelMode.MULTI else (),
         cleaner=None,
         reader=TextReader(tiny_tokenizer().to_str().encode(), max_tokens=16),
         engine=NoEngine(),

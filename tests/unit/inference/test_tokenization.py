@@ -118,6 +118,24 @@ def test_a_huge_text_without_white_space_is_read_whole() -> None:
     assert READER.read(text, Truncation.START).ids == LEFT.encode(text).ids
 
 
+@given(st.one_of(words, long_texts))
+@settings(deadline=None)  # no timing decides a test
+def test_a_prefix_stands_before_every_text_and_is_never_cut(text: str) -> None:
+    prefix = "query: "
+    prefixed = TextReader(tiny_tokenizer().to_str().encode(), max_tokens=MAX_TOKENS, prefix=prefix)
+    start, *content, end = WHOLE.encode(prefix + text).ids
+    asked = WHOLE.encode(prefix, add_special_tokens=False).ids
+    room = MAX_TOKENS - 2 - len(asked)
+
+    cut_behind = prefixed.read(text, Truncation.END)
+    cut_before = prefixed.read(text, Truncation.START)
+
+    assert cut_behind.ids == RIGHT.encode(prefix + text).ids
+    assert cut_before.ids == [start, *asked, *content[len(asked) :][-room:], end]
+    assert cut_behind.truncated == cut_before.truncated == (len(content) > MAX_TOKENS - 2)
+    assert prefixed.count(text) == len(content) + 2
+
+
 def test_threads_share_a_reader() -> None:
     texts = [f"order {number} late " * (number % 9 + 1) for number in range(400)]
     expected = [READER.read(text, Truncation.END) for text in texts]
@@ -136,3 +154,5 @@ def test_what_is_no_tokenizer_is_refused() -> None:
 def test_a_model_without_room_for_text_is_refused() -> None:
     with pytest.raises(ValueError, match="leaves no room"):
         reader(max_tokens=2)
+    with pytest.raises(ValueError, match="leaves no room"):
+        TextReader(tiny_tokenizer().to_str().encode(), max_tokens=5, prefix="a b c ")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.trainer.base_import import Pooling, UnsupportedBase, read_base
+from services.trainer.tokenize import Tokenizer
 from tests.tiny_base import HIDDEN, LAYERS, VOCABULARY, write_tiny_base
 
 
@@ -55,15 +56,56 @@ def test_leaves_out_the_positions_that_roberta_never_uses(tmp_path: Path) -> Non
     assert read_base(directory).max_tokens == 128
 
 
-def test_takes_the_pooling_of_the_first_token(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("config", "pooling"),
+    [
+        ({"pooling_mode_cls_token": True}, Pooling.CLS),
+        ({"pooling_mode_max_tokens": True}, Pooling.MAX),
+        ({"pooling_mode_mean_sqrt_len_tokens": True}, Pooling.MEAN),
+        ({"pooling_mode": "cls"}, Pooling.CLS),
+        ({"pooling_mode": "max"}, Pooling.MAX),
+    ],
+)
+def test_takes_the_pooling_that_the_base_was_trained_with(
+    tmp_path: Path, config: dict[str, object], pooling: Pooling
+) -> None:
     directory = write_tiny_base(tmp_path)
-    _rewrite(
-        directory / "1_Pooling" / "config.json",
-        pooling_mode_cls_token=True,
-        pooling_mode_mean_tokens=False,
-    )
+    _rewrite(directory / "1_Pooling" / "config.json", pooling_mode_mean_tokens=False, **config)
 
-    assert read_base(directory).pooling is Pooling.CLS
+    assert read_base(directory).pooling is pooling
+
+
+def test_takes_the_prompt_that_the_base_uses_by_default(tmp_path: Path) -> None:
+    directory = write_tiny_base(tmp_path)
+    prompts = {"query": "query: ", "passage": "passage: "}
+    path = directory / "config_sentence_transformers.json"
+
+    path.write_text(json.dumps({"prompts": prompts, "default_prompt_name": "query"}))
+    asked = read_base(directory)
+    path.write_text(json.dumps({"prompts": prompts, "default_prompt_name": None}))
+    plain = read_base(directory)
+
+    assert (asked.prefix, plain.prefix) == ("query: ", "")
+    assert path.name in asked.files
+    with_prefix, without = (Tokenizer.load(base) for base in (asked, plain))
+    assert with_prefix.encode(["late"]) == without.encode(["query: late"])
+
+
+@pytest.mark.parametrize(
+    ("config", "hint"),
+    [
+        ({"prompts": {}, "default_prompt_name": "query"}, "has no such prompt"),
+        ({"prompts": {"q": "query:"}, "default_prompt_name": "q"}, "without white space"),
+    ],
+)
+def test_refuses_prompts_that_it_cannot_use(
+    tmp_path: Path, config: dict[str, object], hint: str
+) -> None:
+    directory = write_tiny_base(tmp_path)
+    (directory / "config_sentence_transformers.json").write_text(json.dumps(config))
+
+    with pytest.raises(UnsupportedBase, match=hint):
+        read_base(directory)
 
 
 def test_a_plain_transformer_is_pooled_by_its_mean(tmp_path: Path) -> None:
@@ -125,9 +167,9 @@ def test_refuses_modules_after_the_pooling(tmp_path: Path) -> None:
 
 def test_refuses_a_pooling_that_it_does_not_know(tmp_path: Path) -> None:
     directory = write_tiny_base(tmp_path)
-    _rewrite(directory / "1_Pooling" / "config.json", pooling_mode_max_tokens=True)
+    _rewrite(directory / "1_Pooling" / "config.json", pooling_mode_lasttoken=True)
 
-    with pytest.raises(UnsupportedBase, match="mean_tokens, max_tokens"):
+    with pytest.raises(UnsupportedBase, match="mean_tokens, lasttoken"):
         read_base(directory)
 
 
