@@ -13,7 +13,7 @@ from isogloss.api.inference import AsyncInference
 from isogloss.api.models import AsyncModels, Models
 from isogloss.connection import ConnectionOptions, resolve
 from isogloss.inference import Classifications, Embeddings, Truncation
-from isogloss.models import BaseModel, Model
+from isogloss.models import BaseModel, Model, Precision
 from isogloss.transport import AsyncTransport, BlockingTransport, Facade, Transport, blocking
 
 
@@ -34,6 +34,7 @@ class Services:
         texts: str | Iterable[str],
         *,
         truncation: Truncation | str = Truncation.END,
+        precision: Precision | str = Precision.EXACT,
         timeout: float | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Embeddings:
@@ -44,15 +45,21 @@ class Services:
             texts: One text or any number; many are cut into several calls, in order.
             truncation: What to leave out of a text that is too long: its `end`, its `start`,
                 or `none`, which refuses it.
+            precision: `EXACT`, or `QUANTIZED`: faster, at a loss that `Model.variants` tells.
             timeout: Seconds for each call. None: 120, for the first call loads the model.
             progress: Is told the number of texts that are done.
 
         Raises:
             InvalidArgument: Texts are empty, too long or none.
-            FailedPrecondition: The model is not READY.
+            FailedPrecondition: The model is not READY, or has no variant of that precision.
         """
         return await self._inference.embed(
-            model, texts, truncation=truncation, timeout=timeout, progress=progress
+            model,
+            texts,
+            truncation=truncation,
+            precision=precision,
+            timeout=timeout,
+            progress=progress,
         )
 
     async def classify(
@@ -62,6 +69,7 @@ class Services:
         *,
         top_k: int = 0,
         truncation: Truncation | str = Truncation.END,
+        precision: Precision | str = Precision.EXACT,
         timeout: float | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Classifications:
@@ -72,15 +80,23 @@ class Services:
             texts: One text or any number; many are cut into several calls, in order.
             top_k: How many labels to tell for each text. 0: all of them.
             truncation: As in `embed`.
+            precision: As in `embed`.
             timeout: As in `embed`.
             progress: As in `embed`.
 
         Raises:
             InvalidArgument: Texts are empty, too long or none.
-            FailedPrecondition: The model is not READY, or cannot classify.
+            FailedPrecondition: The model is not READY, cannot classify, or has no variant of that
+                precision.
         """
         return await self._inference.classify(
-            model, texts, top_k=top_k, truncation=truncation, timeout=timeout, progress=progress
+            model,
+            texts,
+            top_k=top_k,
+            truncation=truncation,
+            precision=precision,
+            timeout=timeout,
+            progress=progress,
         )
 
     async def close(self) -> None:

@@ -21,8 +21,14 @@ from isogloss.v1 import (
     inference_service_pb2,
     model_event_pb2,
     model_pb2,
+    precision_pb2,
 )
 from isogloss.wire import chosen, maybe, member, number, optional_member, time
+
+_PRECISIONS = {
+    models.Precision.EXACT: precision_pb2.PRECISION_EXACT,
+    models.Precision.QUANTIZED: precision_pb2.PRECISION_QUANTIZED,
+}
 
 _TRUNCATIONS = {
     inference.Truncation.NONE: inference_service_pb2.TRUNCATION_NONE,
@@ -40,6 +46,17 @@ def truncation_to_proto(
         ValueError: It is none of `none`, `start`, `end`.
     """
     return _TRUNCATIONS[inference.Truncation(truncation)]
+
+
+def precision_to_proto(precision: models.Precision | str) -> precision_pb2.Precision.ValueType:
+    """Name a precision on the wire.
+
+    Raises:
+        ValueError: It is none of `EXACT`, `QUANTIZED`.
+    """
+    if precision not in _PRECISIONS:
+        raise ValueError(f"{precision!r} is no precision: {' or '.join(_PRECISIONS)}.")
+    return _PRECISIONS[models.Precision(precision)]
 
 
 _NAMES = {field.name for field in fields(models.Hyperparameters)}
@@ -101,6 +118,9 @@ def model(message: model_pb2.Model) -> models.Model:
                 precision=member(models.Precision, "precision", variant),
                 digest=variant.digest,
                 size_bytes=variant.size_bytes,
+                min_cosine=variant.min_cosine,
+                accuracy_loss=variant.accuracy_loss,
+                speedup=variant.speedup,
             )
             for variant in message.variants
         ),

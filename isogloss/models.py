@@ -193,6 +193,14 @@ class ModelVariant:
     precision: Precision
     digest: str
     size_bytes: int
+    min_cosine: float
+    """The smallest cosine of its embeddings with those of the model as it was trained."""
+
+    accuracy_loss: float
+    """How much less often it is right than EXACT, 0 to 1; negative where it is right more often."""
+
+    speedup: float
+    """How many times faster than EXACT it was on the machine that trained the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from isogloss.aliases import Alias
 from isogloss.api.resources import name_of
 from isogloss.errors import IsoglossError, Violation
 from isogloss.inference import Classifications, Embeddings, ServedModel, Truncation
-from isogloss.models import BaseModel, Model
+from isogloss.models import BaseModel, Model, Precision
 from isogloss.status import error_from_status
 from isogloss.transport import Transport
 from isogloss.v1 import inference_service_pb2 as pb
@@ -49,14 +49,16 @@ class AsyncInference:
         texts: str | Iterable[str],
         *,
         truncation: Truncation | str = Truncation.END,
+        precision: Precision | str = Precision.EXACT,
         timeout: float | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Embeddings:
         """See `AsyncClient.embed`."""
         name, cut = name_of(model), convert.truncation_to_proto(truncation)
+        how = convert.precision_to_proto(precision)
 
         async def call(part: Sequence[str]) -> pb.EmbedResponse:
-            request = pb.EmbedRequest(model=name, texts=part, truncation=cut)
+            request = pb.EmbedRequest(model=name, texts=part, truncation=cut, precision=how)
             return await self._transport.unary(
                 self._stub.Embed, request, LOAD_SECONDS if timeout is None else timeout
             )
@@ -81,14 +83,18 @@ class AsyncInference:
         *,
         top_k: int = 0,
         truncation: Truncation | str = Truncation.END,
+        precision: Precision | str = Precision.EXACT,
         timeout: float | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Classifications:
         """See `AsyncClient.classify`."""
         name, cut = name_of(model), convert.truncation_to_proto(truncation)
+        how = convert.precision_to_proto(precision)
 
         async def call(part: Sequence[str]) -> pb.ClassifyResponse:
-            request = pb.ClassifyRequest(model=name, texts=part, truncation=cut, top_k=top_k)
+            request = pb.ClassifyRequest(
+                model=name, texts=part, truncation=cut, precision=how, top_k=top_k
+            )
             return await self._transport.unary(
                 self._stub.Classify, request, LOAD_SECONDS if timeout is None else timeout
             )

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from isogloss import Client, Hyperparameters, Model, ModelState, ModelUpdate
+from isogloss import Client, Hyperparameters, Model, ModelState, ModelUpdate, Precision
 from isogloss.api.models import outcome
 from isogloss.cli import model_runs
 from isogloss.cli.commands import base_name, command, dataset_name, model_name
@@ -298,6 +298,9 @@ def _facts(model: Model) -> Generator[tuple[str, Text]]:
         yield "longest text", Text(count(model.max_tokens, "token"))
     for variant in model.variants:
         what = f"{size(variant.size_bytes)}, sha256 {variant.digest}"
+        if variant.precision is Precision.QUANTIZED:
+            points = 100 * variant.accuracy_loss
+            what += f", {variant.speedup:.1f} times as fast, accuracy {-points:+.1f} points"
         yield variant.precision.lower(), Text(what)
     if model.attempt > 1:
         yield "attempt", Text(str(model.attempt))

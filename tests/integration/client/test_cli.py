@@ -15,6 +15,7 @@ from google.rpc import status_pb2
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from isogloss.v1 import dataset_pb2, finding_pb2, split_pb2
+from isogloss.v1.precision_pb2 import Precision
 from tests.integration.client.answers import bad_request, refusal
 from tests.integration.client.running import Run
 from tests.integration.client.scripted import MODEL, Model, Scripted, Suite, event, vector_of
@@ -435,10 +436,15 @@ def test_texts_come_from_a_pipe_a_file_or_the_command_line(
 
     piped = run("classify", "--model", "x", stdin="one\n\ntwo\n")
     dashed = run("classify", "--model", "x", "--file", "-", stdin="text\nfour\n")
-    run("classify", "--model", "x", "--file", str(file))
+    run("classify", "--model", "x", "--file", str(file), "--quantized")
 
-    sent = [list(request.texts) for request in script.asked("Classify")]
-    assert sent == [["one", "two"], ["four"], ["three"]]
+    asked = script.asked("Classify")
+    assert [list(request.texts) for request in asked] == [["one", "two"], ["four"], ["three"]]
+    assert [Precision.Name(request.precision) for request in asked] == [
+        "PRECISION_EXACT",
+        "PRECISION_EXACT",
+        "PRECISION_QUANTIZED",
+    ]
     assert "1 blank line left out" in piped.stderr
     assert dashed.stdout.splitlines()[1].startswith("negative\t0.7500\t")
 

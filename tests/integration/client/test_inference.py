@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isogloss import AsyncClient, Client, InvalidArgument, LabelMode
-from isogloss.v1 import inference_service_pb2
+from isogloss import AsyncClient, Client, InvalidArgument, LabelMode, Precision
+from isogloss.v1 import inference_service_pb2, precision_pb2
 from tests.integration.client.scripted import MODEL, Scripted, vector_of
 
 
@@ -71,9 +71,12 @@ def test_no_text_at_all_is_the_services_to_refuse(client: Client) -> None:
 
 
 def test_classifications_read_like_a_list(client: Client, script: Scripted) -> None:
-    labels = client.classify(MODEL, ("a", "b"), top_k=1, truncation="none")
+    labels = client.classify(
+        MODEL, ("a", "b"), top_k=1, truncation="none", precision=Precision.QUANTIZED
+    )
 
     [request] = script.asked("Classify")
+    assert request.precision == precision_pb2.PRECISION_QUANTIZED
     assert request.truncation == inference_service_pb2.TRUNCATION_NONE
     assert request.top_k == 1
     assert [found.label for found in labels] == ["negative", "negative"]
@@ -81,3 +84,15 @@ def test_classifications_read_like_a_list(client: Client, script: Scripted) -> N
     assert len(labels[0].labels) == 1
     assert len(labels[:1]) == 1
     assert labels.label_mode is LabelMode.SINGLE
+
+
+def test_a_precision_is_exact_or_quantised(client: Client, script: Scripted) -> None:
+    client.embed(MODEL, "a")
+    client.embed(MODEL, "a", precision="QUANTIZED")
+    with pytest.raises(ValueError, match="'HALF' is no precision: EXACT or QUANTIZED"):
+        client.embed(MODEL, "a", precision="HALF")
+
+    assert [request.precision for request in script.asked("Embed")] == [
+        precision_pb2.PRECISION_EXACT,
+        precision_pb2.PRECISION_QUANTIZED,
+    ]
