@@ -100,6 +100,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. A model has no READY evaluation of the rows that it is to be compared
     on: EvaluateModel makes one.
     """
+    ERROR_REASON_EVALUATION_FAILED: _ErrorReason.ValueType  # 32
+    """In `Evaluation.error`. The evaluation cannot be carried out; its message says why."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Every error carries a `google.rpc.ErrorInfo` whose `domain` is
@@ -185,4 +187,6 @@ ERROR_REASON_EVALUATION_MISSING: ErrorReason.ValueType  # 31
 """FAILED_PRECONDITION. A model has no READY evaluation of the rows that it is to be compared
 on: EvaluateModel makes one.
 """
+ERROR_REASON_EVALUATION_FAILED: ErrorReason.ValueType  # 32
+"""In `Evaluation.error`. The evaluation cannot be carried out; its message says why."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

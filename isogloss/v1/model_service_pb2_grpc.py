@@ -4,9 +4,11 @@ import grpc
 import warnings
 
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from isogloss.v1 import comparison_pb2 as isogloss_dot_v1_dot_comparison__pb2
 from isogloss.v1 import evaluation_pb2 as isogloss_dot_v1_dot_evaluation__pb2
 from isogloss.v1 import model_pb2 as isogloss_dot_v1_dot_model__pb2
 from isogloss.v1 import model_service_pb2 as isogloss_dot_v1_dot_model__service__pb2
+from isogloss.v1 import projection_pb2 as isogloss_dot_v1_dot_projection__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -73,6 +75,31 @@ class ModelServiceStub:
                 request_serializer=isogloss_dot_v1_dot_model__service__pb2.CancelModelRequest.SerializeToString,
                 response_deserializer=isogloss_dot_v1_dot_model__pb2.Model.FromString,
                 _registered_method=True)
+        self.PauseModel = channel.unary_unary(
+                '/isogloss.v1.ModelService/PauseModel',
+                request_serializer=isogloss_dot_v1_dot_model__service__pb2.PauseModelRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_model__pb2.Model.FromString,
+                _registered_method=True)
+        self.ResumeModel = channel.unary_unary(
+                '/isogloss.v1.ModelService/ResumeModel',
+                request_serializer=isogloss_dot_v1_dot_model__service__pb2.ResumeModelRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_model__pb2.Model.FromString,
+                _registered_method=True)
+        self.UpdateModel = channel.unary_unary(
+                '/isogloss.v1.ModelService/UpdateModel',
+                request_serializer=isogloss_dot_v1_dot_model__service__pb2.UpdateModelRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_model__pb2.Model.FromString,
+                _registered_method=True)
+        self.ListModelEvents = channel.unary_unary(
+                '/isogloss.v1.ModelService/ListModelEvents',
+                request_serializer=isogloss_dot_v1_dot_model__service__pb2.ListModelEventsRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_model__service__pb2.ListModelEventsResponse.FromString,
+                _registered_method=True)
+        self.ListStepMetrics = channel.unary_unary(
+                '/isogloss.v1.ModelService/ListStepMetrics',
+                request_serializer=isogloss_dot_v1_dot_model__service__pb2.ListStepMetricsRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_model__service__pb2.ListStepMetricsResponse.FromString,
+                _registered_method=True)
         self.DeleteModel = channel.unary_unary(
                 '/isogloss.v1.ModelService/DeleteModel',
                 request_serializer=isogloss_dot_v1_dot_model__service__pb2.DeleteModelRequest.SerializeToString,
@@ -82,6 +109,41 @@ class ModelServiceStub:
                 '/isogloss.v1.ModelService/GetEvaluation',
                 request_serializer=isogloss_dot_v1_dot_model__service__pb2.GetEvaluationRequest.SerializeToString,
                 response_deserializer=isogloss_dot_v1_dot_evaluation__pb2.Evaluation.FromString,
+                _registered_method=True)
+        self.ListEvaluations = channel.unary_unary(
+                '/isogloss.v1.ModelService/ListEvaluations',
+                request_serializer=isogloss_dot_v1_dot_model__service__pb2.ListEvaluationsRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_model__service__pb2.ListEvaluationsResponse.FromString,
+                _registered_method=True)
+        self.DeleteEvaluation = channel.unary_unary(
+                '/isogloss.v1.ModelService/DeleteEvaluation',
+                request_serializer=isogloss_dot_v1_dot_model__service__pb2.DeleteEvaluationRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.GetProjection = channel.unary_unary(
+                '/isogloss.v1.ModelService/GetProjection',
+                request_serializer=isogloss_dot_v1_dot_model__service__pb2.GetProjectionRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_projection__pb2.Projection.FromString,
+                _registered_method=True)
+        self.EvaluateModel = channel.unary_unary(
+                '/isogloss.v1.ModelService/EvaluateModel',
+                request_serializer=isogloss_dot_v1_dot_model__service__pb2.EvaluateModelRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_evaluation__pb2.Evaluation.FromString,
+                _registered_method=True)
+        self.CompareModels = channel.unary_unary(
+                '/isogloss.v1.ModelService/CompareModels',
+                request_serializer=isogloss_dot_v1_dot_model__service__pb2.CompareModelsRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_comparison__pb2.Comparison.FromString,
+                _registered_method=True)
+        self.ExportModel = channel.unary_stream(
+                '/isogloss.v1.ModelService/ExportModel',
+                request_serializer=isogloss_dot_v1_dot_model__service__pb2.ExportModelRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_model__service__pb2.ExportModelResponse.FromString,
+                _registered_method=True)
+        self.ImportModel = channel.stream_unary(
+                '/isogloss.v1.ModelService/ImportModel',
+                request_serializer=isogloss_dot_v1_dot_model__service__pb2.ImportModelRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_model__pb2.Model.FromString,
                 _registered_method=True)
 
 
@@ -108,7 +170,8 @@ class ModelServiceServicer:
 
         Errors: NOT_FOUND where the base model does not exist, or the dataset does not or nothing
         was uploaded to it yet; FAILED_PRECONDITION with DATASET_NOT_READY where it is uploading,
-        validating or was refused.
+        validating or was refused; RESOURCE_EXHAUSTED with QUOTA_EXCEEDED where as many models of
+        the tenant are queued or paused as may be.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,18 +212,149 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseModel(self, request, context):
+        """Pauses a model that is queued or training: within one step it leaves a checkpoint and gives
+        its place away, and is PAUSED when that is stored. A model that was still TRAINING in the
+        answer is PAUSED soon; one that has learnt by then goes on to READY. Pausing a paused model
+        is no error. See https://google.aip.dev/136.
+
+        Errors: FAILED_PRECONDITION with STATE_CONFLICT where the model is EXPORTING, READY, FAILED
+        or CANCELLED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeModel(self, request, context):
+        """Queues a paused model again, or takes back a pause that is under way; the training goes on
+        where it was. Resuming a model that waits or trains is no error. See
+        https://google.aip.dev/136.
+
+        Errors: FAILED_PRECONDITION with STATE_CONFLICT where the model is READY, FAILED or
+        CANCELLED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateModel(self, request, context):
+        """Changes `display_name` and `webhook_uri`.
+        See https://google.aip.dev/134.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModelEvents(self, request, context):
+        """Lists what happened to a model, oldest first. `WatchModel` tells it live.
+        See https://google.aip.dev/132.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStepMetrics(self, request, context):
+        """Lists the measurements on held-out rows, by step. Where a run that was lost measured a step
+        again, the later measurement is told.
+        See https://google.aip.dev/132.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteModel(self, request, context):
         """Deletes a model and all that is stored of it; a run is cancelled first.
         See https://google.aip.dev/135.
+
+        Errors: FAILED_PRECONDITION with MODEL_IN_USE where aliases stand for the model, unless
+        `force` is set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetEvaluation(self, request, context):
-        """Reads what a READY model scored on held-out rows, beside the untrained baseline.
+        """Reads what a READY model scored: on the held-out rows of its own dataset, beside the
+        untrained baseline, or in an evaluation that `EvaluateModel` made.
+        See https://google.aip.dev/131.
 
-        Errors: FAILED_PRECONDITION with MODEL_NOT_READY before that.
+        Errors: FAILED_PRECONDITION with MODEL_NOT_READY where the model is not READY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEvaluations(self, request, context):
+        """Lists the evaluations that `EvaluateModel` made of a model, newest first, in short: with
+        metrics, but without single labels, confusions and rows.
+        See https://google.aip.dev/132.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteEvaluation(self, request, context):
+        """Deletes an evaluation that `EvaluateModel` made, and stops it where it is not done. The one
+        that the run left goes with the model.
+        See https://google.aip.dev/135.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProjection(self, request, context):
+        """Reads the map of held-out texts before and after training; the same on every call.
+
+        Errors: FAILED_PRECONDITION with MODEL_NOT_READY where the model is not READY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EvaluateModel(self, request, context):
+        """Queues the scoring of a READY model on the rows of a further dataset and answers at once;
+        `GetEvaluation` tells how it goes. See https://google.aip.dev/136.
+
+        Errors: NOT_FOUND where the dataset does not exist; FAILED_PRECONDITION with
+        MODEL_NOT_READY or DATASET_NOT_READY, or with DATASET_UNSUITABLE where the dataset has no
+        such split or another label mode.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareModels(self, request, context):
+        """Compares models on the same rows, pair by pair, from predictions that their evaluations
+        left: nothing is computed anew. See https://google.aip.dev/136.
+
+        Errors: FAILED_PRECONDITION with EVALUATION_MISSING where a model has no READY evaluation of
+        that dataset and split.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportModel(self, request, context):
+        """Sends a READY model as one bundle: a tar archive without compression that can be unpacked and
+        used without this server, and imported into another one. It holds `bundle.json` (every file
+        with size and sha256), `model.json` (what the model is), the ONNX graphs, the tokenizer, the
+        encoder as sentence-transformers reads it, what it scored, and `loader.py`, thirty lines that
+        embed and classify. The same model gives the same bytes. See https://google.aip.dev/136.
+
+        Errors: FAILED_PRECONDITION with MODEL_NOT_READY, and with STATE_CONFLICT where
+        `include_examples` is set and the texts were removed with their dataset.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportModel(self, request_iterator, context):
+        """Makes a model of a bundle, under a new name, READY at once. Nothing of the bundle is trusted:
+        its checksums are compared, and its graphs and tokenizer opened in a process of their own
+        before anything is kept. See https://google.aip.dev/136.
+
+        Errors: INVALID_ARGUMENT that says what is wrong with the bundle, with CHECKSUM_MISMATCH where
+        a file is damaged and with LIMIT_EXCEEDED where the bundle is too large.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,6 +393,31 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     request_deserializer=isogloss_dot_v1_dot_model__service__pb2.CancelModelRequest.FromString,
                     response_serializer=isogloss_dot_v1_dot_model__pb2.Model.SerializeToString,
             ),
+            'PauseModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseModel,
+                    request_deserializer=isogloss_dot_v1_dot_model__service__pb2.PauseModelRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_model__pb2.Model.SerializeToString,
+            ),
+            'ResumeModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeModel,
+                    request_deserializer=isogloss_dot_v1_dot_model__service__pb2.ResumeModelRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_model__pb2.Model.SerializeToString,
+            ),
+            'UpdateModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateModel,
+                    request_deserializer=isogloss_dot_v1_dot_model__service__pb2.UpdateModelRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_model__pb2.Model.SerializeToString,
+            ),
+            'ListModelEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModelEvents,
+                    request_deserializer=isogloss_dot_v1_dot_model__service__pb2.ListModelEventsRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_model__service__pb2.ListModelEventsResponse.SerializeToString,
+            ),
+            'ListStepMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStepMetrics,
+                    request_deserializer=isogloss_dot_v1_dot_model__service__pb2.ListStepMetricsRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_model__service__pb2.ListStepMetricsResponse.SerializeToString,
+            ),
             'DeleteModel': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteModel,
                     request_deserializer=isogloss_dot_v1_dot_model__service__pb2.DeleteModelRequest.FromString,
@@ -208,6 +427,41 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.GetEvaluation,
                     request_deserializer=isogloss_dot_v1_dot_model__service__pb2.GetEvaluationRequest.FromString,
                     response_serializer=isogloss_dot_v1_dot_evaluation__pb2.Evaluation.SerializeToString,
+            ),
+            'ListEvaluations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvaluations,
+                    request_deserializer=isogloss_dot_v1_dot_model__service__pb2.ListEvaluationsRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_model__service__pb2.ListEvaluationsResponse.SerializeToString,
+            ),
+            'DeleteEvaluation': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteEvaluation,
+                    request_deserializer=isogloss_dot_v1_dot_model__service__pb2.DeleteEvaluationRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'GetProjection': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProjection,
+                    request_deserializer=isogloss_dot_v1_dot_model__service__pb2.GetProjectionRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_projection__pb2.Projection.SerializeToString,
+            ),
+            'EvaluateModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.EvaluateModel,
+                    request_deserializer=isogloss_dot_v1_dot_model__service__pb2.EvaluateModelRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_evaluation__pb2.Evaluation.SerializeToString,
+            ),
+            'CompareModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareModels,
+                    request_deserializer=isogloss_dot_v1_dot_model__service__pb2.CompareModelsRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_comparison__pb2.Comparison.SerializeToString,
+            ),
+            'ExportModel': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportModel,
+                    request_deserializer=isogloss_dot_v1_dot_model__service__pb2.ExportModelRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_model__service__pb2.ExportModelResponse.SerializeToString,
+            ),
+            'ImportModel': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportModel,
+                    request_deserializer=isogloss_dot_v1_dot_model__service__pb2.ImportModelRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_model__pb2.Model.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -389,6 +643,141 @@ class ModelService:
             _registered_method=True)
 
     @staticmethod
+    def PauseModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.ModelService/PauseModel',
+            isogloss_dot_v1_dot_model__service__pb2.PauseModelRequest.SerializeToString,
+            isogloss_dot_v1_dot_model__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.ModelService/ResumeModel',
+            isogloss_dot_v1_dot_model__service__pb2.ResumeModelRequest.SerializeToString,
+            isogloss_dot_v1_dot_model__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.ModelService/UpdateModel',
+            isogloss_dot_v1_dot_model__service__pb2.UpdateModelRequest.SerializeToString,
+            isogloss_dot_v1_dot_model__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModelEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.ModelService/ListModelEvents',
+            isogloss_dot_v1_dot_model__service__pb2.ListModelEventsRequest.SerializeToString,
+            isogloss_dot_v1_dot_model__service__pb2.ListModelEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStepMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.ModelService/ListStepMetrics',
+            isogloss_dot_v1_dot_model__service__pb2.ListStepMetricsRequest.SerializeToString,
+            isogloss_dot_v1_dot_model__service__pb2.ListStepMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DeleteModel(request,
             target,
             options=(),
@@ -432,6 +821,195 @@ class ModelService:
             '/isogloss.v1.ModelService/GetEvaluation',
             isogloss_dot_v1_dot_model__service__pb2.GetEvaluationRequest.SerializeToString,
             isogloss_dot_v1_dot_evaluation__pb2.Evaluation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvaluations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.ModelService/ListEvaluations',
+            isogloss_dot_v1_dot_model__service__pb2.ListEvaluationsRequest.SerializeToString,
+            isogloss_dot_v1_dot_model__service__pb2.ListEvaluationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteEvaluation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.ModelService/DeleteEvaluation',
+            isogloss_dot_v1_dot_model__service__pb2.DeleteEvaluationRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProjection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.ModelService/GetProjection',
+            isogloss_dot_v1_dot_model__service__pb2.GetProjectionRequest.SerializeToString,
+            isogloss_dot_v1_dot_projection__pb2.Projection.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EvaluateModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.ModelService/EvaluateModel',
+            isogloss_dot_v1_dot_model__service__pb2.EvaluateModelRequest.SerializeToString,
+            isogloss_dot_v1_dot_evaluation__pb2.Evaluation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.ModelService/CompareModels',
+            isogloss_dot_v1_dot_model__service__pb2.CompareModelsRequest.SerializeToString,
+            isogloss_dot_v1_dot_comparison__pb2.Comparison.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/isogloss.v1.ModelService/ExportModel',
+            isogloss_dot_v1_dot_model__service__pb2.ExportModelRequest.SerializeToString,
+            isogloss_dot_v1_dot_model__service__pb2.ExportModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportModel(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/isogloss.v1.ModelService/ImportModel',
+            isogloss_dot_v1_dot_model__service__pb2.ImportModelRequest.SerializeToString,
+            isogloss_dot_v1_dot_model__pb2.Model.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,9 +6,11 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
+from isogloss.v1 import comparison_pb2 as _comparison_pb2
 from isogloss.v1 import evaluation_pb2 as _evaluation_pb2
 from isogloss.v1 import model_pb2 as _model_pb2
 from isogloss.v1 import model_service_pb2 as _model_service_pb2
+from isogloss.v1 import projection_pb2 as _projection_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -52,7 +54,8 @@ class ModelServiceStub:
 
     Errors: NOT_FOUND where the base model does not exist, or the dataset does not or nothing
     was uploaded to it yet; FAILED_PRECONDITION with DATASET_NOT_READY where it is uploading,
-    validating or was refused.
+    validating or was refused; RESOURCE_EXHAUSTED with QUOTA_EXCEEDED where as many models of
+    the tenant are queued or paused as may be.
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_pb2.Model]
     """Reads one model.
@@ -73,14 +76,97 @@ class ModelServiceStub:
 
     Errors: FAILED_PRECONDITION with STATE_CONFLICT where the model is READY or FAILED.
     """
+    PauseModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.PauseModelRequest, _model_pb2.Model]
+    """Pauses a model that is queued or training: within one step it leaves a checkpoint and gives
+    its place away, and is PAUSED when that is stored. A model that was still TRAINING in the
+    answer is PAUSED soon; one that has learnt by then goes on to READY. Pausing a paused model
+    is no error. See https://google.aip.dev/136.
+
+    Errors: FAILED_PRECONDITION with STATE_CONFLICT where the model is EXPORTING, READY, FAILED
+    or CANCELLED.
+    """
+    ResumeModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ResumeModelRequest, _model_pb2.Model]
+    """Queues a paused model again, or takes back a pause that is under way; the training goes on
+    where it was. Resuming a model that waits or trains is no error. See
+    https://google.aip.dev/136.
+
+    Errors: FAILED_PRECONDITION with STATE_CONFLICT where the model is READY, FAILED or
+    CANCELLED.
+    """
+    UpdateModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.UpdateModelRequest, _model_pb2.Model]
+    """Changes `display_name` and `webhook_uri`.
+    See https://google.aip.dev/134.
+    """
+    ListModelEvents: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelEventsRequest, _model_service_pb2.ListModelEventsResponse]
+    """Lists what happened to a model, oldest first. `WatchModel` tells it live.
+    See https://google.aip.dev/132.
+    """
+    ListStepMetrics: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListStepMetricsRequest, _model_service_pb2.ListStepMetricsResponse]
+    """Lists the measurements on held-out rows, by step. Where a run that was lost measured a step
+    again, the later measurement is told.
+    See https://google.aip.dev/132.
+    """
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _empty_pb2.Empty]
     """Deletes a model and all that is stored of it; a run is cancelled first.
     See https://google.aip.dev/135.
+
+    Errors: FAILED_PRECONDITION with MODEL_IN_USE where aliases stand for the model, unless
+    `force` is set.
     """
     GetEvaluation: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetEvaluationRequest, _evaluation_pb2.Evaluation]
-    """Reads what a READY model scored on held-out rows, beside the untrained baseline.
+    """Reads what a READY model scored: on the held-out rows of its own dataset, beside the
+    untrained baseline, or in an evaluation that `EvaluateModel` made.
+    See https://google.aip.dev/131.
 
-    Errors: FAILED_PRECONDITION with MODEL_NOT_READY before that.
+    Errors: FAILED_PRECONDITION with MODEL_NOT_READY where the model is not READY.
+    """
+    ListEvaluations: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListEvaluationsRequest, _model_service_pb2.ListEvaluationsResponse]
+    """Lists the evaluations that `EvaluateModel` made of a model, newest first, in short: with
+    metrics, but without single labels, confusions and rows.
+    See https://google.aip.dev/132.
+    """
+    DeleteEvaluation: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.DeleteEvaluationRequest, _empty_pb2.Empty]
+    """Deletes an evaluation that `EvaluateModel` made, and stops it where it is not done. The one
+    that the run left goes with the model.
+    See https://google.aip.dev/135.
+    """
+    GetProjection: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetProjectionRequest, _projection_pb2.Projection]
+    """Reads the map of held-out texts before and after training; the same on every call.
+
+    Errors: FAILED_PRECONDITION with MODEL_NOT_READY where the model is not READY.
+    """
+    EvaluateModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.EvaluateModelRequest, _evaluation_pb2.Evaluation]
+    """Queues the scoring of a READY model on the rows of a further dataset and answers at once;
+    `GetEvaluation` tells how it goes. See https://google.aip.dev/136.
+
+    Errors: NOT_FOUND where the dataset does not exist; FAILED_PRECONDITION with
+    MODEL_NOT_READY or DATASET_NOT_READY, or with DATASET_UNSUITABLE where the dataset has no
+    such split or another label mode.
+    """
+    CompareModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.CompareModelsRequest, _comparison_pb2.Comparison]
+    """Compares models on the same rows, pair by pair, from predictions that their evaluations
+    left: nothing is computed anew. See https://google.aip.dev/136.
+
+    Errors: FAILED_PRECONDITION with EVALUATION_MISSING where a model has no READY evaluation of
+    that dataset and split.
+    """
+    ExportModel: _grpc.UnaryStreamMultiCallable[_model_service_pb2.ExportModelRequest, _model_service_pb2.ExportModelResponse]
+    """Sends a READY model as one bundle: a tar archive without compression that can be unpacked and
+    used without this server, and imported into another one. It holds `bundle.json` (every file
+    with size and sha256), `model.json` (what the model is), the ONNX graphs, the tokenizer, the
+    encoder as sentence-transformers reads it, what it scored, and `loader.py`, thirty lines that
+    embed and classify. The same model gives the same bytes. See https://google.aip.dev/136.
+
+    Errors: FAILED_PRECONDITION with MODEL_NOT_READY, and with STATE_CONFLICT where
+    `include_examples` is set and the texts were removed with their dataset.
+    """
+    ImportModel: _grpc.StreamUnaryMultiCallable[_model_service_pb2.ImportModelRequest, _model_pb2.Model]
+    """Makes a model of a bundle, under a new name, READY at once. Nothing of the bundle is trusted:
+    its checksums are compared, and its graphs and tokenizer opened in a process of their own
+    before anything is kept. See https://google.aip.dev/136.
+
+    Errors: INVALID_ARGUMENT that says what is wrong with the bundle, with CHECKSUM_MISMATCH where
+    a file is damaged and with LIMIT_EXCEEDED where the bundle is too large.
     """
 
 @_typing.type_check_only
@@ -104,7 +190,8 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     Errors: NOT_FOUND where the base model does not exist, or the dataset does not or nothing
     was uploaded to it yet; FAILED_PRECONDITION with DATASET_NOT_READY where it is uploading,
-    validating or was refused.
+    validating or was refused; RESOURCE_EXHAUSTED with QUOTA_EXCEEDED where as many models of
+    the tenant are queued or paused as may be.
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_pb2.Model]  # type: ignore[assignment]
     """Reads one model.
@@ -125,14 +212,97 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     Errors: FAILED_PRECONDITION with STATE_CONFLICT where the model is READY or FAILED.
     """
+    PauseModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.PauseModelRequest, _model_pb2.Model]  # type: ignore[assignment]
+    """Pauses a model that is queued or training: within one step it leaves a checkpoint and gives
+    its place away, and is PAUSED when that is stored. A model that was still TRAINING in the
+    answer is PAUSED soon; one that has learnt by then goes on to READY. Pausing a paused model
+    is no error. See https://google.aip.dev/136.
+
+    Errors: FAILED_PRECONDITION with STATE_CONFLICT where the model is EXPORTING, READY, FAILED
+    or CANCELLED.
+    """
+    ResumeModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ResumeModelRequest, _model_pb2.Model]  # type: ignore[assignment]
+    """Queues a paused model again, or takes back a pause that is under way; the training goes on
+    where it was. Resuming a model that waits or trains is no error. See
+    https://google.aip.dev/136.
+
+    Errors: FAILED_PRECONDITION with STATE_CONFLICT where the model is READY, FAILED or
+    CANCELLED.
+    """
+    UpdateModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.UpdateModelRequest, _model_pb2.Model]  # type: ignore[assignment]
+    """Changes `display_name` and `webhook_uri`.
+    See https://google.aip.dev/134.
+    """
+    ListModelEvents: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelEventsRequest, _model_service_pb2.ListModelEventsResponse]  # type: ignore[assignment]
+    """Lists what happened to a model, oldest first. `WatchModel` tells it live.
+    See https://google.aip.dev/132.
+    """
+    ListStepMetrics: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListStepMetricsRequest, _model_service_pb2.ListStepMetricsResponse]  # type: ignore[assignment]
+    """Lists the measurements on held-out rows, by step. Where a run that was lost measured a step
+    again, the later measurement is told.
+    See https://google.aip.dev/132.
+    """
     DeleteModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.DeleteModelRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a model and all that is stored of it; a run is cancelled first.
     See https://google.aip.dev/135.
+
+    Errors: FAILED_PRECONDITION with MODEL_IN_USE where aliases stand for the model, unless
+    `force` is set.
     """
     GetEvaluation: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetEvaluationRequest, _evaluation_pb2.Evaluation]  # type: ignore[assignment]
-    """Reads what a READY model scored on held-out rows, beside the untrained baseline.
+    """Reads what a READY model scored: on the held-out rows of its own dataset, beside the
+    untrained baseline, or in an evaluation that `EvaluateModel` made.
+    See https://google.aip.dev/131.
 
-    Errors: FAILED_PRECONDITION with MODEL_NOT_READY before that.
+    Errors: FAILED_PRECONDITION with MODEL_NOT_READY where the model is not READY.
+    """
+    ListEvaluations: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListEvaluationsRequest, _model_service_pb2.ListEvaluationsResponse]  # type: ignore[assignment]
+    """Lists the evaluations that `EvaluateModel` made of a model, newest first, in short: with
+    metrics, but without single labels, confusions and rows.
+    See https://google.aip.dev/132.
+    """
+    DeleteEvaluation: _aio.UnaryUnaryMultiCallable[_model_service_pb2.DeleteEvaluationRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes an evaluation that `EvaluateModel` made, and stops it where it is not done. The one
+    that the run left goes with the model.
+    See https://google.aip.dev/135.
+    """
+    GetProjection: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetProjectionRequest, _projection_pb2.Projection]  # type: ignore[assignment]
+    """Reads the map of held-out texts before and after training; the same on every call.
+
+    Errors: FAILED_PRECONDITION with MODEL_NOT_READY where the model is not READY.
+    """
+    EvaluateModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.EvaluateModelRequest, _evaluation_pb2.Evaluation]  # type: ignore[assignment]
+    """Queues the scoring of a READY model on the rows of a further dataset and answers at once;
+    `GetEvaluation` tells how it goes. See https://google.aip.dev/136.
+
+    Errors: NOT_FOUND where the dataset does not exist; FAILED_PRECONDITION with
+    MODEL_NOT_READY or DATASET_NOT_READY, or with DATASET_UNSUITABLE where the dataset has no
+    such split or another label mode.
+    """
+    CompareModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.CompareModelsRequest, _comparison_pb2.Comparison]  # type: ignore[assignment]
+    """Compares models on the same rows, pair by pair, from predictions that their evaluations
+    left: nothing is computed anew. See https://google.aip.dev/136.
+
+    Errors: FAILED_PRECONDITION with EVALUATION_MISSING where a model has no READY evaluation of
+    that dataset and split.
+    """
+    ExportModel: _aio.UnaryStreamMultiCallable[_model_service_pb2.ExportModelRequest, _model_service_pb2.ExportModelResponse]  # type: ignore[assignment]
+    """Sends a READY model as one bundle: a tar archive without compression that can be unpacked and
+    used without this server, and imported into another one. It holds `bundle.json` (every file
+    with size and sha256), `model.json` (what the model is), the ONNX graphs, the tokenizer, the
+    encoder as sentence-transformers reads it, what it scored, and `loader.py`, thirty lines that
+    embed and classify. The same model gives the same bytes. See https://google.aip.dev/136.
+
+    Errors: FAILED_PRECONDITION with MODEL_NOT_READY, and with STATE_CONFLICT where
+    `include_examples` is set and the texts were removed with their dataset.
+    """
+    ImportModel: _aio.StreamUnaryMultiCallable[_model_service_pb2.ImportModelRequest, _model_pb2.Model]  # type: ignore[assignment]
+    """Makes a model of a bundle, under a new name, READY at once. Nothing of the bundle is trusted:
+    its checksums are compared, and its graphs and tokenizer opened in a process of their own
+    before anything is kept. See https://google.aip.dev/136.
+
+    Errors: INVALID_ARGUMENT that says what is wrong with the bundle, with CHECKSUM_MISMATCH where
+    a file is damaged and with LIMIT_EXCEEDED where the bundle is too large.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -165,7 +335,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND where the base model does not exist, or the dataset does not or nothing
         was uploaded to it yet; FAILED_PRECONDITION with DATASET_NOT_READY where it is uploading,
-        validating or was refused.
+        validating or was refused; RESOURCE_EXHAUSTED with QUOTA_EXCEEDED where as many models of
+        the tenant are queued or paused as may be.
         """
 
     @_abc_1.abstractmethod
@@ -212,6 +383,66 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def PauseModel(
+        self,
+        request: _model_service_pb2.PauseModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.Model, _abc.Awaitable[_model_pb2.Model]]:
+        """Pauses a model that is queued or training: within one step it leaves a checkpoint and gives
+        its place away, and is PAUSED when that is stored. A model that was still TRAINING in the
+        answer is PAUSED soon; one that has learnt by then goes on to READY. Pausing a paused model
+        is no error. See https://google.aip.dev/136.
+
+        Errors: FAILED_PRECONDITION with STATE_CONFLICT where the model is EXPORTING, READY, FAILED
+        or CANCELLED.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeModel(
+        self,
+        request: _model_service_pb2.ResumeModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.Model, _abc.Awaitable[_model_pb2.Model]]:
+        """Queues a paused model again, or takes back a pause that is under way; the training goes on
+        where it was. Resuming a model that waits or trains is no error. See
+        https://google.aip.dev/136.
+
+        Errors: FAILED_PRECONDITION with STATE_CONFLICT where the model is READY, FAILED or
+        CANCELLED.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateModel(
+        self,
+        request: _model_service_pb2.UpdateModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.Model, _abc.Awaitable[_model_pb2.Model]]:
+        """Changes `display_name` and `webhook_uri`.
+        See https://google.aip.dev/134.
+        """
+
+    @_abc_1.abstractmethod
+    def ListModelEvents(
+        self,
+        request: _model_service_pb2.ListModelEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.ListModelEventsResponse, _abc.Awaitable[_model_service_pb2.ListModelEventsResponse]]:
+        """Lists what happened to a model, oldest first. `WatchModel` tells it live.
+        See https://google.aip.dev/132.
+        """
+
+    @_abc_1.abstractmethod
+    def ListStepMetrics(
+        self,
+        request: _model_service_pb2.ListStepMetricsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.ListStepMetricsResponse, _abc.Awaitable[_model_service_pb2.ListStepMetricsResponse]]:
+        """Lists the measurements on held-out rows, by step. Where a run that was lost measured a step
+        again, the later measurement is told.
+        See https://google.aip.dev/132.
+        """
+
+    @_abc_1.abstractmethod
     def DeleteModel(
         self,
         request: _model_service_pb2.DeleteModelRequest,
@@ -219,6 +450,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a model and all that is stored of it; a run is cancelled first.
         See https://google.aip.dev/135.
+
+        Errors: FAILED_PRECONDITION with MODEL_IN_USE where aliases stand for the model, unless
+        `force` is set.
         """
 
     @_abc_1.abstractmethod
@@ -227,9 +461,101 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.GetEvaluationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_evaluation_pb2.Evaluation, _abc.Awaitable[_evaluation_pb2.Evaluation]]:
-        """Reads what a READY model scored on held-out rows, beside the untrained baseline.
+        """Reads what a READY model scored: on the held-out rows of its own dataset, beside the
+        untrained baseline, or in an evaluation that `EvaluateModel` made.
+        See https://google.aip.dev/131.
 
-        Errors: FAILED_PRECONDITION with MODEL_NOT_READY before that.
+        Errors: FAILED_PRECONDITION with MODEL_NOT_READY where the model is not READY.
+        """
+
+    @_abc_1.abstractmethod
+    def ListEvaluations(
+        self,
+        request: _model_service_pb2.ListEvaluationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.ListEvaluationsResponse, _abc.Awaitable[_model_service_pb2.ListEvaluationsResponse]]:
+        """Lists the evaluations that `EvaluateModel` made of a model, newest first, in short: with
+        metrics, but without single labels, confusions and rows.
+        See https://google.aip.dev/132.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteEvaluation(
+        self,
+        request: _model_service_pb2.DeleteEvaluationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes an evaluation that `EvaluateModel` made, and stops it where it is not done. The one
+        that the run left goes with the model.
+        See https://google.aip.dev/135.
+        """
+
+    @_abc_1.abstractmethod
+    def GetProjection(
+        self,
+        request: _model_service_pb2.GetProjectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_projection_pb2.Projection, _abc.Awaitable[_projection_pb2.Projection]]:
+        """Reads the map of held-out texts before and after training; the same on every call.
+
+        Errors: FAILED_PRECONDITION with MODEL_NOT_READY where the model is not READY.
+        """
+
+    @_abc_1.abstractmethod
+    def EvaluateModel(
+        self,
+        request: _model_service_pb2.EvaluateModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluation_pb2.Evaluation, _abc.Awaitable[_evaluation_pb2.Evaluation]]:
+        """Queues the scoring of a READY model on the rows of a further dataset and answers at once;
+        `GetEvaluation` tells how it goes. See https://google.aip.dev/136.
+
+        Errors: NOT_FOUND where the dataset does not exist; FAILED_PRECONDITION with
+        MODEL_NOT_READY or DATASET_NOT_READY, or with DATASET_UNSUITABLE where the dataset has no
+        such split or another label mode.
+        """
+
+    @_abc_1.abstractmethod
+    def CompareModels(
+        self,
+        request: _model_service_pb2.CompareModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_comparison_pb2.Comparison, _abc.Awaitable[_comparison_pb2.Comparison]]:
+        """Compares models on the same rows, pair by pair, from predictions that their evaluations
+        left: nothing is computed anew. See https://google.aip.dev/136.
+
+        Errors: FAILED_PRECONDITION with EVALUATION_MISSING where a model has no READY evaluation of
+        that dataset and split.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportModel(
+        self,
+        request: _model_service_pb2.ExportModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_model_service_pb2.ExportModelResponse], _abc.AsyncIterator[_model_service_pb2.ExportModelResponse]]:
+        """Sends a READY model as one bundle: a tar archive without compression that can be unpacked and
+        used without this server, and imported into another one. It holds `bundle.json` (every file
+        with size and sha256), `model.json` (what the model is), the ONNX graphs, the tokenizer, the
+        encoder as sentence-transformers reads it, what it scored, and `loader.py`, thirty lines that
+        embed and classify. The same model gives the same bytes. See https://google.aip.dev/136.
+
+        Errors: FAILED_PRECONDITION with MODEL_NOT_READY, and with STATE_CONFLICT where
+        `include_examples` is set and the texts were removed with their dataset.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportModel(
+        self,
+        request_iterator: _MaybeAsyncIterator[_model_service_pb2.ImportModelRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.Model, _abc.Awaitable[_model_pb2.Model]]:
+        """Makes a model of a bundle, under a new name, READY at once. Nothing of the bundle is trusted:
+        its checksums are compared, and its graphs and tokenizer opened in a process of their own
+        before anything is kept. See https://google.aip.dev/136.
+
+        Errors: INVALID_ARGUMENT that says what is wrong with the bundle, with CHECKSUM_MISMATCH where
+        a file is damaged and with LIMIT_EXCEEDED where the bundle is too large.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     MODEL_IN_USE = "MODEL_IN_USE"
     ALIAS_BROKEN = "ALIAS_BROKEN"
     EVALUATION_MISSING = "EVALUATION_MISSING"
+    EVALUATION_FAILED = "EVALUATION_FAILED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from isogloss.v1.alias_service_pb2_grpc import add_AliasServiceServicer_to_server
 from isogloss.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
@@ -11,16 +11,29 @@ from services.common.database import Database
 from services.common.server import Application, Service, run
 from services.common.settings import load
 from services.common.storage import open_store
+from services.trainer import launch
 from services.trainer.base_sources import configured
 from services.trainer.bell import Bell
 from services.trainer.catalogue import Catalogue
+from services.trainer.control import Control
 from services.trainer.creation import Creation
+from services.trainer.evaluating.calls import EvaluationCalls
+from services.trainer.evaluating.rows import Evaluations
+from services.trainer.evaluating.worker import Evaluator
+from services.trainer.history import History
 from services.trainer.models import Models
+from services.trainer.quota import Quota
 from services.trainer.registry import alias_servicer
+from services.trainer.registry.aliases import Aliases
+from services.trainer.registry.importing import Imports
+from services.trainer.registry.transfers import Transfers
 from services.trainer.servicer import ROLES, SERVICE, ModelServicer
 from services.trainer.settings import TrainerSettings
-from services.trainer.supervisor import Supervisor
+from services.trainer.supervisor import Supervisor, owner
 from services.trainer.tables import MIGRATIONS
+from services.trainer.webhooks.addresses import Addresses, known_hosts
+from services.trainer.webhooks.courier import Courier
+from services.trainer.webhooks.outbox import Outbox
 
 
 def build(settings: TrainerSettings) -> Application:
@@ -30,15 +43,42 @@ def build(settings: TrainerSettings) -> Application:
     store = open_store(settings.store_url, settings.store_options)
     bell = Bell()
     catalogue = Catalogue(store, configured(settings.bases))
-    models = Models(database, bell)
-    supervisor = Supervisor(
-        settings, database=database, store=store, catalogue=catalogue, bell=bell
+    outbox = Outbox(settings.webhook_urls)
+    addresses = Addresses(hosts=known_hosts(settings.webhook_hosts))
+    models = Models(
+        database,
+        bell,
+        quota=Quota(max_queued=settings.max_queued_per_tenant),
+        max_runs_per_tenant=settings.max_runs_per_tenant,
     )
+    control = Control(database, bell, addresses=addresses, outbox=outbox)
+    evaluating = EvaluationCalls(models, Evaluations(database, bell), store)
+    creation = Creation(
+        models,
+        control,
+        catalogue,
+        store,
+        addresses=addresses,
+        threads=launch.threads(settings),
+    )
+    supervisor = Supervisor(
+        settings, database=database, store=store, catalogue=catalogue, bell=bell, outbox=outbox
+    )
+    evaluator = Evaluator(settings, database=database, store=store, bell=bell, owner=owner())
     servicer = ModelServicer(
         models=models,
-        creation=Creation(models, catalogue, store),
+        control=control,
+        history=History(database=database),
+        creation=creation,
         catalogue=catalogue,
-        store=store,
+        evaluations=evaluating,
+        aliases=Aliases(store),
+        transfers=Transfers(
+            store,
+            Imports(database, store, bell),
+            scratch=settings.scratch,
+            limits=settings.transfer_limits,
+        ),
         bell=bell,
         poll_seconds=settings.watch_poll_seconds,
     )
@@ -53,9 +93,22 @@ def build(settings: TrainerSettings) -> Application:
             ),
         ),
         roles=ROLES | alias_servicer.ROLES,
-        background=(supervisor.serve,),
+        background=(supervisor.serve, evaluator.serve, *_couriers(settings, database)),
         close=(database.close,),
     )
+
+
+def _couriers(settings: TrainerSettings, database: Database) -> list[Callable[[], Awaitable[None]]]:
+    """Return who sends webhooks: nobody where none can be signed, so none are written."""
+    if settings.webhook_key is None:
+        return []
+    courier = Courier(
+        database,
+        owner=owner(),
+        key=settings.webhook_key,
+        poll_seconds=settings.queue_poll_seconds,
+    )
+    return [courier.serve]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest
+from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest, SplitFile
 from isogloss.v1.label_mode_pb2 import LabelMode
 from isogloss.v1.split_pb2 import Split as SplitProto
 from services.common import layout, manifests
@@ -62,6 +62,14 @@ class Rows:
         return len(self.texts)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledRow:
+    """One row with its labels by name."""
+
+    text: str
+    labels: tuple[str, ...]
+
+
 def find(store: ObjectStore, *, tenant: str, dataset: str) -> Dataset:
     """Look a validated dataset up.
 
@@ -90,12 +98,53 @@ def read(
     index = {label: number for number, label in enumerate(facts.labels)}
     rows: dict[str, Rows] = {}
     for split in manifest.splits:
-        name = SplitProto.Name(split.split).removeprefix("SPLIT_").lower()
+        name = _split_name(split)
         path = directory / f"{name}.parquet"
         manifests.fetch(store, split.file, path)
         rows[name] = _read_rows(path, index, multi=facts.multi)
         path.unlink()
     return facts, rows
+
+
+def splits(store: ObjectStore, *, tenant: str, dataset: str) -> set[str]:
+    """Return which of `train`, `validation` and `test` a validated dataset has rows of.
+
+    Raises:
+        NotFound, FailedPrecondition: As `find`.
+    """
+    manifest = _manifest(store, tenant, dataset)
+    return {_split_name(split) for split in manifest.splits if split.row_count}
+
+
+def read_split(
+    store: ObjectStore, *, tenant: str, dataset: str, split: str, directory: Path
+) -> tuple[str, list[LabelledRow]]:
+    """Download all rows of one split, verified, by way of `directory`.
+
+    Returns:
+        The dataset's content hash, and the rows; none where it has no such split.
+
+    Raises:
+        NotFound, FailedPrecondition: As `find`.
+        DataLoss: Where the file is missing or is not what the manifest says.
+    """
+    # Imported here: the API process never reads rows.
+    from pyarrow import parquet  # noqa: PLC0415
+
+    manifest = _manifest(store, tenant, dataset)
+    rows: list[LabelledRow] = []
+    for part in manifest.splits:
+        if _split_name(part) == split:
+            path = directory / f"{split}.parquet"
+            manifests.fetch(store, part.file, path)
+            table = parquet.read_table(path, columns=["text", "labels"])
+            path.unlink()
+            texts, labels = (table.column(name).to_pylist() for name in ("text", "labels"))
+            rows += [
+                LabelledRow(text=text, labels=tuple(named))
+                for text, named in zip(texts, labels, strict=True)
+            ]
+    return manifest.content_hash, rows
 
 
 def note_use(store: ObjectStore, *, tenant: str, dataset: str, model: str) -> None:
@@ -106,6 +155,10 @@ def note_use(store: ObjectStore, *, tenant: str, dataset: str, model: str) -> No
 def forget_use(store: ObjectStore, *, tenant: str, dataset: str, model: str) -> None:
     """Take that word back."""
     store.delete(layout.dataset_use(tenant, dataset, model))
+
+
+def _split_name(split: SplitFile) -> str:
+    return SplitProto.Name(split.split).removeprefix("SPLIT_").lower()
 
 
 def _manifest(store: ObjectStore, tenant: str, dataset: str) -> DatasetManifest:

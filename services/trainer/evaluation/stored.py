@@ -126,7 +126,7 @@ def read_projection(store: ObjectStore, file: StoredFile, examples: StoredFile) 
 
 
 def _texts(store: ObjectStore, file: StoredFile) -> ExampleTexts | None:
-    if store.stat(file.key) is None:
+    if not file.key or store.stat(file.key) is None:
         return None
     return json_format.Parse(_content(store, file), ExampleTexts(), ignore_unknown_fields=True)
 

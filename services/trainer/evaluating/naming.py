@@ -1,0 +1,64 @@
+"""Names below a model: its evaluations and its map. Pure strings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from services.common import names
+from services.common.errors import FieldViolation, InvalidArgument
+from services.common.names import Collection
+
+_PARTS = re.compile(r"(models/[^/]*)/(evaluation|evaluations/([a-z2-7]{12})|projection)")
+_ID_BYTES = 12
+_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationName:
+    """One evaluation of a model."""
+
+    model: str
+    """Bare id."""
+
+    evaluation: str
+    """Bare id; empty: the one that the run left."""
+
+    def __str__(self) -> str:
+        """Return the full name."""
+        tail = f"evaluations/{self.evaluation}" if self.evaluation else "evaluation"
+        return f"models/{self.model}/{tail}"
+
+
+def parse_evaluation(name: str) -> EvaluationName:
+    """Take the name of either kind of evaluation apart.
+
+    Raises:
+        InvalidArgument: Where it has another form.
+    """
+    found = _PARTS.fullmatch(name)
+    if found is None or found[2] == "projection":
+        raise _wrong(name, "models/ID/evaluation or models/ID/evaluations/ID")
+    return EvaluationName(
+        model=names.parse(found[1], Collection.MODELS).id, evaluation=found[3] or ""
+    )
+
+
+def parse_projection(name: str) -> str:
+    """Return the id of the model in `models/{model}/projection`.
+
+    Raises:
+        InvalidArgument: Where it has another form.
+    """
+    found = _PARTS.fullmatch(name)
+    if found is None or found[2] != "projection":
+        raise _wrong(name, "models/ID/projection")
+    return names.parse(found[1], Collection.MODELS).id
+
+
+def _wrong(name: str, form: str) -> InvalidArgument:
+    return InvalidArgument(
+        FieldViolation(
+            field="name", description=f"{name[:_SHOWN]!r} is no name of the form {form}."
+        )
+    )
