@@ -10,22 +10,27 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
 from services.ingest.arrow_stream import TextBatch
 from services.ingest.checks.near_groups import NearGroups
 from services.ingest.checks.sketches import Sketches, sketch
-from services.ingest.checks.tokens import Words, words_of
+from services.ingest.checks.tokens import Words, pieces_of, words_of
 from services.ingest.dataset import Overlap, Split
 from services.ingest.workbench import Workbench
 
 # A bit for each dropped row, as a join would not keep the order of rows, on which depends who is
-# the first of a group. Of long texts the beginning tells.
+# the first of a group. Of long texts the beginning tells. Letters of ASCII are brought into lower
+# case with less work where words are looked for.
 _TEXTS = """
-SELECT id, lower(if(strlen(text) > 4096, left(text, 4096), text)) AS text
-FROM staged
-WHERE problem = '' AND get_bit(getvariable('dropped_bits'), id::INTEGER) = 0
+SELECT id, if(strlen(part) = length(part), part, lower(part)) AS text
+FROM (
+  SELECT id, if(strlen(text) > 4096, left(text, 4096), text) AS part
+  FROM staged
+  WHERE problem = '' AND get_bit(getvariable('dropped_bits'), id::INTEGER) = 0
+)
 """
 
 # What a later split holds is told, or dropped, of the earlier one; a parent's rows stay.
@@ -81,6 +86,9 @@ SELECT id, "group" FROM near ANTI JOIN dropped USING (id)
 QUALIFY count(*) OVER (PARTITION BY "group") > 1
 """
 
+_AHEAD = 32
+"""Pieces of texts that wait for each thread, so that none idles while the next rows are read."""
+
 
 def find(bench: Workbench, *, rows: int, threads: int, check: Callable[[], None]) -> None:
     """Create the table `near`.
@@ -95,10 +103,9 @@ def find(bench: Workbench, *, rows: int, threads: int, check: Callable[[], None]
     dropped[bench.columns("SELECT id FROM dropped")["id"]] = True
     bench.set_bits("dropped_bits", dropped)
     with NearGroups(bench.directory) as groups:
-        for batch in _sketched(bench.texts(_TEXTS), threads):
+        for words, sketches in _sketched(bench.texts(_TEXTS), threads):
             check()
-            for words, sketches in batch:
-                groups.add(words, sketches)
+            groups.add(words, sketches)
         ids, first = groups.found(threads=threads, check=check)
     bench.create_table("near", id=ids, group=first)
 
@@ -142,17 +149,18 @@ def merged(exact: tuple[Overlap, ...], near: tuple[Overlap, ...]) -> tuple[Overl
     return tuple(by_pair[a, b] for a in order for b in order if (a, b) in by_pair)
 
 
-def _sketched(batches: Iterator[TextBatch], threads: int) -> Iterator[list[tuple[Words, Sketches]]]:
-    """Yield words and bands of each batch, in order; numpy works on several at once."""
-    waiting: deque[Future[list[tuple[Words, Sketches]]]] = deque()
+def _sketched(batches: Iterator[TextBatch], threads: int) -> Iterator[tuple[Words, Sketches]]:
+    """Yield words and sketches of all texts, in order; numpy works on several pieces at once."""
+    waiting: deque[Future[tuple[Words, Sketches]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        for batch in batches:
-            waiting.append(pool.submit(_sketch, batch))
-            if len(waiting) > threads:
+        for piece in chain.from_iterable(map(pieces_of, batches)):
+            waiting.append(pool.submit(_sketch, piece))
+            if len(waiting) > _AHEAD * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _sketch(batch: TextBatch) -> list[tuple[Words, Sketches]]:
-    return [(words, sketch(words)) for words in words_of(batch)]
+def _sketch(piece: TextBatch) -> tuple[Words, Sketches]:
+    words = words_of(piece)
+    return words, sketch(words)

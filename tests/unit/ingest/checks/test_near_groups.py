@@ -9,7 +9,7 @@ import pytest
 from services.ingest.arrow_stream import TextBatch
 from services.ingest.checks.near_groups import NearGroups
 from services.ingest.checks.sketches import sketch
-from services.ingest.checks.tokens import words_of
+from services.ingest.checks.tokens import pieces_of, words_of
 
 
 def _groups(directory: Path, texts: list[str], threads: int = 1) -> set[frozenset[str]]:
@@ -21,7 +21,7 @@ def _groups(directory: Path, texts: list[str], threads: int = 1) -> set[frozense
         data=np.frombuffer(b"".join(encoded), np.uint8),
     )
     with NearGroups(directory) as groups:
-        for words in words_of(batch):
+        for words in map(words_of, pieces_of(batch)):
             groups.add(words, sketch(words))
         ids, first = groups.found(threads=threads)
     assert list(ids) == sorted(ids)

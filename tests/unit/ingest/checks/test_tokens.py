@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.ingest.arrow_stream import TextBatch
-from services.ingest.checks.tokens import words_of
+from services.ingest.checks.tokens import pieces_of, words_of
 
 
 def words(*texts: str) -> dict[int, list[int]]:
@@ -18,7 +18,7 @@ def words(*texts: str) -> dict[int, list[int]]:
         data=np.frombuffer(b"".join(encoded), np.uint8),
     )
     found: dict[int, list[int]] = {}
-    for piece in words_of(batch):
+    for piece in map(words_of, pieces_of(batch)):
         for number, text in enumerate(piece.ids):
             here = piece.hashes[piece.offsets[number] : piece.offsets[number + 1]]
             found[int(text)] = here.tolist()

@@ -1,0 +1,194 @@
+"""Pairs of texts that may be alike, and which of them are.
+
+Knows texts as numbers only, and nothing of groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIMILARITY = 0.8
+"""Share of their distinct words that two texts have in common (Jaccard) from which they differ in
+little: one word in ten, or none but for case, blanks, punctuation and order in a short text."""
+
+_PART = 1 << 21
+"""Texts that a thread sorts at once, about."""
+
+_SLICE = 1 << 15
+"""Sorted texts that are compared at once: their arrays fit a processor's cache."""
+
+_NEIGHBOURS = 4
+"""Texts of the same band that each is compared with."""
+
+_WORDS = 1 << 20
+"""Words of pairs that are verified at once, about."""
+
+_WINDOW = 1 << 23
+"""Words of the file that are mapped at once: what is mapped counts as memory."""
+
+Texts = NDArray[np.uint32]
+"""Texts by their place in an order that depends on their words alone."""
+
+Pairs = tuple[Texts, Texts]
+"""Texts and, for each, another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """What is compared of all texts."""
+
+    words: Path
+    """The hashes of the distinct words of each text, uint32."""
+
+    offsets: NDArray[np.uint32]
+    """Where in the file the words of each text begin."""
+
+    sizes: NDArray[np.uint16]
+    """Distinct words of each text."""
+
+    bits: NDArray[np.uint64]
+    """Of each text; a word that only one of two texts has changes at most one of them."""
+
+    def candidates(
+        self, band: NDArray[np.uint32], another: NDArray[np.uint32], alone: NDArray[np.bool_]
+    ) -> Iterator[Callable[[], Pairs]]:
+        """Yield what finds pairs of texts that share a band and may be alike, part by part.
+
+        Args:
+            band: Of each text.
+            another: By which texts are sorted that share the first.
+            alone: Which texts are looked at.
+        """
+        parts = len(band) // _PART + 1
+        # Every number is below parts * width; differences below the least wrap round.
+        width = -(-(1 << 32) // parts)
+        last = np.uint32(width - 1)
+
+        def part(least: np.uint32) -> Pairs:
+            texts = np.flatnonzero((band - least <= last) & alone).astype(np.uint32)
+            return self._neighbours(band[texts], another[texts], texts)
+
+        for number in range(parts):
+            yield partial(part, np.uint32(number * width))
+
+    def _neighbours(
+        self, band: NDArray[np.uint32], another: NDArray[np.uint32], texts: Texts
+    ) -> Pairs:
+        """Pair each text with a few before it that share the band.
+
+        So a band that many share costs no more than others; those that are close in another band
+        too are neighbours in it.
+        """
+        # Sorting numbers is many times faster than sorting indices by them: 28 bits of the band,
+        # then as much of the other as the number of the text leaves room for.
+        width = np.uint64(len(texts).bit_length())
+        keys = band.astype(np.uint64)
+        keys >>= np.uint64(4)
+        keys <<= np.uint64(32)
+        keys |= another
+        keys <<= np.uint64(4)
+        keys >>= width
+        keys <<= width
+        keys |= np.arange(len(texts), dtype=np.uint64)
+        keys.sort()
+        found = [
+            self._close(keys[start : start + _SLICE + _NEIGHBOURS], texts, width)
+            for start in range(0, len(keys), _SLICE)
+        ]
+        return joined(found)
+
+    def _close(self, keys: NDArray[np.uint64], texts: Texts, width: np.uint64) -> Pairs:
+        bands = keys >> np.uint64(36)
+        # Most texts that share nothing are out here, before their bits are looked up.
+        shared = bands[1:] == bands[:-1]
+        crowded = np.zeros(len(keys), np.bool_)
+        crowded[1:] = shared
+        crowded[:-1] |= shared
+        bands = bands[crowded]
+        numbers = keys[crowded] & ((np.uint64(1) << width) - np.uint64(1))
+        texts = texts[numbers.view(np.int64)]
+        bits, sizes = self.bits[texts], self.sizes[texts]
+        found = []
+        for distance in range(1, _NEIGHBOURS + 1):
+            close = bands[distance:] == bands[:-distance]
+            close &= _may_be_alike(
+                bits[distance:] ^ bits[:-distance], sizes[distance:] + sizes[:-distance]
+            )
+            places = np.flatnonzero(close)
+            found.append((texts[places + distance], texts[places]))
+        return joined(found)
+
+    def verified(self, pairs: Pairs) -> Iterator[Callable[[], Pairs]]:
+        """Yield what finds the pairs that share enough words, part by part."""
+        left, right = pairs
+        words = np.cumsum(self.sizes[left].astype(np.int64) + self.sizes[right])
+        start = 0
+        while start < len(left):
+            limit = _WORDS + (words[start - 1] if start else 0)
+            end = max(int(np.searchsorted(words, limit, side="right")), start + 1)
+            yield partial(self._alike, left[start:end], right[start:end])
+            start = end
+
+    def _alike(self, left: Texts, right: Texts) -> Pairs:
+        texts = np.concatenate([left, right])
+        pairs = np.tile(np.arange(len(left), dtype=np.uint64), 2)
+        # In the order of the file, so that what is close in it is mapped once.
+        order = np.argsort(self.offsets[texts])
+        texts, pairs = texts[order], pairs[order]
+        sizes = self.sizes[texts].astype(np.int64)
+        skipped = self.offsets[texts] - (np.cumsum(sizes) - sizes)
+        places = np.repeat(skipped, sizes)
+        places += np.arange(len(places))
+        keyed = np.repeat(pairs << np.uint64(32), sizes)
+        keyed |= self._read(places)
+        keyed.sort()
+        shared = keyed[1:][keyed[1:] == keyed[:-1]] >> np.uint64(32)
+        in_common = np.bincount(shared.view(np.int64), minlength=len(left))
+        together = self.sizes[left].astype(np.int64) + self.sizes[right]
+        enough = in_common >= SIMILARITY * (together - in_common)
+        return left[enough], right[enough]
+
+    def _read(self, places: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Return the words at ascending places of the file."""
+        found = np.empty(len(places), np.uint32)
+        done = 0
+        while done < len(places):
+            first = places[done]
+            end = int(np.searchsorted(places, first + _WINDOW))
+            window = np.memmap(
+                self.words, np.uint32, "r", 4 * first, int(places[end - 1] - first) + 1
+            )
+            found[done:end] = window[places[done:end] - first]
+            done = end
+        return found
+
+
+def _may_be_alike(differ: NDArray[np.uint64], sizes: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """Tell it by the bits.
+
+    Args:
+        differ: The bits that one of both has.
+        sizes: Words of both together.
+    """
+    least = np.bitwise_count(differ) * _DIFFERENCE
+    may_be: NDArray[np.bool_] = least <= sizes
+    return may_be
+
+
+_DIFFERENCE = np.uint16(round((1 + SIMILARITY) / (1 - SIMILARITY)))
+"""Of the words of two texts that are alike, both counted, at most one in so many is in one only."""
+
+
+def joined(found: list[Pairs]) -> Pairs:
+    """Return the pairs of all."""
+    if not found:
+        none = np.empty(0, np.uint32)
+        return none, none
+    left, right = zip(*found, strict=True)
+    return np.concatenate(left), np.concatenate(right)
