@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Literal, TypeVar, Unpack
+from typing import Literal, Unpack
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from isogloss import dataset_convert as convert
 from isogloss.api.dataset_downloads import DatasetDownloads
-from isogloss.api.direct import put
+from isogloss.api.filling import finalize, ready, send_all
 from isogloss.api.reporter import Progress, Reporter
 from isogloss.api.resources import name_of
-from isogloss.api.sources import Rows, Source, measured, refuse_empty, sized, spooled
+from isogloss.api.sources import Rows, measured, refuse_empty, sized
 from isogloss.api.streams import Outgoing, repeated
-from isogloss.api.upload import check_messages, send
+from isogloss.api.upload import check_messages
 from isogloss.dataset_options import DatasetOptions, OptionFields
 from isogloss.dataset_report import Split
 from isogloss.datasets import CheckResult, Dataset, DatasetState
@@ -29,12 +26,6 @@ from isogloss.transport import Facade, blocking, blocking_stream
 from isogloss.v1 import dataset_pb2
 from isogloss.v1 import dataset_service_pb2 as pb
 from isogloss.wire import timestamp
-
-T = TypeVar("T")
-
-CHECKED_BYTES_PER_SECOND = 10_000_000
-"""What a server reads back and hashes at the least when an upload is finalised. A CPU hashes some
-500 MB/s; the rest is room for a slow object store that several callers share."""
 
 _NO_DIRECT_UPLOADS = "STORE_UNSUITABLE"
 
@@ -72,7 +63,8 @@ class AsyncDatasets(DatasetDownloads):
         """
         given = {Split.TRAIN: train, Split.VALIDATION: validation, Split.TEST: test}
 
-        async def answer(sources: Sequence[Source], declared: DatasetOptions) -> CheckResult:
+        files = ready(self._transport, given, DatasetOptions(**options), sized)
+        async with files as (sources, declared):
             report = Reporter("", sources, progress)
             wire = convert.options_to_proto(declared)
 
@@ -86,8 +78,6 @@ class AsyncDatasets(DatasetDownloads):
                     raise messages.failure or error from error
 
             return convert.check_result(await repeated(self._transport, call))
-
-        return await self._with_files(given, options, sized, answer)
 
     async def upload(
         self,
@@ -254,22 +244,6 @@ class AsyncDatasets(DatasetDownloads):
             await self._transport.unary(self._stub.CreateDataset, request, timeout)
         )
 
-    async def _with_files(
-        self,
-        given: Mapping[Split, Rows | None],
-        options: OptionFields,
-        look: Callable[[Split, Path], Source],
-        use: Callable[[Sequence[Source], DatasetOptions], Awaitable[T]],
-    ) -> T:
-        with TemporaryDirectory(prefix="isogloss-") as folder:
-            paths, declared = await self._transport.work(
-                spooled, given, DatasetOptions(**options), folder
-            )
-            sources = [
-                await self._transport.work(look, split, path) for split, path in paths.items()
-            ]
-            return await use(sources, declared)
-
     async def _fill(
         self,
         create: Callable[[DatasetOptions], Awaitable[Dataset]],
@@ -281,60 +255,24 @@ class AsyncDatasets(DatasetDownloads):
         wait: bool,
         progress: Progress | None,
     ) -> Dataset:
-        async def sent(sources: Sequence[Source], declared: DatasetOptions) -> Dataset:
+        files = ready(self._transport, given, DatasetOptions(**options), measured)
+        async with files as (sources, declared):
             refuse_empty(sources)
             dataset = await (create(declared) if resume is None else self.get(resume))
             report = Reporter(dataset.name, sources, progress)
             try:
                 if dataset.state is DatasetState.UPLOADING:
-                    await self._send(dataset, sources, report, direct=direct)
+                    await send_all(
+                        self._transport, self._stub, dataset, sources, report, direct=direct
+                    )
             except FailedPrecondition as error:
                 if resume is None and error.reason == _NO_DIRECT_UPLOADS:
                     # Refused before a byte was sent: nobody would ever fill it.
                     with suppress(IsoglossError):
                         await self.delete(dataset)
                 raise
-            dataset = await self._finalize(dataset.name, sources)
+            dataset = await finalize(self._transport, self._stub, dataset.name, sources)
             return await self.wait(dataset.name, progress=report.validating) if wait else dataset
-
-        return await self._with_files(given, options, measured, sent)
-
-    async def _send(
-        self, dataset: Dataset, sources: Sequence[Source], report: Reporter, *, direct: bool
-    ) -> None:
-        committed = {source: dataset.uploads.get(source.split, 0) for source in sources}
-        for source, count in committed.items():
-            # At once: whoever is stopped from here on is to know what to resume.
-            report.sent(source, count)
-        for source, count in committed.items():
-            await (put if direct else send)(
-                self._transport,
-                self._stub,
-                dataset.name,
-                source,
-                committed=count,
-                sent=partial(report.sent, source),
-            )
-
-    async def _finalize(self, name: str, sources: Sequence[Source]) -> Dataset:
-        request = pb.FinalizeDatasetRequest(
-            name=name,
-            checksums=[
-                pb.UploadChecksum(
-                    split=convert.split_to_proto(source.split),
-                    size_bytes=source.size,
-                    sha256=source.sha256,
-                )
-                for source in sources
-            ],
-        )
-        # The answer comes when all bytes were read once more.
-        timeout = finalize_timeout(self._transport.timeout, sources)
-
-        async def call() -> dataset_pb2.Dataset:
-            return await self._transport.unary(self._stub.FinalizeDataset, request, timeout)
-
-        return convert.dataset(await repeated(self._transport, call))
 
     async def update(
         self,
@@ -418,11 +356,6 @@ class Datasets(Facade[AsyncDatasets]):
     update = blocking(AsyncDatasets.update)
     usage = blocking(AsyncDatasets.usage)
     delete = blocking(AsyncDatasets.delete)
-
-
-def finalize_timeout(default: float, sources: Sequence[Source]) -> float:
-    """Return the seconds that finalising may take: a call's default, and more by the size."""
-    return default + sum(source.size for source in sources) / CHECKED_BYTES_PER_SECOND
 
 
 def _described(

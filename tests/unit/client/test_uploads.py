@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isogloss.api.datasets import finalize_timeout
+from isogloss.api.filling import finalize_timeout
 from isogloss.api.sources import Source
 from isogloss.dataset_report import Split
 
