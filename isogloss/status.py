@@ -13,12 +13,18 @@ from google.rpc import error_details_pb2, status_pb2
 from isogloss import errors
 
 _DETAILS = "grpc-status-details-bin"
+_LOST_WHILE_SENDING = (grpc.StatusCode.INTERNAL, "Internal error from Core")
+"""What grpc.aio says, now and then, instead of the status with which a stream that it wrote to has
+ended."""
+
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def error_from_rpc(call: grpc.RpcError) -> errors.IsoglossError:
     """Turn what gRPC raised into what this package raises."""
     code, text = call.code(), call.details() or ""
+    if (code, text) == _LOST_WHILE_SENDING:
+        return errors.Unavailable("The connection broke while a message was being sent.")
     trailers = cast("Iterable[tuple[str, str | bytes]]", call.trailing_metadata() or ())
     found = dict(trailers)
     packed = found.get(_DETAILS)

@@ -7,11 +7,13 @@ import pytest
 from google.protobuf import any_pb2
 from google.protobuf.descriptor import EnumDescriptor
 from google.rpc import error_details_pb2, status_pb2
+from grpc import aio
 
 from isogloss import convert as model_convert
 from isogloss import dataset_convert as convert
 from isogloss import dataset_options, dataset_report, datasets, errors, inference, models
-from isogloss.status import error_from_status
+from isogloss.api.streams import passing
+from isogloss.status import error_from_rpc, error_from_status
 from isogloss.v1 import (
     dataset_pb2,
     evaluation_pb2,
@@ -135,3 +137,11 @@ def test_vectors_are_read_in_either_form_and_a_failed_text_is_no_number() -> Non
     assert model_convert.vector(packed, 2).tolist() == [1.0, 2.0]
     assert model_convert.vector(listed, 2).tolist() == [1.0, 2.0]
     assert str(model_convert.vector(failed, 2).tolist()) == "[nan, nan]"
+
+
+def test_a_stream_that_broke_while_it_was_written_to_can_be_taken_up_again() -> None:
+    broken = aio.AioRpcError(
+        grpc.StatusCode.INTERNAL, aio.Metadata(), aio.Metadata(), "Internal error from Core"
+    )
+
+    assert passing(error_from_rpc(broken))
