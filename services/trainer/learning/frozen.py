@@ -5,13 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from services.trainer.encoder import SentenceEncoder, collate
+from services.trainer.head import Floats
+from services.trainer.learning.batches import Rows
 from services.trainer.tokenize import TokenIds
 
 _MOST_BYTES = 16 << 30
@@ -118,22 +119,31 @@ class _Given(nn.Module):
 
 
 class KeptStates:
-    """The states of all rows after the frozen layers, half floats in a file without a name."""
+    """The states of all rows after the frozen layers: half floats in a file without a name.
 
-    def __init__(self, file: IO[bytes], tokens: TokenIds, dimensions: int) -> None:
-        """Map a file that `keep_states` has written."""
-        self._file = file
+    Args:
+        tokens: Of all rows.
+        dimensions: Of a state.
+    """
+
+    def __init__(self, tokens: TokenIds, dimensions: int) -> None:
+        """Make room for them."""
         self._starts = tokens.offsets
-        self._states = np.memmap(
-            file, dtype=np.float16, mode="r", shape=(int(tokens.offsets[-1]), dimensions)
-        )
+        shape = (int(tokens.offsets[-1]), dimensions)
+        # The file has no name: it is gone with the map, also where the process is killed.
+        with tempfile.TemporaryFile(prefix="states-") as file:
+            self._states = np.memmap(file, dtype=np.float16, mode="w+", shape=shape)
 
-    def batch(self, rows: np.ndarray, length: int) -> Tensor:
+    def put(self, row: int, states: Floats) -> None:
+        """Keep the states of a row, [L, D]."""
+        self._states[self._starts[row] : self._starts[row + 1]] = states
+
+    def batch(self, rows: Rows, length: int) -> Tensor:
         """Return float32 [B, L, D], zeros where padded."""
         states = torch.zeros((len(rows), length, self._states.shape[1]))
         for place, row in enumerate(rows):
-            start, end = self._starts[row], self._starts[row + 1]
-            states[place, : end - start] = torch.from_numpy(self._states[start:end].copy())
+            found = self._states[self._starts[row] : self._starts[row + 1]]
+            states[place, : len(found)] = torch.from_numpy(found.astype(np.float32))
         return states
 
 
@@ -153,24 +163,16 @@ def keep_states(
         dimensions: Of a state.
         check: Called before each batch; what it raises ends the work.
     """
-    if int(tokens.offsets[-1]) * dimensions * 2 > _MOST_BYTES:
+    if int(tokens.offsets[-1]) * dimensions * np.dtype(np.float16).itemsize > _MOST_BYTES:
         return None
     frozen.hold()
-    # Closed, it is gone: also where the process is killed.
-    file = tempfile.TemporaryFile(prefix="states-")  # noqa: SIM115 (lives as long as the map)
-    file.truncate(int(tokens.offsets[-1]) * dimensions * 2)
-    states = np.memmap(
-        file, dtype=np.float16, mode="r+", shape=(int(tokens.offsets[-1]), dimensions)
-    )
-    device = frozen.device
+    kept = KeptStates(tokens, dimensions)
     order = np.argsort(tokens.lengths, kind="stable")
     for start in range(0, len(order), _BATCH):
         check()
         rows = order[start : start + _BATCH]
         ids, mask = collate((tokens[row] for row in rows), pad_token_id)
-        found = frozen.states(ids.to(device), mask.to(device)).cpu().numpy()
-        for place, row in enumerate(rows):
-            begin, end = tokens.offsets[row], tokens.offsets[row + 1]
-            states[begin:end] = found[place, : end - begin]
-    states.flush()
-    return KeptStates(file, tokens, dimensions)
+        found = frozen.states(ids.to(frozen.device), mask.to(frozen.device)).cpu().numpy()
+        for row, states, length in zip(rows, found, tokens.lengths[rows], strict=True):
+            kept.put(row, states[:length])
+    return kept
