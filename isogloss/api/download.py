@@ -1,4 +1,4 @@
-"""What a dataset holds, into a file, and from there into rows and tables."""
+"""What a dataset or a model holds, into a file, and from there into rows and tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from isogloss.api.streams import broken, delays, pause
 from isogloss.dataset_options import FileFormat
@@ -16,7 +16,6 @@ from isogloss.dataset_report import Split
 from isogloss.datasets import DownloadProgress, Example
 from isogloss.errors import IsoglossError, Unavailable
 from isogloss.transport import Transport
-from isogloss.v1 import dataset_service_pb2 as pb
 
 _ENDINGS = {
     ".csv": FileFormat.CSV,
@@ -25,7 +24,20 @@ _ENDINGS = {
     ".parquet": FileFormat.PARQUET,
 }
 
-Replies = Callable[[], AsyncIterator[pb.DownloadDatasetResponse]]
+
+class Piece(Protocol):
+    """A message of a stream that sends a file."""
+
+    @property
+    def data(self) -> bytes:
+        """The next bytes."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the whole file, where the message tells."""
+
+
+Replies = Callable[[], AsyncIterator[Piece]]
 
 
 def format_of(to: Path, given: FileFormat | str | None) -> FileFormat | str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from pathlib import Path
 
 from isogloss import convert
+from isogloss.api.bundles import import_bundle
 from isogloss.api.dataset_reading import PAGE_SIZE
+from isogloss.api.download import save
 from isogloss.api.model_runs import ModelRuns
 from isogloss.api.resources import name_of
 from isogloss.api.streams import watched
-from isogloss.datasets import Dataset
+from isogloss.datasets import Dataset, DownloadProgress
 from isogloss.errors import ModelCancelled, ModelFailed
 from isogloss.models import (
     BaseModel,
@@ -180,10 +184,83 @@ class AsyncModels(ModelRuns):
         current = update.model if update else await self.get(model)
         return outcome(current)
 
-    async def delete(self, model: str | Model, *, timeout: float | None = None) -> None:
-        """Delete a model and all that is stored of it; a run is cancelled first."""
-        request = pb.DeleteModelRequest(name=name_of(model))
+    async def delete(
+        self, model: str | Model, *, force: bool = False, timeout: float | None = None
+    ) -> None:
+        """Delete a model and all that is stored of it; a run is cancelled first.
+
+        Args:
+            model: The model.
+            force: Although aliases stand for it, which then answer with an error.
+            timeout: Seconds.
+
+        Raises:
+            FailedPrecondition: Aliases stand for it; `violations` names them.
+        """
+        request = pb.DeleteModelRequest(name=name_of(model), force=force)
         await self._transport.unary(self._stub.DeleteModel, request, timeout)
+
+    async def export(
+        self,
+        model: str | Model,
+        *,
+        to: str | os.PathLike[str],
+        include_examples: bool = False,
+        timeout: float | None = None,
+        progress: Callable[[DownloadProgress], None] | None = None,
+    ) -> Path:
+        """Write a READY model into one file that works without this package and its servers.
+
+        It is a tar archive; `loader.py` in it embeds and classifies. `import_` takes it back.
+
+        Args:
+            model: The model.
+            to: The file; it appears when it is whole.
+            include_examples: With the texts of the dataset that the evaluation shows; otherwise
+                no text is in it.
+            timeout: Seconds for each try. None: no limit.
+            progress: Is told how many bytes came.
+
+        Returns:
+            The file.
+        """
+        request = pb.ExportModelRequest(name=name_of(model), include_examples=include_examples)
+        path = Path(to)
+        await save(
+            self._transport,
+            lambda: self._transport.stream(self._stub.ExportModel, request, timeout),
+            path,
+            progress,
+        )
+        return path
+
+    async def import_(
+        self,
+        bundle: str | os.PathLike[str],
+        *,
+        display_name: str = "",
+        timeout: float | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Model:
+        """Make a model of what `export` wrote, READY, under a new name.
+
+        Args:
+            bundle: The file.
+            display_name: A name for people. Empty: the one it had.
+            timeout: Seconds for each try. None: no limit.
+            progress: Is told the bytes that were sent, from another thread.
+
+        Raises:
+            InvalidArgument: The file is no bundle, or a damaged one.
+        """
+        return await import_bundle(
+            self._transport,
+            self._stub,
+            Path(bundle),
+            display_name=display_name,
+            timeout=timeout,
+            progress=progress,
+        )
 
     async def evaluation(self, model: str | Model, *, timeout: float | None = None) -> Evaluation:
         """Read what a READY model scored on held-out rows, beside the untrained baseline."""
@@ -209,6 +286,8 @@ class Models(Facade[AsyncModels]):
     events = blocking_stream(AsyncModels.events)
     step_metrics = blocking_stream(AsyncModels.step_metrics)
     delete = blocking(AsyncModels.delete)
+    export = blocking(AsyncModels.export)
+    import_ = blocking(AsyncModels.import_)
     evaluation = blocking(AsyncModels.evaluation)
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from isogloss import Client, Hyperparameters, Model, ModelState, ModelUpdate, Precision
 from isogloss.api.models import outcome
-from isogloss.cli import model_runs
+from isogloss.cli import bundles, model_runs
 from isogloss.cli.commands import base_name, command, dataset_name, model_name
 from isogloss.cli.evaluation_view import show_evaluation
 from isogloss.cli.session import Session
@@ -23,6 +23,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Fine-tune models, watch them and see how good they are."
 )
 model_runs.register(app)
+bundles.register(app)
 
 Id = Annotated[str, typer.Argument(help="models/ID, or ID alone.", show_default=False)]
 
@@ -335,11 +336,18 @@ def cancel(session: Session, model: Id) -> None:
 
 
 @command(app, "delete", services=["trainer"], examples=["isogloss models delete tone-9x4kdp"])
-def delete(session: Session, model: Id) -> None:
+def delete(
+    session: Session,
+    *,
+    model: Id,
+    force: Annotated[
+        bool, typer.Option("--force", help="Although aliases stand for it, which then fail.")
+    ] = False,
+) -> None:
     """Delete a model and all that is stored of it; a run is cancelled first."""
     name = model_name(model)
     with session.client() as client:
-        client.models.delete(name)
+        client.models.delete(name, force=force)
     if session.json:
         session.document({"deleted": name})
     else:

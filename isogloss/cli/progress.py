@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from rich.progress import (
@@ -46,6 +47,19 @@ MANY_TEXTS = 256
 """From here on a bar is worth its place: two calls and more."""
 
 
+def _bytes_bar(session: Session) -> Progress:
+    """Make a bar for bytes, with their rate and the time that is left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=BAR_WIDTH),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=session.err,
+        transient=True,
+    )
+
+
 class _View(Protocol):
     def update(self, progress: UploadProgress) -> None: ...
 
@@ -56,15 +70,7 @@ class _Bars:
     """A bar for the bytes with their rate, then one for the validation."""
 
     def __init__(self, session: Session) -> None:
-        self._sending = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=BAR_WIDTH),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=session.err,
-            transient=True,
-        )
+        self._sending = _bytes_bar(session)
         self._checking = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=BAR_WIDTH),
@@ -184,19 +190,22 @@ def download_progress(session: Session) -> Iterator[Callable[[DownloadProgress],
     if not (session.err.is_terminal and session.chatty):
         yield None
         return
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=BAR_WIDTH),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=session.err,
-        transient=True,
-    ) as bar:
+    with _bytes_bar(session) as bar:
         task = bar.add_task("downloading", total=None)
         yield lambda progress: bar.update(
             task, completed=progress.received_bytes, total=progress.total_bytes or None
         )
+
+
+@contextmanager
+def sending_progress(session: Session, file: Path) -> Iterator[Callable[[int], None] | None]:
+    """Show how many bytes of a file were sent, on a terminal."""
+    if not (session.err.is_terminal and session.chatty):
+        yield None
+        return
+    with _bytes_bar(session) as bar:
+        task = bar.add_task("sending", total=file.stat().st_size)
+        yield lambda sent: bar.update(task, completed=sent)
 
 
 @contextmanager

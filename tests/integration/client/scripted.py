@@ -43,6 +43,7 @@ Model = model_pb2.Model
 
 MODEL = "models/tone-xyz567"
 DIMENSION = 4
+BUNDLE = b"a bundle of a model" * 100
 
 
 class Scripted(ScriptedAliases, ScriptedDatasets, ModelServiceServicer, InferenceServiceServicer):
@@ -55,6 +56,7 @@ class Scripted(ScriptedAliases, ScriptedDatasets, ModelServiceServicer, Inferenc
         self.events: list[mpb.WatchModelResponse] = []
         self.dimension = DIMENSION
         self.most_texts = 512
+        self.imported: list[bytes] = []
         self.evaluation = evaluation_pb2.Evaluation(name=f"{MODEL}/evaluation")
 
     # Models.
@@ -145,6 +147,26 @@ class Scripted(ScriptedAliases, ScriptedDatasets, ModelServiceServicer, Inferenc
         self._asked("DeleteModel", request, context)
         self.deleted.append(request.name)
         return empty_pb2.Empty()
+
+    def ExportModel(  # noqa: N802
+        self, request: mpb.ExportModelRequest, context: Context
+    ) -> Iterator[mpb.ExportModelResponse]:
+        self._asked("ExportModel", request, context)
+        yield mpb.ExportModelResponse(data=BUNDLE[:1000], size_bytes=len(BUNDLE))
+        if self.lose_watch_after:
+            self.lose_watch_after.pop()
+            context.abort(grpc.StatusCode.UNAVAILABLE, "connection lost")
+        yield mpb.ExportModelResponse(data=BUNDLE[1000:])
+
+    def ImportModel(  # noqa: N802
+        self, request_iterator: Iterator[mpb.ImportModelRequest], context: Context
+    ) -> Model:
+        first = next(request_iterator)
+        self._asked("ImportModel", first, context)
+        self.imported.append(b"".join(request.data for request in request_iterator))
+        imported = model()
+        imported.display_name = first.display_name or imported.display_name
+        return imported
 
     def GetEvaluation(  # noqa: N802
         self, request: mpb.GetEvaluationRequest, context: Context
