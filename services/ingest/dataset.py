@@ -234,8 +234,22 @@ class RecordLayout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """A run of canonical records of one uploaded file, for DuckDB."""
+
+    split: Split
+    layout: RecordLayout
+    count: int
+    path: Path
+    positions: Path
+    """CSV lines `n,rows,lines`: before the record `n` (from 0) so many data rows and physical lines
+    of the uploaded file were passed over, or stand in runs before. A record's data row is `n` and
+    all `rows` up to it, its physical line is `n` and all `lines` up to it; both count from 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What reading made of one file: all that the checks see of it."""
+    """What reading found of one file."""
 
     split: Split
     size_bytes: int
@@ -245,20 +259,11 @@ class Checked:
     """As uploaded."""
 
     dialect: Dialect
-    layout: RecordLayout
     rows_read: int
     """Data rows, malformed ones included."""
 
     rows_kept: int
-    """Records in `records`; each of the others has a finding that drops it."""
-
-    records: Path
-    """Canonical records."""
-
-    positions: Path
-    """CSV lines `n,rows,lines`: before the record `n` (from 0) so many data rows and physical lines
-    of the file were passed over. A record's data row is `n` and all `rows` up to it, its
-    physical line is `n` and all `lines` up to it; both count from 1."""
+    """Canonical records that were written; each of the others has a finding that drops it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

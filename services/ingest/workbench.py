@@ -56,7 +56,7 @@ class Workbench:
             config={
                 "memory_limit": options.memory_limit,
                 "threads": options.threads,
-                "temp_directory": str(self.directory / "spill"),
+                "temp_directory": str(self.directory / f"spill-{uuid.uuid4().hex}"),
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
             },

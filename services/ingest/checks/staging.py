@@ -12,10 +12,13 @@ along.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
-from services.ingest.dataset import Checked, Limits, RecordLayout, Split
+from services.ingest.checks import cleaning_rows
+from services.ingest.dataset import Limits, RecordLayout, Records, Split
 from services.ingest.workbench import Workbench
 
 SPLIT_NUMBERS = {split: number for number, split in enumerate(Split)}
@@ -171,9 +174,9 @@ _STAGED = """
 CREATE VIEW staged AS
 SELECT
   * EXCLUDE (file_row_number) REPLACE (
-    coalesce(row, getvariable('first_rows')[split + 1] + file_row_number) AS row,
-    coalesce(line, getvariable('first_lines')[split + 1] + file_row_number) AS line),
-  getvariable('bases')[split + 1] + file_row_number AS id
+    coalesce(row, getvariable('first_rows')[file_index::BIGINT + 1] + file_row_number) AS row,
+    coalesce(line, getvariable('first_lines')[file_index::BIGINT + 1] + file_row_number) AS line),
+  getvariable('bases')[file_index::BIGINT + 1] + file_row_number AS id
 FROM read_parquet(getvariable('stages'), union_by_name = true, file_row_number = true)
 """
 
@@ -187,86 +190,98 @@ FROM (
 _COUNT = "SELECT count(*) FROM read_parquet(getvariable('staged_file'))"
 
 
-class Stages:
-    """The Parquet files that together are `staged`, in the order of their rows."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A Parquet file of staged rows."""
 
-    def __init__(self, bench: Workbench) -> None:
-        """Start without any."""
-        self._bench = bench
-        self._paths: list[Path] = []
-        self._rows = 0
-        self._bases = [0] * (2 * len(Split))
-        self._first_rows = [1] * len(self._bases)
-        self._first_lines = [1] * len(self._bases)
+    path: Path
+    split: int
+    """As rows have it."""
 
-    def add_parent(self, files: Mapping[Split, Path]) -> None:
-        """Put the rows of a dataset in front: before any other file is added."""
-        for split in files:
-            self._bench.set(parent=str(files[split]), split=SPLIT_NUMBERS[split])
-            path = self._bench.write(_PARENT, f"parent.{split}.stage.parquet")
-            self._append(path, len(Split) + SPLIT_NUMBERS[split])
+    rows: int
+    first_row: int = 1
+    """Where no row of it says which it is, the first one is this, and the others follow."""
 
-    def add(self, checked: Checked, limits: Limits) -> None:
-        """Append the rows of one uploaded file; its records are removed.
+    first_line: int = 1
 
-        Args:
-            checked: What reading made of it.
-            limits: What is too long.
 
-        Raises:
-            RuntimeError: Where DuckDB read other rows than were written for it, or in another
-                order: a fault of this program, found before it can lose a row or its line.
-        """
-        number = SPLIT_NUMBERS[checked.split]
-        columns, place = _columns(checked.layout)
-        # A canonical record may have every quote doubled.
-        max_line_size = 2 * limits.max_record_bytes + 1024
-        self._bench.set(
-            split=number,
-            records=str(checked.records),
-            positions=str(checked.positions),
-            columns=columns,
-            place_name=place,
-            delimiter=checked.layout.delimiter,
-            separator=checked.layout.label_separator,
-            max_line_size=max_line_size,
-            buffer_size=max(2 * max_line_size, _BUFFER_BYTES),
-            max_text_bytes=limits.max_text_bytes,
-            max_label_length=limits.max_label_length,
+def stage_parent(bench: Workbench, split: Split, file: Path) -> Stage:
+    """Stage the rows of a split that a dataset has already."""
+    bench.set(parent=str(file), split=SPLIT_NUMBERS[split])
+    path = bench.write(_PARENT, f"parent.{split}.stage.parquet")
+    return Stage(path=path, split=len(Split) + SPLIT_NUMBERS[split], rows=_count(bench, path))
+
+
+def stage_records(bench: Workbench, records: Records, limits: Limits) -> Stage:
+    """Stage the rows of an uploaded file, or a run of them; the records are removed.
+
+    Args:
+        bench: Prepared by `cleaning_rows`.
+        records: What reading made of them.
+        limits: What is too long.
+
+    Raises:
+        RuntimeError: Where DuckDB read other rows than were written for it, or in another
+            order: a fault of this program, found before it can lose a row or its line.
+    """
+    layout = records.layout
+    columns, place = _columns(layout)
+    # A canonical record may have every quote doubled.
+    max_line_size = 2 * limits.max_record_bytes + 1024
+    bench.set(
+        split=SPLIT_NUMBERS[records.split],
+        records=str(records.path),
+        positions=str(records.positions),
+        columns=columns,
+        place_name=place,
+        delimiter=layout.delimiter,
+        separator=layout.label_separator,
+        max_line_size=max_line_size,
+        buffer_size=max(2 * max_line_size, _BUFFER_BYTES),
+        max_text_bytes=limits.max_text_bytes,
+        max_label_length=limits.max_label_length,
+    )
+    cleaning_rows.set_file(bench, records.path)
+    even = _even_start(records.positions)
+    query = _query(even=even is not None, many=bool(layout.label_separator))
+    path = bench.write(query, records.path.with_suffix(".stage.parquet").name)
+    rows = _count(bench, path)
+    misplaced = 0 if even else bench.value(_MISPLACED)
+    if rows != records.count or misplaced:
+        msg = (
+            f"{records.split}: of {records.count} rows that were written for DuckDB, it read "
+            f"{rows}, {misplaced} of them out of order"
         )
-        even = _even_start(checked.positions)
-        if even:
-            self._first_rows[number], self._first_lines[number] = even
-        query = _query(even=even is not None, many=bool(checked.layout.label_separator))
-        path = self._bench.write(query, f"{checked.split}.stage.parquet")
-        checked.records.unlink()
-        rows = self._append(path, number)
-        misplaced = 0 if even else self._bench.value(_MISPLACED)
-        if rows != checked.rows_kept or misplaced:
-            msg = (
-                f"{checked.split}: of {checked.rows_kept} rows that were written for DuckDB, it "
-                f"read {rows}, {misplaced} of them out of order"
-            )
-            raise RuntimeError(msg)
+        raise RuntimeError(msg)
+    records.path.unlink()
+    records.positions.unlink()
+    first_row, first_line = even or (1, 1)
+    return Stage(
+        path=path,
+        split=SPLIT_NUMBERS[records.split],
+        rows=rows,
+        first_row=first_row,
+        first_line=first_line,
+    )
 
-    def open(self) -> int:
-        """Create the view `staged`; return how many rows it has."""
-        self._bench.set(
-            stages=[str(path) for path in self._paths],
-            bases=self._bases,
-            first_rows=self._first_rows,
-            first_lines=self._first_lines,
-        )
-        self._bench.run(_STAGED)
-        return self._rows
 
-    def _append(self, path: Path, number: int) -> int:
-        self._bench.set(staged_file=str(path))
-        rows: int = self._bench.value(_COUNT)
-        self._paths.append(path)
-        self._bases[number] = self._rows
-        self._rows += rows
-        return rows
+def open_staged(bench: Workbench, stages: Sequence[Stage]) -> int:
+    """Create the view `staged` of all stages, in order; return how many rows it has."""
+    rows = [stage.rows for stage in stages]
+    bench.set(
+        stages=[str(stage.path) for stage in stages],
+        bases=[0, *accumulate(rows)],
+        first_rows=[stage.first_row for stage in stages],
+        first_lines=[stage.first_line for stage in stages],
+    )
+    bench.run(_STAGED)
+    return sum(rows)
+
+
+def _count(bench: Workbench, path: Path) -> int:
+    bench.set(staged_file=str(path))
+    count: int = bench.value(_COUNT)
+    return count
 
 
 def _columns(layout: RecordLayout) -> tuple[dict[str, str], str]:

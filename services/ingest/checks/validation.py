@@ -23,7 +23,7 @@ from services.ingest.checks import (
 )
 from services.ingest.checks.rulebook import Parent, Rulebook, content_hash
 from services.ingest.checks.splits import deal_out
-from services.ingest.checks.staging import Stages
+from services.ingest.checks.stages import Stages
 from services.ingest.checks.time_limit import TimeLimit
 from services.ingest.checks.verdict import judge
 from services.ingest.checks.written import RowWriter, SplitRows
@@ -32,6 +32,7 @@ from services.ingest.dataset import (
     FileReport,
     NearDuplicates,
     Overlap,
+    Records,
     Report,
     Split,
     UploadedFile,
@@ -140,11 +141,12 @@ class _Validation:
         self._multi_label = parent is not None and parent.multi_label
 
     def run(self, files: Mapping[Split, UploadedFile]) -> Verdict:
-        refusals = self._read(files)
-        self._report = Report(files=self._files())
+        with self._stages() as stages:
+            refusals = self._read(files, stages)
+            self._report = Report(files=self._files())
+            rows = 0 if refusals else self._stage(stages)
         if refusals:
             return self.refuse(refusals)
-        rows = self._stage()
         overlaps = self._compare(rows)
         self._progress("measuring texts", _SKETCHED)
         measured = statistics.measure(
@@ -179,8 +181,15 @@ class _Validation:
         self._add(*refusals)
         return self._verdict(refusals=refusals)
 
-    def _read(self, files: Mapping[Split, UploadedFile]) -> list[Finding]:
-        """Read every file, so that all their faults are told at once."""
+    def _stages(self) -> Stages:
+        prepare = partial(cleaning_rows.prepare, self._bench, self._rules.options.cleaning)
+        return Stages(self._bench, self._rules.limits, prepare=prepare)
+
+    def _read(self, files: Mapping[Split, UploadedFile], stages: Stages) -> list[Finding]:
+        """Read and stage every file, so that all their faults are told at once."""
+        if self._parent:
+            for split, path in self._parent.splits.items():
+                stages.add_parent(split, path)
         refusals: list[Finding] = []
         total = sum(file.size_bytes for file in files.values()) or 1
         done = 0
@@ -194,6 +203,8 @@ class _Validation:
                     options=self._rules.options,
                     limits=self._rules.limits,
                     directory=self._bench.directory,
+                    take=partial(self._take, stages),
+                    forget=partial(stages.forget, split),
                     findings=self._findings,
                     check=partial(self._progress, f"reading {split}", _READ * min(read / total, 1)),
                 )
@@ -214,20 +225,17 @@ class _Validation:
 
         return chunks
 
-    def _stage(self) -> int:
+    def _take(self, stages: Stages, records: Records) -> None:
+        self._multi_label |= bool(records.layout.label_separator)
+        stages.add(records)
+
+    def _stage(self, stages: Stages) -> int:
+        """Wait until all rows are staged; return how many there are."""
+        self._progress("checking rows", _READ)
+        rows = stages.open()
         bench = self._bench
-        cleaning_rows.prepare(bench, self._rules.options.cleaning)
-        stages = Stages(bench)
         if self._parent:
             bench.set(parent_name=self._parent.name)
-            stages.add_parent(self._parent.splits)
-        for number, (split, checked) in enumerate(self._checked.items()):
-            share = number / len(self._checked)
-            self._progress(f"checking {split}", _READ + (_STAGED - _READ) * share)
-            self._multi_label |= bool(checked.layout.label_separator)
-            cleaning_rows.set_file(bench, checked.records)
-            stages.add(checked, self._rules.limits)
-        rows = stages.open()
         bench.write(cleaning_rows.findings_query(), "cleaned.findings.parquet")
         self._findings.extend(cleaning_rows.summaries(bench))
         return rows

@@ -30,7 +30,7 @@ def read_delimited(
     findings: FindingWriter,
     head_bytes: int,
     block_bytes: int,
-) -> tuple[Dialect, RecordLayout]:
+) -> Dialect:
     """Write the records of a delimited file.
 
     Args:
@@ -60,6 +60,7 @@ def read_delimited(
     top, begin = (table.begin, table.begin) if header is None else table.spans[header]
     if above := sample[table.begin : top].strip():
         findings.add(replace(_above_header(above), split=split))
+    out.describe(_layout(table, columns, options))
     out.skip_header(sample.count(b"\n", 0, begin))
     scanner = RecordScanner(
         grammar=Grammar(table.delimiter, table.quoting),
@@ -73,9 +74,7 @@ def read_delimited(
             scanner.feed(piece[start : start + block_bytes])
         begin = max(begin - len(piece), 0)
     scanner.finish()
-    return _dialect(table, columns, options, header=header is not None), _layout(
-        table, columns, options
-    )
+    return _dialect(table, columns, options, header=header is not None)
 
 
 def _head(table: Table, header: int | None) -> Head:

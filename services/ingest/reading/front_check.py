@@ -17,7 +17,7 @@ from services.ingest.dataset import (
     Dialect,
     Format,
     Limits,
-    RecordLayout,
+    Records,
     Split,
     UploadedFile,
 )
@@ -29,6 +29,7 @@ from services.ingest.reading.head_check import check_head, check_markup, is_json
 from services.ingest.reading.json_lines import read_json_lines
 from services.ingest.reading.newlines import Newlines
 from services.ingest.reading.parquet import is_parquet, read_parquet
+from services.ingest.reading.record_files import RecordFiles
 from services.ingest.reading.record_writer import RecordWriter
 from services.ingest.reading.source import Metered, blocks, compression_of, decompressed
 from services.ingest.reading.text import Text
@@ -50,6 +51,8 @@ def check_file(
     options: DatasetOptions,
     limits: Limits,
     directory: Path,
+    take: Callable[[Records], None],
+    forget: Callable[[], None],
     findings: FindingWriter,
     check: Callable[[], None] = lambda: None,
     head_bytes: int = HEAD_BYTES,
@@ -62,7 +65,9 @@ def check_file(
         split: Which file it is.
         options: What the caller declared.
         limits: What is too much.
-        directory: Scratch; two files named after the split are written there.
+        directory: Scratch, where files named after the split are written.
+        take: Receives the records, in runs, while the file is read; removes their files.
+        forget: Called where all that was taken of this file was misread.
         findings: Receives what is wrong with single rows, and what was assumed.
         check: Called now and then when all bytes were taken; what it raises ends the reading.
         head_bytes: How much is looked at before the first row is read.
@@ -77,6 +82,7 @@ def check_file(
         options=options,
         limits=limits,
         directory=directory,
+        take=take,
         findings=findings,
         check=check,
         head_bytes=head_bytes,
@@ -86,6 +92,7 @@ def check_file(
         return reading.run(file)
     except Misjudged as misjudged:
         findings.rewind(mark)
+        forget()
         return reading.run(file, western(misjudged.sample))
 
 
@@ -99,12 +106,14 @@ class _Reading:
         options: DatasetOptions,
         limits: Limits,
         directory: Path,
+        take: Callable[[Records], None],
         findings: FindingWriter,
         check: Callable[[], None],
         head_bytes: int,
         block_bytes: int,
     ) -> None:
         self._directory = directory
+        self._take = take
         self._split = split
         self._options = options
         self._limits = limits
@@ -128,17 +137,12 @@ class _Reading:
         head = next(stream, b"")
         if not head:
             raise _empty()
-        records_path = self._directory / f"{self._split}.records.csv"
-        positions_path = self._directory / f"{self._split}.positions.csv"
-        with records_path.open("wb") as records, positions_path.open("w") as positions:
+        with RecordFiles(split=self._split, directory=self._directory, take=self._take) as files:
             out = RecordWriter(
-                split=self._split,
-                limits=self._limits,
-                records=records,
-                positions=positions,
-                findings=self._findings,
+                split=self._split, limits=self._limits, files=files, findings=self._findings
             )
-            dialect, layout = self._read(head, stream, out, encoding)
+            dialect = self._read(head, stream, out, encoding)
+            files.finish()
         out.check_share()
         assumed = {*dialect.assumed, *(() if self._options.format else ("format",))}
         return Checked(
@@ -146,11 +150,8 @@ class _Reading:
             size_bytes=metered.size_bytes,
             sha256=metered.sha256,
             dialect=replace(dialect, compression=compression, assumed=tuple(sorted(assumed))),
-            layout=layout,
             rows_read=out.rows,
             rows_kept=out.kept,
-            records=records_path,
-            positions=positions_path,
         )
 
     def _read(
@@ -159,7 +160,7 @@ class _Reading:
         stream: Iterator[bytes],
         out: RecordWriter,
         encoding: Encoding | None,
-    ) -> tuple[Dialect, RecordLayout]:
+    ) -> Dialect:
         """Read what was uploaded, decompressed, as what it is."""
         options, limits, split = self._options, self._limits, self._split
         whole = chain([head], stream)
@@ -185,7 +186,7 @@ class _Reading:
         if options.format is not Format.CSV:
             check_markup(beginning)
         if is_json_lines(beginning, options, is_whole=is_whole):
-            dialect, layout = read_json_lines(
+            dialect = read_json_lines(
                 text,
                 split=split,
                 options=options,
@@ -195,7 +196,7 @@ class _Reading:
                 head_bytes=self._head_bytes,
             )
         else:
-            dialect, layout = read_delimited(
+            dialect = read_delimited(
                 text,
                 split=split,
                 options=options,
@@ -207,7 +208,7 @@ class _Reading:
             )
         self._findings.extend(_notes(split, text.newlines, out))
         assumed = dialect.assumed if encoding.is_declared else (*dialect.assumed, "encoding")
-        return replace(dialect, encoding=encoding.name, assumed=assumed), layout
+        return replace(dialect, encoding=encoding.name, assumed=assumed)
 
 
 def _peek(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterable[bytes]]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from services.ingest.dataset import DatasetOptions, Dialect, Format, Limits, RecordLayout, Split
+from services.ingest.dataset import DatasetOptions, Dialect, Format, Limits, Split
 from services.ingest.finding import Code, Finding, FindingWriter, Refused, excerpt
 from services.ingest.reading.block import BAD_BYTE
 from services.ingest.reading.columns import Head, check_width, choose_columns
@@ -38,7 +38,7 @@ def read_json_lines(
     out: RecordWriter,
     findings: FindingWriter,
     head_bytes: int,
-) -> tuple[Dialect, RecordLayout]:
+) -> Dialect:
     """Write the records of a file of JSON lines.
 
     Args:
@@ -85,7 +85,8 @@ def read_json_lines(
         rows.add([found.get(name) for name in names], line)
     if further:
         findings.add(_left_out(split, list(further)))
-    return rows.dialect(Format.JSONL), rows.layout()
+    rows.finish()
+    return rows.dialect(Format.JSONL)
 
 
 def _objects(sample: bytes, *, is_whole: bool) -> Iterator[_Object]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from services.ingest.dataset import DatasetOptions, Dialect, Format, Limits, RecordLayout, Split
+from services.ingest.dataset import DatasetOptions, Dialect, Format, Limits, Split
 from services.ingest.finding import Code, Finding, FindingWriter, Refused
 from services.ingest.reading.columns import Columns, Head, check_width, choose_columns
 from services.ingest.reading.record_writer import RecordWriter
@@ -56,7 +56,7 @@ def read_parquet(
     out: RecordWriter,
     findings: FindingWriter,
     check: Callable[[], None],
-) -> tuple[Dialect, RecordLayout]:
+) -> Dialect:
     """Write the records of a Parquet file; what counts as a line is its row.
 
     Args:
@@ -92,7 +92,8 @@ def read_parquet(
             zoned = {name for name, kind in types.items() if _ZONED in kind}
             for values in _values(bench, head, columns, zoned, check):
                 rows.add(values)
-            return rows.dialect(Format.PARQUET), rows.layout()
+            rows.finish()
+            return rows.dialect(Format.PARQUET)
     except duckdb.OutOfMemoryException:
         raise _refused(
             Code.UNSUPPORTED_FORMAT,

@@ -6,10 +6,10 @@ No row is kept or dropped but here. Knows no format.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import BinaryIO, TextIO
 
-from services.ingest.dataset import Limits, Split
+from services.ingest.dataset import Limits, RecordLayout, Split
 from services.ingest.finding import Code, Finding, FindingWriter, Refused, excerpt
+from services.ingest.reading.record_files import RecordFiles
 
 
 class RecordWriter:
@@ -20,8 +20,7 @@ class RecordWriter:
         *,
         split: Split,
         limits: Limits,
-        records: BinaryIO,
-        positions: TextIO,
+        files: RecordFiles,
         findings: FindingWriter,
     ) -> None:
         """Begin at the first line.
@@ -29,14 +28,12 @@ class RecordWriter:
         Args:
             split: Which file it is.
             limits: What is too much.
-            records: Receives the canonical records.
-            positions: Receives where each stood, as `Checked.positions` says.
+            files: Receive the canonical records, and where each stood.
             findings: Receives what is wrong with single rows.
         """
         self._split = split
         self._limits = limits
-        self._records = records
-        self._positions = positions
+        self._files = files
         self._findings = findings
         self._passed_rows = self._passed_lines = 0
         self._first_malformed: Finding | None = None
@@ -71,18 +68,26 @@ class RecordWriter:
         Raises:
             Refused: Where the file has too many rows.
         """
-        rows, passed = self.rows + 1 - self.kept, self.line - self.kept
+        if self._files.is_full:
+            self._files.next()
+            self._passed_rows = self._passed_lines = 0
+        first = self._files.count
+        rows, passed = self.rows + 1 - first, self.line - first
         if rows != self._passed_rows or passed != self._passed_lines:
-            self._place(self.kept, rows - self._passed_rows, passed - self._passed_lines)
+            self._place(first, rows - self._passed_rows, passed - self._passed_lines)
             self._passed_rows = rows
         for index, extra in tall:
             # What the last one moves is seen when the next run begins.
             if index < records - 1:
-                self._place(self.kept + index + 1, 0, extra)
-        self._records.write(run)
+                self._place(first + index + 1, 0, extra)
+        self._files.write(run, records)
         self.kept += records
         self.line += lines
         self._count(records)
+
+    def describe(self, layout: RecordLayout) -> None:
+        """Say what all the records look like, as soon as it is known."""
+        self._files.describe(layout)
 
     def drop(
         self,
@@ -157,7 +162,7 @@ class RecordWriter:
         )
 
     def _place(self, record: int, rows: int, lines: int) -> None:
-        self._positions.write(f"{record},{rows},{lines}\n")
+        self._files.place(record, rows, lines)
         self._passed_lines += lines
 
     def _finding(

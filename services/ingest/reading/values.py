@@ -89,15 +89,17 @@ class ValueWriter:
         else:
             self._out.keep(record)
 
-    def layout(self) -> RecordLayout:
-        """Return what was written, once all rows are."""
+    def finish(self) -> None:
+        """Say what was written: whether a cell holds several labels, only all rows tell."""
         kept = self._columns.kept
-        return RecordLayout(
-            delimiter=_DELIMITER,
-            columns=2 + len(self._further),
-            label_separator=LABEL_SEPARATOR if self._has_lists or self._separator else "",
-            split=None if self._columns.split is None else 2 + len(kept),
-            kept=tuple((name, 2 + n) for n, (name, _) in enumerate(kept)),
+        self._out.describe(
+            RecordLayout(
+                delimiter=_DELIMITER,
+                columns=2 + len(self._further),
+                label_separator=LABEL_SEPARATOR if self._has_lists or self._separator else "",
+                split=None if self._columns.split is None else 2 + len(kept),
+                kept=tuple((name, 2 + n) for n, (name, _) in enumerate(kept)),
+            )
         )
 
     def dialect(self, format_: Format) -> Dialect:

@@ -21,6 +21,8 @@ from services.ingest.dataset import (
     DatasetOptions,
     Limits,
     Profile,
+    RecordLayout,
+    Records,
     Split,
     UploadedFile,
 )
@@ -34,6 +36,7 @@ SMALL = Profile(min_examples=10, advised_examples=20, min_per_label=2)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontCheck:
     checked: Checked
+    layout: RecordLayout
     records: bytes
     findings: list[tuple[str, int, int]]
     """Code, line, row."""
@@ -46,13 +49,13 @@ class FrontCheck:
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the cells of every record."""
-        layout = self.checked.layout
+        layout = self.layout
         lines = io.StringIO(self.records.decode(), newline="")
         return [tuple(row) for row in csv.reader(lines, delimiter=layout.delimiter)]
 
     def examples(self) -> list[tuple[str, str]]:
         """Return text and labels of every record."""
-        layout = self.checked.layout
+        layout = self.layout
         return [(row[layout.text], row[layout.labels]) for row in self.rows()]
 
 
@@ -66,6 +69,7 @@ def front_check(
 ) -> FrontCheck:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
+        taken: list[Records] = []
         with FindingWriter(directory / "findings.csv") as findings:
             checked = check_file(
                 UploadedFile(size_bytes=len(content), chunks=partial(pieces, content, chunk)),
@@ -73,6 +77,8 @@ def front_check(
                 options=options or DatasetOptions(),
                 limits=limits or Limits(),
                 directory=directory,
+                take=taken.append,
+                forget=taken.clear,
                 findings=findings,
                 head_bytes=head_bytes,
                 block_bytes=chunk,
@@ -81,19 +87,20 @@ def front_check(
             found = list(csv.reader(file))
         return FrontCheck(
             checked=checked,
-            records=checked.records.read_bytes(),
+            layout=taken[0].layout,
+            records=b"".join(records.path.read_bytes() for records in taken),
             findings=[(row[4], int(row[1]), int(row[2])) for row in found],
             messages={row[4]: f"{row[6]} {row[8]}" for row in found},
-            places=_places(checked),
+            places=[place for records in taken for place in _places(records)],
         )
 
 
-def _places(checked: Checked) -> list[tuple[int, int]]:
-    with checked.positions.open() as file:
+def _places(records: Records) -> list[tuple[int, int]]:
+    with records.positions.open() as file:
         moves = {int(n): (int(rows), int(lines)) for n, rows, lines in csv.reader(file)}
     places = []
     rows = lines = 0
-    for n in range(checked.rows_kept):
+    for n in range(records.count):
         more_rows, more_lines = moves.get(n, (0, 0))
         rows, lines = rows + more_rows, lines + more_lines
         places.append((n + rows, n + lines))

@@ -203,7 +203,7 @@ def test_further_columns_are_carried_along_where_they_are_wanted() -> None:
 
     result = read(content, keep_columns=("id", "4"), split=SplitOptions(column="Split"))
 
-    layout = result.checked.layout
+    layout = result.layout
     assert layout.kept == (("id", 0), ("column_4", 3))
     assert (layout.text, layout.labels, layout.split) == (1, 2, 4)
     assert result.checked.dialect.kept_columns == ("id", "group")

@@ -30,7 +30,7 @@ def test_json_lines_are_detected_whatever_the_file_is_called() -> None:
     )
     assert {"format", "text_column", "label_column"} <= set(dialect.assumed)
     assert result.examples() == [(row["text"], row["label"]) for row in GOOD]
-    assert result.checked.layout.label_separator == ""
+    assert result.layout.label_separator == ""
 
 
 def test_what_was_declared_to_be_csv_is_read_as_csv() -> None:
@@ -88,7 +88,7 @@ def test_lists_make_labels_many_and_an_empty_one_is_none() -> None:
     result = read(lines({"text": "a", "labels": ["x", "y"]}, {"text": "b", "labels": []}))
 
     assert result.examples() == [("a", "x\x1fy"), ("b", "")]
-    assert result.checked.layout.label_separator == "\x1f"
+    assert result.layout.label_separator == "\x1f"
 
 
 def test_a_separator_cuts_strings_but_not_what_is_in_lists() -> None:
@@ -112,8 +112,8 @@ def test_keys_are_chosen_kept_and_left_out() -> None:
     )
 
     assert result.rows() == [("why", "x", "7", '{"k": ["1"]}', "test")] * 2
-    assert result.checked.layout.kept == (("id", 2), ("meta", 3))
-    assert result.checked.layout.split == 4
+    assert result.layout.kept == (("id", 2), ("meta", 3))
+    assert result.layout.split == 4
     assert result.checked.dialect.ignored_columns == ("more",)
 
 

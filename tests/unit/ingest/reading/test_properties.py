@@ -101,7 +101,7 @@ def test_every_row_of_a_dirty_csv_is_kept_or_dropped_with_a_finding(
     assert sorted(rows) == list(range(1, result.checked.rows_read + 1))
     assert lines_ == sorted(set(lines_))
     assert len(result.rows()) == result.checked.rows_kept == len(result.places)
-    assert {len(row) for row in result.rows()} <= {result.checked.layout.columns}
+    assert {len(row) for row in result.rows()} <= {result.layout.columns}
 
 
 @settings(max_examples=150, deadline=None)
@@ -224,4 +224,4 @@ def test_lists_of_labels_come_back(rows: list[tuple[str, list[str]]], chunk: int
     assert [
         (text, labels.split("\x1f") if labels else []) for text, labels in result.examples()
     ] == rows
-    assert result.checked.layout.label_separator == "\x1f"
+    assert result.layout.label_separator == "\x1f"
