@@ -24,6 +24,7 @@ from services.common.errors import (
 )
 from services.common.storage import ObjectStore
 from services.ingest.dataset import Split
+from services.ingest.uploading.prefix_sums import PrefixSums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,8 @@ class Uploads:
         """Keep where and how much."""
         self._store = store
         self.limits = limits
+        self.sums = PrefixSums()
+        """Of what was stored through this process."""
 
     def committed(self, tenant: str, dataset: str, split: Split) -> int:
         """Return how many bytes are stored without a gap from the beginning."""
@@ -124,33 +127,45 @@ class Uploads:
             gate=gate,
         )
 
-    def read(self, tenant: str, dataset: str, split: Split, size: int) -> Iterator[bytes]:
-        """Yield the first `size` bytes of a file.
+    def read(
+        self, tenant: str, dataset: str, split: Split, size: int, *, start: int = 0
+    ) -> Iterator[bytes]:
+        """Yield the first `size` bytes of a file, from `start` on.
 
         Raises:
             DataLoss: Where fewer bytes are stored.
         """
-        left = size
+        begin = 0
         for key, part_size in self.parts(tenant, dataset, split):
-            if not left:
+            end = min(begin + part_size, size)
+            first = max(begin, start)
+            if first < end:
+                yield from self._store.get(key, offset=first - begin, length=end - first)
+            begin = end
+            if begin == size:
                 return
-            yield from self._store.get(key, length=min(left, part_size))
-            left -= min(left, part_size)
-        if left:
+        if left := size - begin:
             raise DataLoss(
                 f"The stored bytes of the {split} file end {left} bytes before their end.",
                 metadata={"dataset": dataset, "split": split},
             )
 
     def sha256(self, tenant: str, dataset: str, split: Split, size: int) -> str:
-        """Return the sha256 of the first `size` bytes of a file, in lower-case hexadecimal."""
-        digest = hashlib.sha256()
-        for chunk in self.read(tenant, dataset, split, size):
+        """Return the sha256 of the first `size` bytes of a file, in lower-case hexadecimal.
+
+        Of what came through this process, it is that of the bytes as they came: who validates the
+        file reads what is stored, and compares.
+        """
+        reached, digest = self.sums.start((tenant, dataset, split))
+        if reached > size:
+            reached, digest = 0, hashlib.sha256()
+        for chunk in self.read(tenant, dataset, split, size, start=reached):
             digest.update(chunk)
         return digest.hexdigest()
 
     def remove(self, tenant: str, dataset: str, *, keep: Collection[str] = ()) -> None:
         """Remove the uploaded bytes of a dataset, but for the parts whose keys are to be kept."""
+        self.sums.forget(tenant, dataset)
         for info in list(self._store.list(layout.raw_prefix(tenant, dataset))):
             if info.key not in keep:
                 self._store.delete(info.key)
@@ -308,6 +323,7 @@ class UploadWriter:
                 # Finalised or deleted between the look and the store: nobody would find it.
                 self._store.delete(key)
                 raise
+        self._uploads.sums.extend(self._prefix, self._committed, self._part)
         self._committed = end
 
     def _wrong_offset(self, message: str, committed: int) -> OutOfRange:

@@ -46,6 +46,30 @@ def test_what_is_written_in_pieces_is_read_as_one(store: ObjectStore) -> None:
     assert uploads.sha256("t", "d", Split.TRAIN, 237) == hashlib.sha256(content).hexdigest()
 
 
+@pytest.mark.parametrize("size", [50, 130, 137, 200, 237])
+def test_a_sum_is_right_whichever_process_stored_the_bytes(store: ObjectStore, size: int) -> None:
+    one, other = (Uploads(store, LIMITS) for _ in range(2))
+    content = b"a" * 130 + b"b" * 7 + b"c" * 100
+
+    write(one, content[:130])
+    write(other, content[130:137])
+    write(one, content[137:])
+
+    wanted = hashlib.sha256(content[:size]).hexdigest()
+    for uploads in (one, other, Uploads(store, LIMITS)):
+        assert uploads.sha256("t", "d", Split.TRAIN, size) == wanted
+
+
+def test_what_this_process_stored_is_not_read_again_for_its_sum(store: ObjectStore) -> None:
+    uploads = Uploads(store, LIMITS)
+    write(uploads, b"a" * 100)
+    write(uploads, b"b" * 50)
+
+    assert uploads.sums.start(("t", "d", Split.TRAIN))[0] == 150
+    uploads.remove("t", "d")
+    assert uploads.sums.start(("t", "d", Split.TRAIN))[0] == 0
+
+
 @pytest.mark.parametrize("offset", [0, 9, 11])
 def test_another_offset_is_refused_with_the_right_one(store: ObjectStore, offset: int) -> None:
     uploads = Uploads(store, LIMITS)
