@@ -25,17 +25,16 @@ CREATE TABLE dropped (
 _REPEATED = """
 CREATE TABLE repeated AS SELECT key FROM valid GROUP BY key HAVING count(*) > 1
 """
+_COPIED = """
+CREATE TABLE copied AS
+SELECT id, split, line, home, label, key, text FROM valid SEMI JOIN repeated USING (key)
+"""
 _COLLIDED = """
-CREATE TABLE collided AS
-SELECT key FROM valid SEMI JOIN repeated USING (key)
-GROUP BY key HAVING min(text) <> max(text)
+CREATE TABLE collided AS SELECT key FROM copied GROUP BY key HAVING min(text) <> max(text)
 """
 _COPIES = """
-CREATE TABLE copies AS
-SELECT
-  id, split, line, home, label, key,
-  if(key IN (FROM collided), text, '') AS variant
-FROM valid SEMI JOIN repeated USING (key)
+CREATE VIEW copies AS
+SELECT * EXCLUDE (text), if(key IN (FROM collided), text, '') AS variant FROM copied
 """
 
 # A row of the parent stays whatever comes later; its copies are dropped wherever they stand.
@@ -86,6 +85,8 @@ WHERE a.home < b.home
 GROUP BY ALL ORDER BY ALL
 """
 
+_CLEAR = ("DROP VIEW copies", "DROP TABLE copied", "DROP TABLE collided", "DROP TABLE repeated")
+
 
 def prepare(bench: Workbench) -> None:
     """Create `dropped`, and the views `valid` and `remaining`, over `staged`."""
@@ -102,13 +103,13 @@ def drop_copies(bench: Workbench) -> tuple[Overlap, ...]:
     bench.run(_REPEATED)
     if not bench.value("SELECT count(*) FROM repeated"):
         return ()
-    for statement in (_COLLIDED, _COPIES, _DROP_COPIES):
+    for statement in (_COPIED, _COLLIDED, _COPIES, _DROP_COPIES):
         bench.run(statement)
     splits = list(Split)
     overlaps = tuple(
         Overlap(first=splits[first], second=splits[second], exact=count)
         for first, second, count in bench.rows(_OVERLAPS)
     )
-    for table in ("repeated", "collided", "copies"):
-        bench.run(f"DROP TABLE {table}")
+    for statement in _CLEAR:
+        bench.run(statement)
     return overlaps

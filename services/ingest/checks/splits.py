@@ -76,7 +76,7 @@ allowed AS (
   FROM wanted
 )
 SELECT
-  label, stratum, size, tests, validations,
+  label, dense_rank() OVER (ORDER BY stratum) AS stratum, size, tests, validations,
   (tests + validations + 8 * sqrt(tests + validations) + 16) / greatest(singles, 1) AS reach
 FROM allowed
 """
@@ -109,13 +109,15 @@ WITH grouped AS (
   FROM candidates WHERE is_grouped GROUP BY unit
 ),
 units AS (
-  SELECT unit, place, weight, unnest(label) FROM grouped
+  SELECT unit, place, weight, true AS is_grouped, unnest(label) FROM grouped
   UNION ALL BY NAME
-  SELECT unit, place, 1 AS weight, size, stratum, tests, validations
+  SELECT unit, place, 1 AS weight, is_grouped, size, stratum, tests, validations
   FROM candidates WHERE NOT is_grouped
 ),
 sized AS (
-  SELECT unit, place, weight, weight > greatest((tests + validations) / 2, 1) AS is_bulky,
+  SELECT
+    unit, place, weight, is_grouped,
+    weight > greatest((tests + validations) / 2, 1) AS is_bulky,
     stratum, size, tests, validations
   FROM units
 ),
@@ -129,6 +131,7 @@ ranked AS (
 dealt AS (
   SELECT
     unit,
+    is_grouped,
     CASE
       WHEN so_far <= tests THEN 2
       WHEN number = 1 AND tests > 0 AND 2 * weight <= size THEN 2
@@ -138,7 +141,9 @@ dealt AS (
     END::UTINYINT AS home
   FROM ranked
 )
-SELECT id, home FROM candidates JOIN dealt USING (unit) WHERE home > 0
+SELECT unit AS id, home FROM dealt WHERE home > 0 AND NOT is_grouped
+UNION ALL
+SELECT id, home FROM candidates JOIN dealt USING (unit, is_grouped) WHERE home > 0 AND is_grouped
 """
 
 
