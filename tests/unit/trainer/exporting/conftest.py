@@ -8,16 +8,10 @@ import numpy as np
 import pytest
 
 from services.trainer.base_import import BaseEncoder
-from services.trainer.exporting.session import Sequences, Session
 from services.trainer.exporting.variants import Export, Probes, export_trained
-from services.trainer.learning.listening import Progress, StepMetrics
 from services.trainer.recipe import Hyperparameters
 from services.trainer.training import LabelledTexts, TrainedModel, train
-
-
-class _Deaf:
-    def on_progress(self, progress: Progress) -> None: ...
-    def on_metrics(self, metrics: StepMetrics) -> None: ...
+from tests.unit.trainer.exporting.stand_ins import Deaf, twice_as_fast
 
 
 @pytest.fixture(scope="session")
@@ -29,17 +23,11 @@ def model(base: BaseEncoder, learnt_from: LabelledTexts) -> TrainedModel:
         validation=None,
         positive_label=None,
         hyperparameters=Hyperparameters(epochs=1, batch_size=16),
-        listener=_Deaf(),
+        listener=Deaf(),
         should_stop=lambda: False,
         threads=1,
     )
     return replace(trained, temperature=2.5)
-
-
-def _twice_as_fast(session: Session, sequences: Sequences, batch: int) -> float:
-    """Tell times of a machine on which integers win; the tiny graph itself is too small."""
-    assert len(sequences) >= batch
-    return 1.0 if "quantized" in session.path.name else 2.0
 
 
 @pytest.fixture(scope="session")
@@ -52,5 +40,5 @@ def exported(
         tmp_path_factory.mktemp("graphs"),
         probes=Probes(texts=learnt_from.texts, truth=truth),
         quantise=True,
-        stopwatch=_twice_as_fast,
+        stopwatch=twice_as_fast,
     )
