@@ -22,6 +22,13 @@ from services.ingest.checks.tokens import Words
 
 _Number = TypeVar("_Number", bound=np.generic)
 
+_NEIGHBOURS = (4, 32)
+"""Least and most texts of the same band that each is compared with: the more, the fewer pairs of
+a crowd are missed."""
+
+_COMPARED = 1 << 24
+"""Texts that are compared in a band, about, as far as the least of neighbours allow."""
+
 _PAIRS = 1 << 19
 """Pairs that are verified together, about: the more, the closer together lie their words."""
 
@@ -97,21 +104,24 @@ class NearGroups:
             offsets=self._offsets()[order],
             sizes=self._load("sizes", np.uint16)[order],
             bits=self._load("bits", np.uint64)[order],
+            neighbours=max(_NEIGHBOURS[0], min(_NEIGHBOURS[1], _COMPARED // max(len(order), 1))),
         )
         leaders = np.arange(len(order), dtype=np.uint32)
-        # Of texts of the same words, one is enough for what follows.
         _join(leaders, followers, followers - np.uint32(1))
+        # Of texts of the same words, one is enough for what follows.
+        first = np.ones(len(order), np.bool_)
+        first[followers] = False
         with ThreadPoolExecutor(threads) as pool:
+            band = self._load("band0", np.uint32)[order]
             for number in range(BANDS):
-                band, another = (
-                    self._load(f"band{n % BANDS}", np.uint32)[order] for n in (number, number + 1)
-                )
-                alone = leaders == np.arange(len(leaders), dtype=np.uint32)
-                parts = pairing.candidates(band, another, alone)
-                for pairs in _collected(_ahead(pool, parts, threads)):
+                another = self._load(f"band{(number + 1) % BANDS}", np.uint32)[order]
+                parts = pairing.candidates(band, another, first)
+                for found in _collected(_ahead(pool, parts, threads)):
+                    pairs = _apart(leaders, found)
                     for left, right in _ahead(pool, pairing.verified(pairs), threads):
                         check()
                         _join(leaders, left, right)
+                band = another
         return _groups(self._load("ids", np.uint32)[order], leaders)
 
     def _in_order_of_words(self) -> tuple[Texts, Texts]:
@@ -185,6 +195,13 @@ def _lead(leaders: NDArray[np.uint32], texts: Texts) -> Texts:
     while not np.array_equal(further := leaders[found], found):
         found = further
     return found
+
+
+def _apart(leaders: NDArray[np.uint32], pairs: Pairs) -> Pairs:
+    """Return the pairs that are not in one group yet."""
+    left, right = pairs
+    apart = _lead(leaders, left) != _lead(leaders, right)
+    return left[apart], right[apart]
 
 
 def _groups(

@@ -23,9 +23,6 @@ _PART = 1 << 21
 _SLICE = 1 << 15
 """Sorted texts that are compared at once: their arrays fit a processor's cache."""
 
-_NEIGHBOURS = 4
-"""Texts of the same band that each is compared with."""
-
 _WORDS = 1 << 20
 """Words of pairs that are verified at once, about."""
 
@@ -54,6 +51,9 @@ class Pairing:
 
     bits: NDArray[np.uint64]
     """Of each text; a word that only one of two texts has changes at most one of them."""
+
+    neighbours: int
+    """Texts of the same band that each is compared with."""
 
     def candidates(
         self, band: NDArray[np.uint32], another: NDArray[np.uint32], alone: NDArray[np.bool_]
@@ -98,7 +98,7 @@ class Pairing:
         keys |= np.arange(len(texts), dtype=np.uint64)
         keys.sort()
         found = [
-            self._close(keys[start : start + _SLICE + _NEIGHBOURS], texts, width)
+            self._close(keys[start : start + _SLICE + self.neighbours], texts, width)
             for start in range(0, len(keys), _SLICE)
         ]
         return joined(found)
@@ -107,15 +107,15 @@ class Pairing:
         bands = keys >> np.uint64(36)
         # Most texts that share nothing are out here, before their bits are looked up.
         shared = bands[1:] == bands[:-1]
-        crowded = np.zeros(len(keys), np.bool_)
-        crowded[1:] = shared
-        crowded[:-1] |= shared
+        shared = np.append(shared, False)
+        shared[1:] |= shared[:-1]
+        crowded = np.flatnonzero(shared)
         bands = bands[crowded]
         numbers = keys[crowded] & ((np.uint64(1) << width) - np.uint64(1))
         texts = texts[numbers.view(np.int64)]
         bits, sizes = self.bits[texts], self.sizes[texts]
         found = []
-        for distance in range(1, _NEIGHBOURS + 1):
+        for distance in range(1, self.neighbours + 1):
             close = bands[distance:] == bands[:-distance]
             close &= _may_be_alike(
                 bits[distance:] ^ bits[:-distance], sizes[distance:] + sizes[:-distance]

@@ -53,6 +53,20 @@ def test_groups_of_a_crowd_do_not_depend_on_the_order_of_rows(tmp_path: Path, th
     assert _groups(tmp_path, shuffled, threads) == groups
 
 
+def test_of_a_crowd_hardly_a_pair_is_missed_and_none_made_up(tmp_path: Path) -> None:
+    rng = random.Random(8)  # noqa: S311  # texts, not secrecy
+    base = [f"word{n}" for n in range(9)]
+    texts = [
+        " ".join([*base, *(f"other{rng.randrange(5000)}" for _ in "abcd")]) for _ in range(500)
+    ]
+    alike = {frozenset([text, f"{text} more"]) for text in texts[:300]}
+
+    groups = _groups(tmp_path, [*texts, *(f"{text} more" for text in texts[:300])])
+
+    assert groups <= alike
+    assert len(groups) > 0.97 * len(alike)
+
+
 def test_words_count_once_and_their_order_for_nothing(tmp_path: Path) -> None:
     texts = ["a b c d e", "e d c b a a a", "a b c d", "a b c x y", "", "?"]
 
