@@ -7,12 +7,16 @@ dataset's. What other attempts left is swept.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest, SplitFile
 from isogloss.storage.v1.dataset_manifest_pb2 import RawFile as RawFileMessage
+from isogloss.storage.v1.stored_file_pb2 import StoredFile as StoredFileMessage
 from isogloss.v1.label_mode_pb2 import LABEL_MODE_MULTI, LABEL_MODE_SINGLE
 from services.common import layout
 from services.common.errors import NotFound
@@ -57,13 +61,59 @@ class Published:
         }
 
 
+class AttemptFiles:
+    """Files of one attempt on their way into the store: one after another, in a thread."""
+
+    def __init__(self, store: ObjectStore, record: DatasetRecord, attempt: int) -> None:
+        """Begin without any.
+
+        Args:
+            store: Where to.
+            record: The dataset.
+            attempt: A number that no other attempt has.
+        """
+        self._store = store
+        self._record = record
+        self._attempt = attempt
+        self._thread = ThreadPoolExecutor(1, "publish")
+        self._files: dict[str, Future[StoredFileMessage]] = {}
+
+    def __enter__(self) -> Self:
+        """Return what takes files."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait for the file that is being stored; others that wait are not."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def add(self, path: Path, content_hash: str) -> None:
+        """Begin to store a file under its own name; it stays as it is meanwhile."""
+        record = self._record
+        name = f"{self._attempt}/{path.name}"
+        key = layout.dataset_file(record.tenant, record.id, content_hash, name)
+        self._files[path.name] = self._thread.submit(upload, self._store, key, path)
+
+    def stored(self, path: Path) -> StoredFile:
+        """Wait until a file is stored; return what was.
+
+        Raises:
+            Unavailable: Where the store does not answer.
+        """
+        return convert.file_from_proto(self._files[path.name].result())
+
+
 def publish(
     store: ObjectStore,
     record: DatasetRecord,
     verdict: Verdict,
     *,
     raw: Iterable[RawFile],
-    attempt: int,
+    files: AttemptFiles,
     hold: Callable[[], None],
 ) -> Published:
     """Publish an accepted dataset.
@@ -73,7 +123,7 @@ def publish(
         record: The dataset.
         verdict: What validation made of it.
         raw: The uploaded files that stay.
-        attempt: A number that no other attempt has.
+        files: The splits' files and the findings, all of them added.
         hold: Called when all files are there, right before the manifest: raises where the
             dataset is no longer this attempt's.
 
@@ -103,30 +153,19 @@ def publish(
         ],
     )
     for rows in verdict.splits:
-        file_key = _key(record, verdict, attempt, f"{rows.split}.parquet")
         manifest.splits.append(
             SplitFile(
                 split=convert.split_to_proto(rows.split),
-                file=upload(store, file_key, rows.path),
+                file=convert.file_to_proto(files.stored(rows.path)),
                 row_count=rows.row_count,
                 labels=convert.labels_to_proto(rows.labels),
             )
         )
-    manifest.findings.CopyFrom(
-        upload(store, _key(record, verdict, attempt, "findings.parquet"), verdict.findings)
-    )
+    manifest.findings.CopyFrom(convert.file_to_proto(files.stored(verdict.findings)))
     hold()
     if not create_manifest(store, key, manifest):
         manifest = read_manifest(store, key, DatasetManifest)
     return read_published(manifest)
-
-
-def publish_findings(
-    store: ObjectStore, record: DatasetRecord, verdict: Verdict, *, attempt: int
-) -> StoredFile:
-    """Store the findings of a refused dataset, so that they can be listed."""
-    key = _key(record, verdict, attempt, "findings.parquet")
-    return convert.file_from_proto(upload(store, key, verdict.findings))
 
 
 def published(store: ObjectStore, record: DatasetRecord) -> Published | None:
@@ -184,7 +223,3 @@ def read_published(manifest: DatasetManifest) -> Published:
         ),
         validate_time=manifest.validate_time.ToDatetime(tzinfo=UTC),
     )
-
-
-def _key(record: DatasetRecord, verdict: Verdict, attempt: int, name: str) -> str:
-    return layout.dataset_file(record.tenant, record.id, verdict.content_hash, f"{attempt}/{name}")

@@ -25,19 +25,19 @@ from services.common.storage import ObjectStore
 from services.ingest.cancellation import Cancellation, Cancelled
 from services.ingest.checks.rulebook import Rulebook
 from services.ingest.checks.validation import Verdict, validate
-from services.ingest.dataset import Limits, Profile, Split, State, UploadedFile
+from services.ingest.dataset import Limits, Profile, Report, Split, State, UploadedFile
 from services.ingest.finding import Finding
 from services.ingest.keeping import Turns
 from services.ingest.parents import ParentMissing, fetch_parent
 from services.ingest.publish import (
+    AttemptFiles,
     Published,
     publish,
-    publish_findings,
     published,
     sweep,
     wrote,
 )
-from services.ingest.record import DatasetRecord, Problem, RawFile, to_json
+from services.ingest.record import DatasetRecord, Problem, RawFile, StoredFile, to_json
 from services.ingest.tables import DatasetRow
 from services.ingest.uploading.raw_files import raw_files
 from services.ingest.uploading.uploads import Uploads
@@ -160,9 +160,12 @@ class Worker:
             self._fail(claim, [_profile_missing(record)], {})
             return
         self._options.scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            dir=self._options.scratch, prefix=f"{record.id}-", ignore_cleanup_errors=True
-        ) as directory:
+        with (
+            tempfile.TemporaryDirectory(
+                dir=self._options.scratch, prefix=f"{record.id}-", ignore_cleanup_errors=True
+            ) as directory,
+            AttemptFiles(self._store, record, claim.lease.token) as files,
+        ):
             progress = _Progress(self._queue, claim, self._turns.cancellation)
             check = self._turns.cancellation.check
             try:
@@ -189,6 +192,7 @@ class Worker:
                 directory=Path(directory),
                 parent=parent,
                 progress=progress,
+                written=files.add,
                 cancellation=self._turns.cancellation,
             )
             _compare_sums(record, verdict)
@@ -197,11 +201,18 @@ class Worker:
             if parent is not None and verdict.report.multi_label and not parent.multi_label:
                 problems.append(_other_label_mode(record))
             if problems:
-                self._refuse(claim, record, verdict, problems)
+                findings = files.stored(verdict.findings)
+                self._refuse(claim, record, verdict.report, findings, problems)
             else:
-                self._accept(claim, record, verdict)
+                self._accept(claim, record, verdict, files)
 
-    def _accept(self, claim: Claim[DatasetRow], record: DatasetRecord, verdict: Verdict) -> None:
+    def _accept(
+        self,
+        claim: Claim[DatasetRow],
+        record: DatasetRecord,
+        verdict: Verdict,
+        files: AttemptFiles,
+    ) -> None:
         raw: tuple[RawFile, ...] = ()
         if record.options.keep_raw:
             check = self._turns.cancellation.check
@@ -211,7 +222,7 @@ class Worker:
             record,
             verdict,
             raw=raw,
-            attempt=claim.lease.token,
+            files=files,
             hold=lambda: self._queue.renew(claim.lease),
         )
         self._finish(claim, record, accepted)
@@ -238,15 +249,15 @@ class Worker:
         self,
         claim: Claim[DatasetRow],
         record: DatasetRecord,
-        verdict: Verdict,
+        report: Report,
+        findings: StoredFile,
         problems: list[Problem],
     ) -> None:
-        findings = publish_findings(self._store, record, verdict, attempt=claim.lease.token)
         self._fail(
             claim,
             problems,
             {
-                "report": to_json(verdict.report),
+                "report": to_json(report),
                 "findings": to_json(findings),
                 "stored_bytes": findings.size,
             },
@@ -265,6 +276,7 @@ class Worker:
             "files were not judged."
         )
         self._fail(claim, [Problem(code="internal", where="dataset", message=message)], {})
+        sweep(self._store, claim.row.record(), ())
 
     def _fail(
         self, claim: Claim[DatasetRow], problems: list[Problem], values: Mapping[str, Any]

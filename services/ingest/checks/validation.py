@@ -78,6 +78,7 @@ def validate(
     directory: Path,
     parent: Parent | None = None,
     progress: Callable[[str, float], None] = lambda _phase, _fraction: None,
+    written: Callable[[Path, str], None] = lambda _file, _content_hash: None,
     cancellation: Cancellation | None = None,
 ) -> Verdict:
     """Validate the uploaded files.
@@ -89,6 +90,8 @@ def validate(
         parent: A dataset whose rows come first and stay as they are.
         progress: Told the phase in words and the share of all work that is done, 0 to 1;
             what it raises ends the validation.
+        written: Told of each of the verdict's files as soon as it is written, while others are
+            not yet, and of the verdict's content hash.
         cancellation: Ends it from another thread.
 
     Raises:
@@ -106,7 +109,7 @@ def validate(
             limit.check()
             progress(phase, fraction)
 
-        validation = _Validation(bench, findings, rulebook, parent, told)
+        validation = _Validation(bench, findings, rulebook, parent, progress=told, written=written)
         try:
             return validation.run(files)
         except Refused as refusal:
@@ -126,13 +129,16 @@ class _Validation:
         findings: FindingWriter,
         rulebook: Rulebook,
         parent: Parent | None,
+        *,
         progress: Callable[[str, float], None],
+        written: Callable[[Path, str], None],
     ) -> None:
         self._bench = bench
         self._findings = findings
         self._rules = rulebook
         self._parent = parent
         self._progress = progress
+        self._written = written
         self._checked: dict[Split, Checked] = {}
         self._summaries: list[Finding] = []
         """Findings about a file or the dataset, which become the report's warnings."""
@@ -297,6 +303,7 @@ class _Validation:
         for number, split in enumerate(Split):
             self._progress(f"writing {split}", _DEALT + (_WRITTEN - _DEALT) * number / len(Split))
             splits.append(writer.write(split))
+            self._written(splits[-1].path, self._content_hash())
         self._progress("writing findings", _WRITTEN)
         counts = {part.split: part.row_count for part in splits}
         if dealt:
@@ -326,6 +333,7 @@ class _Validation:
         splits: tuple[SplitRows, ...] = (),
     ) -> Verdict:
         path, counts = explained.collect(self._bench, self._findings)
+        self._written(path, self._content_hash())
         warnings = sorted(
             (found for found in self._summaries if found.severity <= Severity.WARNING),
             key=lambda found: -found.severity,
@@ -343,15 +351,15 @@ class _Validation:
             report=advice.advised(report, labels=of_training),
             findings=path,
             refusals=refusals,
-            content_hash=content_hash(
-                {split: checked.sha256 for split, checked in self._checked.items()},
-                self._rules,
-                self._parent,
-            ),
+            content_hash=self._content_hash(),
             multi_label=self._multi_label,
             splits=splits,
             labels=tuple(sorted(label for label, _ in of_training)),
         )
+
+    def _content_hash(self) -> str:
+        sums = {split: checked.sha256 for split, checked in self._checked.items()}
+        return content_hash(sums, self._rules, self._parent)
 
 
 def _dealt_out(counts: Mapping[Split, int], seed: int) -> Finding:
