@@ -16,7 +16,6 @@ from isogloss.status import error_from_status
 from isogloss.v1 import (
     alias_pb2,
     base_model_pb2,
-    evaluation_pb2,
     hyperparameters_pb2,
     inference_service_pb2,
     model_event_pb2,
@@ -243,57 +242,6 @@ def alias_version(message: alias_pb2.AliasVersion) -> aliases.AliasVersion:
         restored_version=message.restored_version,
         actor=message.actor,
         create_time=time(message, "create_time"),
-    )
-
-
-def evaluation(message: evaluation_pb2.Evaluation) -> models.Evaluation:
-    """Read an evaluation."""
-    return models.Evaluation(
-        name=message.name,
-        split=member(dataset_report.Split, "split", message),
-        row_count=message.row_count,
-        positive_label=message.positive_label,
-        metrics=_classification_metrics(message.metrics),
-        baseline=_classification_metrics(message.baseline),
-        create_time=time(message, "create_time"),
-        neighbor_agreement=message.neighbor_agreement,
-        baseline_neighbor_agreement=message.baseline_neighbor_agreement,
-    )
-
-
-def _classification_metrics(
-    message: evaluation_pb2.ClassificationMetrics,
-) -> models.ClassificationMetrics:
-    names = [label.label for label in message.labels]
-    return models.ClassificationMetrics(
-        headline=member(models.Averaging, "headline", message),
-        accuracy=message.accuracy,
-        precision=message.precision,
-        recall=message.recall,
-        f1=message.f1,
-        log_loss=message.log_loss,
-        averages=tuple(
-            models.Average(
-                averaging=member(models.Averaging, "averaging", average),
-                precision=average.precision,
-                recall=average.recall,
-                f1=average.f1,
-            )
-            for average in message.averages
-        ),
-        labels=tuple(
-            models.LabelMetrics(
-                label=label.label,
-                precision=label.precision,
-                recall=label.recall,
-                f1=label.f1,
-                support=label.support,
-            )
-            for label in message.labels
-        ),
-        confusion={
-            (names[cell.actual], names[cell.predicted]): cell.count for cell in message.confusion
-        },
     )
 
 

@@ -1,13 +1,11 @@
-"""What the client tells of models and their evaluations: plain values."""
+"""What the client tells of models: plain values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from isogloss.dataset_report import Split
 from isogloss.errors import IsoglossError
 
 
@@ -35,16 +33,6 @@ class Precision(StrEnum):
     UNKNOWN = "UNKNOWN"
     EXACT = "EXACT"
     QUANTIZED = "QUANTIZED"
-
-
-class Averaging(StrEnum):
-    """How a number over several labels was made."""
-
-    UNKNOWN = "UNKNOWN"
-    BINARY = "BINARY"
-    MACRO = "MACRO"
-    MICRO = "MICRO"
-    WEIGHTED = "WEIGHTED"
 
 
 class Preset(StrEnum):
@@ -288,60 +276,3 @@ class ModelUpdate:
 
     event: ModelEvent | None
     """What made the server tell; None where only the progress changed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Average:
-    """Precision, recall and F1 under one way of averaging."""
-
-    averaging: Averaging
-    precision: float
-    recall: float
-    f1: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelMetrics:
-    """How well one label was predicted."""
-
-    label: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
-    """Rows with the label."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassificationMetrics:
-    """How well labels were predicted; all shares are 0 to 1."""
-
-    headline: Averaging
-    accuracy: float
-    precision: float
-    recall: float
-    f1: float
-    log_loss: float
-    """Mean cross-entropy, in nats."""
-
-    averages: tuple[Average, ...]
-    labels: tuple[LabelMetrics, ...]
-    confusion: Mapping[tuple[str, str], int]
-    """Rows by (true label, predicted label); cells that are not zero, largest first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """What a model scored on rows that it did not learn from, beside the untrained baseline."""
-
-    name: str
-    split: Split
-    row_count: int
-    positive_label: str
-    metrics: ClassificationMetrics
-    baseline: ClassificationMetrics
-    create_time: datetime | None
-    neighbor_agreement: float
-    """Share of rows whose nearest other row by cosine has the same label."""
-
-    baseline_neighbor_agreement: float

@@ -37,7 +37,7 @@ class AsyncAliases:
         alias: str | Alias,
         model: str | Model,
         *,
-        preload: bool = False,
+        preload: bool | None = None,
         expected_version: int | None = None,
         timeout: float | None = None,
     ) -> Alias:
@@ -46,7 +46,8 @@ class AsyncAliases:
         Args:
             alias: `aliases/{alias}`.
             model: `models/{model}`.
-            preload: Whether every inference server loads the model ahead.
+            preload: Whether every inference server loads the model ahead; None leaves that as
+                it was, and does not for a new alias.
             expected_version: See the class.
             timeout: Seconds.
         """

@@ -12,14 +12,13 @@ from isogloss import convert
 from isogloss.api.bundles import import_bundle
 from isogloss.api.dataset_reading import PAGE_SIZE
 from isogloss.api.download import save
-from isogloss.api.model_runs import ModelRuns
+from isogloss.api.model_evaluations import ModelEvaluations
 from isogloss.api.resources import name_of
 from isogloss.api.streams import watched
 from isogloss.datasets import Dataset, DownloadProgress
 from isogloss.errors import ModelCancelled, ModelFailed
 from isogloss.models import (
     BaseModel,
-    Evaluation,
     Hyperparameters,
     Model,
     ModelState,
@@ -31,7 +30,7 @@ from isogloss.v1 import model_pb2
 from isogloss.v1 import model_service_pb2 as pb
 
 
-class AsyncModels(ModelRuns):
+class AsyncModels(ModelEvaluations):
     """Models: create, watch, evaluate, cancel, delete.
 
     Every method takes `timeout`, in seconds; None is the client's default, and no limit for
@@ -262,13 +261,6 @@ class AsyncModels(ModelRuns):
             progress=progress,
         )
 
-    async def evaluation(self, model: str | Model, *, timeout: float | None = None) -> Evaluation:
-        """Read what a READY model scored on held-out rows, beside the untrained baseline."""
-        request = pb.GetEvaluationRequest(name=f"{name_of(model)}/evaluation")
-        return convert.evaluation(
-            await self._transport.unary(self._stub.GetEvaluation, request, timeout)
-        )
-
 
 class Models(Facade[AsyncModels]):
     """Models, blocking: the methods of `AsyncModels`."""
@@ -289,6 +281,12 @@ class Models(Facade[AsyncModels]):
     export = blocking(AsyncModels.export)
     import_ = blocking(AsyncModels.import_)
     evaluation = blocking(AsyncModels.evaluation)
+    evaluations = blocking_stream(AsyncModels.evaluations)
+    evaluate = blocking(AsyncModels.evaluate)
+    wait_for_evaluation = blocking(AsyncModels.wait_for_evaluation)
+    delete_evaluation = blocking(AsyncModels.delete_evaluation)
+    projection = blocking(AsyncModels.projection)
+    compare = blocking(AsyncModels.compare)
 
 
 def outcome(model: Model) -> Model:

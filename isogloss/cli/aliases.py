@@ -53,9 +53,12 @@ def set_(
         ),
     ],
     preload: Annotated[
-        bool,
-        typer.Option("--preload", help="Load the model ahead, on every inference server."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            help="Load the model ahead, on every inference server. Otherwise as it was.",
+            show_default=False,
+        ),
+    ] = None,
     expect: Expected = None,
 ) -> None:
     """Let an alias stand for a READY model, whether the alias existed or not.

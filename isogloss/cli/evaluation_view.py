@@ -1,100 +1,222 @@
-"""An evaluation as people read it: the untrained baseline beside the fine-tuned model."""
+"""An evaluation as people read it: headline, advice, then labels, confusions and confidence."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
-from isogloss import ClassificationMetrics, Evaluation
+from isogloss import ClassificationMetrics, Evaluation, Improvement, Interval
 from isogloss.cli.session import Session
-from isogloss.cli.words import count, short
+from isogloss.cli.words import count, percent, short
 
 MATRIX_LABELS = 12
 """Up to here a matrix fits on a screen; beyond, the largest confusions are listed."""
 
 MAX_CONFUSIONS = 15
-MAX_LABELS = 40
+MAX_LABELS = 20
+_BAR = 20
+_SHOWN_THRESHOLDS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
+_ROUNDS_TO_NOTHING = 0.00005
+_BLOCKS = " ▏▎▍▌▋▊▉█"
+_SHADES = ("grey11", "grey19", "grey27", "grey39", "grey54")
 
 
 def show_evaluation(session: Session, evaluation: Evaluation) -> None:
-    """Print the headline numbers, each label, and what was taken for what."""
-    before, after = evaluation.baseline, evaluation.metrics
-    averaged = (
-        f"of {evaluation.positive_label}" if evaluation.positive_label else "mean over labels"
-    )
+    """Print the headline numbers, what could be done, each label, and what was taken for what."""
+    after = evaluation.metrics
     if session.rich:
+        averaged = (
+            f"of {evaluation.positive_label}" if evaluation.positive_label else "mean over labels"
+        )
+        rows = count(evaluation.row_count, f"{evaluation.split} row")
         session.out.print(
             Text.assemble(
-                (evaluation.name, "bold"),
-                f"  on {count(evaluation.row_count, f'{evaluation.split} row')}, {averaged}",
+                (evaluation.name, "bold"), f"  on {rows} of {evaluation.dataset}, {averaged}"
             )
         )
-    session.table(
-        ["metric", ">baseline", ">fine-tuned", ">change"],
-        [
-            _compared("accuracy", before.accuracy, after.accuracy),
-            _compared("precision", before.precision, after.precision),
-            _compared("recall", before.recall, after.recall),
-            _compared("F1", before.f1, after.f1),
-            _compared("log loss", before.log_loss, after.log_loss, less_is_better=True),
-            _compared(
-                "nearest neighbour agrees",
-                evaluation.baseline_neighbor_agreement,
-                evaluation.neighbor_agreement,
-            ),
-        ],
-    )
+    _headline(session, evaluation)
+    if session.rich:
+        for gain in (evaluation.improvement, evaluation.improvement_over_neighbors):
+            if gain is not None:
+                other = "untrained" if gain is evaluation.improvement else "nearest neighbours"
+                session.out.print(Text(f"over {other}: {in_words(gain)}", "dim"))
+        if evaluation.unknown_labels:
+            named = ", ".join(short(label, 40) for label in list(evaluation.unknown_labels)[:5])
+            left_out = count(evaluation.unknown_label_row_count, "row")
+            session.out.print(Text(f"not scored: {left_out} of unknown labels: {named}", "yellow"))
+        for advice in evaluation.advice:
+            session.out.print(Text.assemble(("• ", "cyan"), advice.message))
     _gap(session)
-    _labels(session, before, after)
+    _labels(session, evaluation)
     if after.confusion:
         _gap(session)
         if session.rich and len(after.labels) <= MATRIX_LABELS:
             _matrix(session, after)
         else:
             _confusions(session, after)
+    if session.rich:
+        _confidence(session, after)
+
+
+def show_examples(session: Session, evaluation: Evaluation) -> None:
+    """Print the worst errors, and the training rows whose label is probably wrong."""
+    if evaluation.texts_removed:
+        session.note("The dataset was purged, and the texts with it.")
+    if evaluation.worst_errors:
+        _gap(session)
+        session.table(
+            [">row", "true label", "predicted", ">confidence", "text"],
+            (
+                [
+                    str(error.row),
+                    ", ".join(error.labels),
+                    ", ".join(error.predicted),
+                    f"{error.confidence:.2f}",
+                    _excerpt(session, error.text),
+                ]
+                for error in evaluation.worst_errors
+            ),
+            title=f"Wrong with the greatest confidence ({evaluation.split} rows)",
+        )
+    if evaluation.suspicious_labels:
+        _gap(session)
+        session.table(
+            [">row", "label", "suggested", ">probability", "text"],
+            (
+                [
+                    str(suspicion.row),
+                    ", ".join(suspicion.labels),
+                    ", ".join(suspicion.suggested),
+                    f"{suspicion.confidence:.3f}",
+                    _excerpt(session, suspicion.text),
+                ]
+                for suspicion in evaluation.suspicious_labels
+            ),
+            title=f"Probably labelled wrong ({evaluation.suspicious_label_count} of "
+            f"{evaluation.examined_row_count} train rows; the most suspicious)",
+        )
+
+
+def in_words(gain: Improvement) -> str:
+    """Say what one model has over another."""
+    change = gain.accuracy
+    return (
+        f"{100 * change.value:+.1f} points of accuracy ({100 * change.low:+.1f} to "
+        f"{100 * change.high:+.1f}, p = {gain.accuracy_p_value:.3g}): {gain.gained:,} rows gained, "
+        f"{gain.lost:,} lost"
+    )
+
+
+def confusion_rows(metrics: ClassificationMetrics) -> Iterator[list[str]]:
+    """Give a confusion matrix as rows of a file: a head, then a row for each true label."""
+    names = [label.label for label in metrics.labels]
+    yield ["true label", *names]
+    for actual in names:
+        cells = (metrics.confusion.get((actual, predicted), 0) for predicted in names)
+        yield [actual, *map(str, cells)]
+
+
+def bar(share: float, width: int = _BAR) -> str:
+    """Draw a share of 1."""
+    eighths = round(max(0.0, min(share, 1.0)) * width * 8)
+    whole, rest = divmod(eighths, 8)
+    return ("█" * whole + (_BLOCKS[rest] if rest else "")).ljust(width)
+
+
+def _headline(session: Session, evaluation: Evaluation) -> None:
+    """Print the figures beside those of the untrained model, where there are any."""
+    columns = ["metric"]
+    models = [evaluation.metrics]
+    agreement = [evaluation.neighbor_agreement]
+    if evaluation.baseline is not None:
+        columns.append(">baseline")
+        models.insert(0, evaluation.baseline)
+        agreement.insert(0, evaluation.baseline_neighbor_agreement)
+    if evaluation.nearest_neighbors is not None and session.rich:
+        columns.insert(1, ">neighbours")
+        models.insert(0, evaluation.nearest_neighbors)
+    columns += [">fine-tuned", ">change"] if evaluation.baseline is not None else [">value"]
+    rows = [
+        _figures(name, [getattr(model, field) for model in models], less_is_better=less)
+        for name, field, less in (
+            ("accuracy", "accuracy", False),
+            ("precision", "precision", False),
+            ("recall", "recall", False),
+            ("F1", "f1", False),
+            ("log loss", "log_loss", True),
+        )
+    ]
+    blank = [""] * (len(models) - len(agreement))
+    last = _figures("nearest neighbour agrees", agreement, less_is_better=False)
+    rows.append([last[0], *blank, *last[1:]])
+    if session.rich:
+        columns.append("19 times of 20")
+        intervals = [
+            evaluation.metrics.accuracy_interval,
+            None,
+            None,
+            evaluation.metrics.f1_interval,
+        ]
+        for row, interval in zip(rows, [*intervals, None, None], strict=True):
+            row.append(_span(interval))
+    session.table(columns, rows)
+
+
+def _figures(name: str, values: Sequence[float], *, less_is_better: bool) -> list[str | Text]:
+    cells: list[str | Text] = [name, *(f"{value:.4f}" for value in values)]
+    if len(values) > 1:
+        change = values[-1] - values[-2]
+        cells.append(Text(f"{change:+.4f}", _style(-change if less_is_better else change)))
+    return cells
+
+
+def _span(interval: Interval | None) -> Text:
+    return Text("" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}", "dim")
+
+
+def _style(change: float) -> str:
+    return "" if abs(change) < _ROUNDS_TO_NOTHING else ("green" if change > 0 else "red")
 
 
 def _gap(session: Session) -> None:
     session.line() if not session.rich else session.out.print()
 
 
-def _compared(
-    name: str, before: float, after: float, *, less_is_better: bool = False
-) -> tuple[str, str, str, Text]:
-    change = after - before
-    better = change < 0 if less_is_better else change > 0
-    style = "" if abs(change) < 0.00005 else ("green" if better else "red")  # noqa: PLR2004 (rounds to nothing)
-    return name, f"{before:.4f}", f"{after:.4f}", Text(f"{change:+.4f}", style)
-
-
-def _labels(session: Session, before: ClassificationMetrics, after: ClassificationMetrics) -> None:
-    baseline = {label.label: label for label in before.labels}
-    shown = after.labels if not session.rich else after.labels[:MAX_LABELS]
+def _labels(session: Session, evaluation: Evaluation) -> None:
+    """Print one line a label: on a terminal the worst first, with a bar."""
+    after, before = evaluation.metrics, evaluation.baseline
+    old = {label.label: label.f1 for label in before.labels} if before is not None else {}
+    shown = after.labels
+    if session.rich:
+        shown = tuple(sorted(after.labels, key=lambda label: label.f1))[:MAX_LABELS]
     rows = []
     for label in shown:
-        old = baseline.get(label.label)
-        change = label.f1 - old.f1 if old else 0.0
-        style = "" if not old or abs(change) < 0.00005 else ("green" if change > 0 else "red")  # noqa: PLR2004 (rounds to nothing)
-        rows.append(
-            [
-                short(label.label, 40),
-                f"{label.support:,}" if session.rich else str(label.support),
-                f"{label.precision:.4f}",
-                f"{label.recall:.4f}",
-                f"{label.f1:.4f}",
-                f"{old.f1:.4f}" if old else "",
-                Text(f"{change:+.4f}" if old else "", style),
-            ]
-        )
-    session.table(
-        ["label", ">rows", ">precision", ">recall", ">F1", ">baseline F1", ">change"], rows
-    )
+        known = label.label in old
+        change = label.f1 - old.get(label.label, 0.0)
+        cells: list[str | Text] = [
+            short(label.label, 40),
+            f"{label.support:,}" if session.rich else str(label.support),
+            f"{label.precision:.4f}",
+            f"{label.recall:.4f}",
+            f"{label.f1:.4f}",
+            f"{old[label.label]:.4f}" if known else "",
+            Text(f"{change:+.4f}" if known else "", _style(change) if known else ""),
+        ]
+        if session.rich:
+            cells.append(Text(bar(label.f1), "cyan"))
+        rows.append(cells)
+    columns = ["label", ">rows", ">precision", ">recall", ">F1", ">baseline F1", ">change"]
+    session.table(columns + (["!"] if session.rich else []), rows)
     if (more := len(after.labels) - len(shown)) > 0:
-        session.note(f"and {count(more, 'label')} more: --json has all.")
+        session.note(f"and {count(more, 'label')} that did better: --json has all.")
 
 
 def _matrix(session: Session, metrics: ClassificationMetrics) -> None:
     names = [label.label for label in metrics.labels]
+    wrong = [number for pair, number in metrics.confusion.items() if pair[0] != pair[1]]
+    most = max(wrong, default=1)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True, max_width=24, overflow="ellipsis", style="bold")
     for name in names:
@@ -103,8 +225,10 @@ def _matrix(session: Session, metrics: ClassificationMetrics) -> None:
         cells = []
         for predicted in names:
             number = metrics.confusion.get((actual, predicted), 0)
-            right = actual == predicted
-            style = "dim" if not number else ("green" if right else "red")
+            style = "dim" if not number else "green"
+            if number and actual != predicted:
+                shade = _SHADES[min(len(_SHADES) - 1, number * len(_SHADES) // (most + 1))]
+                style = f"red on {shade}"
             cells.append(Text(str(number or "·"), style))
         table.add_row(Text(actual), *cells)
     session.out.print(Text("rows: true label, columns: predicted", "dim"))
@@ -113,8 +237,67 @@ def _matrix(session: Session, metrics: ClassificationMetrics) -> None:
 
 def _confusions(session: Session, metrics: ClassificationMetrics) -> None:
     wrong = [(pair, number) for pair, number in metrics.confusion.items() if pair[0] != pair[1]]
-    shown = wrong[:MAX_CONFUSIONS] if session.rich else wrong
+    if not session.rich:
+        session.table(
+            [">rows", "true label", "predicted"],
+            ([str(number), actual, predicted] for (actual, predicted), number in wrong),
+        )
+        return
+    support = {label.label: label.support for label in metrics.labels}
     session.table(
-        [">rows", "true label", "predicted"],
-        ([str(number), actual, predicted] for (actual, predicted), number in shown),
+        [">rows", "true label", "predicted", "of its rows"],
+        (
+            [
+                str(number),
+                short(actual, 40),
+                short(predicted, 40),
+                Text(bar(number / max(support[actual], 1), 10), "red"),
+            ]
+            for (actual, predicted), number in wrong[:MAX_CONFUSIONS]
+        ),
     )
+
+
+def _confidence(session: Session, metrics: ClassificationMetrics) -> None:
+    """Print how far confidence is from truth, and what leaving unsure rows alone would bring."""
+    found = metrics.calibration
+    if found is not None:
+        _gap(session)
+        verdict = "within chance" if found.error <= found.noise_limit else "more than chance"
+        session.out.print(
+            Text.assemble(
+                "Confidence is off by ",
+                (percent(found.error), "bold"),
+                f" on average; up to {percent(found.noise_limit)} is chance: {verdict}.",
+            )
+        )
+        session.table(
+            [">rows", ">confidence", ">right", "!"],
+            (
+                [
+                    f"{part.count:,}",
+                    percent(part.confidence),
+                    percent(part.accuracy),
+                    Text(bar(part.accuracy), "cyan"),
+                ]
+                for part in found.bins
+            ),
+        )
+    shown = [
+        point
+        for point in metrics.coverage
+        if any(abs(point.threshold - wanted) < _ROUNDS_TO_NOTHING for wanted in _SHOWN_THRESHOLDS)
+    ]
+    if shown:
+        _gap(session)
+        session.table(
+            [">answer from", ">rows answered", ">of them right"],
+            (
+                [f"{point.threshold:.2f}", percent(point.coverage), percent(point.accuracy)]
+                for point in shown
+            ),
+        )
+
+
+def _excerpt(session: Session, text: str) -> str:
+    return short(text, 120) if session.rich else text

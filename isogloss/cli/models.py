@@ -12,9 +12,8 @@ from rich.text import Text
 
 from isogloss import Client, Hyperparameters, Model, ModelState, ModelUpdate, Precision
 from isogloss.api.models import outcome
-from isogloss.cli import bundles, model_runs
+from isogloss.cli import bundles, evaluations, model_runs
 from isogloss.cli.commands import base_name, command, dataset_name, model_name
-from isogloss.cli.evaluation_view import show_evaluation
 from isogloss.cli.session import Session
 from isogloss.cli.training_view import MODEL_STYLE, training_view
 from isogloss.cli.words import ago, count, duration, estimated, size
@@ -23,6 +22,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Fine-tune models, watch them and see how good they are."
 )
 model_runs.register(app)
+evaluations.register(app)
 bundles.register(app)
 
 Id = Annotated[str, typer.Argument(help="models/ID, or ID alone.", show_default=False)]
@@ -352,16 +352,3 @@ def delete(
         session.document({"deleted": name})
     else:
         session.note(f"{name} is deleted.")
-
-
-@command(
-    app, "evaluation", services=["trainer"], examples=["isogloss models evaluation tone-9x4kdp"]
-)
-def evaluation(session: Session, model: Id) -> None:
-    """Show what a model scored on held-out rows, beside the untrained baseline."""
-    with session.client() as client:
-        found = client.models.evaluation(model_name(model))
-    if session.json:
-        session.document(found)
-    else:
-        show_evaluation(session, found)

@@ -40,6 +40,7 @@ class Alias(_message.Message):
     preload: _builtins.bool
     """Whether every inference server loads the model when it starts and when the alias is
     switched, instead of on the first call, and lets go of it last where memory runs out.
+    Unset in a request: as it was before, and false for a new alias.
     """
     version: _builtins.int
     """Number of the current version, from 1."""
@@ -54,16 +55,18 @@ class Alias(_message.Message):
         *,
         name: _builtins.str = ...,
         model: _builtins.str = ...,
-        preload: _builtins.bool = ...,
+        preload: _builtins.bool | None = ...,
         version: _builtins.int = ...,
         actor: _builtins.str = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_preload", b"_preload", "preload", b"preload", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "model", b"model", "name", b"name", "preload", b"preload", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_preload", b"_preload", "actor", b"actor", "model", b"model", "name", b"name", "preload", b"preload", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__preload: _TypeAlias = _typing.Literal["preload"]  # noqa: Y015
+    _WhichOneofArgType__preload: _TypeAlias = _typing.Literal["_preload", b"_preload"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__preload) -> _WhichOneofReturnType__preload | None: ...
 
 Global___Alias: _TypeAlias = Alias  # noqa: Y015
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from isogloss.v1 import (
     base_model_pb2,
-    evaluation_pb2,
     label_mode_pb2,
     model_event_pb2,
     model_pb2,
@@ -38,6 +37,7 @@ from isogloss.v1.model_service_pb2_grpc import (
 from tests.integration.client.answers import Context, abort, bad_request, refusal
 from tests.integration.client.scripted_aliases import ScriptedAliases
 from tests.integration.client.scripted_datasets import DATASET, ScriptedDatasets
+from tests.integration.client.scripted_evaluations import ScriptedEvaluations
 
 Model = model_pb2.Model
 
@@ -46,7 +46,13 @@ DIMENSION = 4
 BUNDLE = b"a bundle of a model" * 100
 
 
-class Scripted(ScriptedAliases, ScriptedDatasets, ModelServiceServicer, InferenceServiceServicer):
+class Scripted(
+    ScriptedAliases,
+    ScriptedDatasets,
+    ScriptedEvaluations,
+    ModelServiceServicer,
+    InferenceServiceServicer,
+):
     """What the test set, and what it was asked."""
 
     def __init__(self) -> None:
@@ -57,7 +63,6 @@ class Scripted(ScriptedAliases, ScriptedDatasets, ModelServiceServicer, Inferenc
         self.dimension = DIMENSION
         self.most_texts = 512
         self.imported: list[bytes] = []
-        self.evaluation = evaluation_pb2.Evaluation(name=f"{MODEL}/evaluation")
 
     # Models.
 
@@ -167,12 +172,6 @@ class Scripted(ScriptedAliases, ScriptedDatasets, ModelServiceServicer, Inferenc
         imported = model()
         imported.display_name = first.display_name or imported.display_name
         return imported
-
-    def GetEvaluation(  # noqa: N802
-        self, request: mpb.GetEvaluationRequest, context: Context
-    ) -> evaluation_pb2.Evaluation:
-        self._asked("GetEvaluation", request, context)
-        return self.evaluation
 
     # Inference.
 

@@ -21,7 +21,7 @@ from isogloss.cli.document import dumps
 from isogloss.cli.exits import MEANING, ExitCode, exit_code
 from isogloss.cli.session import Session
 from isogloss.cli.texts import parse_texts, read_texts
-from isogloss.models import Averaging
+from isogloss.evaluations import Averaging
 
 
 def _commands(group: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -63,6 +63,10 @@ def test_the_commands_are_all_there() -> None:
         "models cancel",
         "models delete",
         "models evaluation",
+        "models evaluate",
+        "models evaluations",
+        "models compare",
+        "models projection",
         "embed",
         "classify",
         "doctor",
@@ -153,6 +157,10 @@ def test_json_has_what_the_values_have() -> None:
         precision=0.5,
         recall=0.5,
         f1=0.5,
+        accuracy_interval=None,
+        f1_interval=None,
+        calibration=None,
+        coverage=(),
         log_loss=math.inf,
         averages=(),
         labels=(),

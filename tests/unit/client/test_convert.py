@@ -11,7 +11,15 @@ from grpc import aio
 
 from isogloss import convert as model_convert
 from isogloss import dataset_convert as convert
-from isogloss import dataset_options, dataset_report, datasets, errors, inference, models
+from isogloss import (
+    dataset_options,
+    dataset_report,
+    datasets,
+    errors,
+    evaluations,
+    inference,
+    models,
+)
 from isogloss.api.streams import passing
 from isogloss.status import error_from_rpc, error_from_status
 from isogloss.v1 import (
@@ -32,7 +40,9 @@ ENUMS: list[tuple[type[StrEnum], EnumDescriptor]] = [
     (dataset_report.Split, split_pb2.Split.DESCRIPTOR),
     (models.ModelState, model_pb2.Model.State.DESCRIPTOR),
     (models.Precision, precision_pb2.Precision.DESCRIPTOR),
-    (models.Averaging, evaluation_pb2.ClassificationMetrics.Averaging.DESCRIPTOR),
+    (evaluations.Averaging, evaluation_pb2.ClassificationMetrics.Averaging.DESCRIPTOR),
+    (evaluations.EvaluationState, evaluation_pb2.Evaluation.State.DESCRIPTOR),
+    (evaluations.Topic, evaluation_pb2.Advice.Topic.DESCRIPTOR),
     (dataset_report.LabelMode, label_mode_pb2.LabelMode.DESCRIPTOR),
     (inference.Truncation, inference_service_pb2.Truncation.DESCRIPTOR),
 ]

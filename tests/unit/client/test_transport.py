@@ -40,7 +40,7 @@ def test_the_service_config_repeats_what_is_safe_and_nothing_else() -> None:
     [entry] = config["methodConfig"]
     repeated = {(name["service"], name["method"]) for name in entry["name"]}
     streams = {"WriteDataset", "CheckDataset", "WatchDataset", "DownloadDataset", "WatchModel"}
-    unsafe = {*streams, "UpdateDataset", "DeleteDataset", "DeleteModel"}
+    unsafe = {*streams, "UpdateDataset", "DeleteDataset", "DeleteModel", "DeleteEvaluation"}
     services = [
         module.DESCRIPTOR.services_by_name[name]
         for module, name in (
