@@ -91,7 +91,7 @@ class StoredCheckpoints:
             except (DataLoss, NotFound) as error:
                 self._say("warning", f"A checkpoint is passed over: {error.message}")
             else:
-                self._say("info", f"Going on from the checkpoint of step {step}.")
+                self._say("info", f"Found the checkpoint of step {step} to go on from.")
                 return place
         return None
 

@@ -53,6 +53,7 @@ def spec(
         scratch=str(scratch),
         device=device,
         threads=threads(settings),
+        checkpoint_seconds=settings.checkpoint_seconds,
         niceness=settings.run_niceness,
         quantise=settings.quantize is QuantizeWish.AUTO,
         parent=os.getpid(),

@@ -86,6 +86,7 @@ def execute(
         checkpoints=StoredCheckpoints(
             store, tenant=spec.tenant, model=spec.model, token=spec.token, tell=tell
         ),
+        checkpoint_seconds=spec.checkpoint_seconds,
     )
     tell(Entered(state=State.EXPORTING, reason="Learnt; being scored and exported."))
     tell(forecast.scoring())

@@ -78,6 +78,11 @@ class TrainerSettings(DatabaseSettings):
     """How often a run is begun before it counts as failed. Only what may go better the next
     time (a killed process, a store that does not answer) is tried again."""
 
+    checkpoint_seconds: float = Field(default=60.0, gt=0, le=86_400)
+    """About how much training a run that is lost has to repeat: a checkpoint is left this often,
+    and whenever a run is paused or its trainer shuts down. The newest two are kept until the run
+    ends; one takes about four times the size of the base model."""
+
     queue_poll_seconds: float = Field(default=1.0, gt=0, le=60)
     """How often an idle trainer looks for runs that other processes queued or lost."""
 

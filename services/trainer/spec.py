@@ -47,6 +47,7 @@ class RunSpec:
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
 
     threads: int
+    checkpoint_seconds: float
     niceness: int
     quantise: bool
     """Whether an 8-bit variant is looked for."""

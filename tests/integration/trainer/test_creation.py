@@ -8,15 +8,19 @@ from google.rpc import error_details_pb2, status_pb2
 
 from isogloss.v1 import model_service_pb2 as pb
 from isogloss.v1.cleaning_pb2 import Cleaning
+from isogloss.v1.hyperparameters_pb2 import Hyperparameters
 from isogloss.v1.label_mode_pb2 import LabelMode
-from isogloss.v1.model_pb2 import Hyperparameters, Model
+from isogloss.v1.model_pb2 import Model
 from services.common import layout
 from services.common.database import Database
 from services.trainer.bell import Bell
 from services.trainer.catalogue import Catalogue
+from services.trainer.control import Control
 from services.trainer.creation import Creation, Wish
 from services.trainer.models import Models, NewModel, Request
 from services.trainer.tables import MIGRATIONS, ModelRow
+from services.trainer.webhooks.addresses import Addresses
+from services.trainer.webhooks.outbox import Outbox
 from tests.integration.trainer.calls import BASE, DATASET, State, Suite, request, running_trainer
 from tests.integration.trainer.published import publish_dataset
 
@@ -103,18 +107,53 @@ async def test_what_does_not_fit_has_a_code_and_a_reason(
 async def test_a_dataset_that_cannot_be_learnt_from_is_refused(suite: Suite) -> None:
     folder = suite.base.parent
     unknown = Cleaning(urls=9)  # type: ignore[arg-type]  # what a newer release may declare
-    publish_dataset(
-        suite.store, folder, dataset="many-aaaaaa", label_mode=LabelMode.LABEL_MODE_MULTI
-    )
-    publish_dataset(suite.store, folder, dataset="newer-aaaaaa", cleaning=unknown)
+    newer = publish_dataset(suite.store, folder, dataset="newer-aaaaaa", cleaning=unknown)
     async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
-        for dataset, says in (("many", "one label a text"), ("newer", "Update the trainer")):
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await trainer.CreateModel(request(dataset=f"datasets/{dataset}-aaaaaa"))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await trainer.CreateModel(request(dataset=newer))
 
-            assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-            assert reason(refused) == "DATASET_UNSUITABLE"
-            assert says in str(refused.value.details())
+    assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert reason(refused) == "DATASET_UNSUITABLE"
+    assert "Update the trainer" in str(refused.value.details())
+
+
+async def test_no_label_is_the_positive_one_where_a_text_can_have_several(suite: Suite) -> None:
+    several = publish_dataset(
+        suite.store,
+        suite.base.parent,
+        dataset="many-aaaaaa",
+        labels=("angry",),
+        label_mode=LabelMode.LABEL_MODE_MULTI,
+    )
+    async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await trainer.CreateModel(request(dataset=several, positive_label="angry"))
+
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "a text can have several" in str(refused.value.details())
+
+
+async def test_every_wrong_hyperparameter_is_named(suite: Suite) -> None:
+    asked = request()
+    asked.model.hyperparameters.CopyFrom(
+        Hyperparameters(
+            preset=77,  # type: ignore[arg-type]  # what a newer client may ask for
+            epochs=0,
+            dropout=0.9,
+            layer_decay=float("nan"),
+        )
+    )
+    async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await trainer.CreateModel(asked)
+
+    found = violations(refused)
+    assert {name.removeprefix("model.hyperparameters."): why for name, why in found.items()} == {
+        "preset": "77 is none of fast, balanced, thorough. Leave it unset to have it chosen.",
+        "epochs": "0 is out of range: 1 to 100. Leave it unset to have it chosen.",
+        "dropout": "0.9 is out of range: 0 to 0.5. Leave it unset to have it chosen.",
+        "layer_decay": "nan is out of range: 0.1 to 1. Leave it unset to have it chosen.",
+    }
 
 
 async def test_validate_only_creates_nothing(suite: Suite) -> None:
@@ -210,10 +249,12 @@ async def test_a_queued_model_leaves_its_marks_and_a_deletion_takes_them(suite: 
 class DeletedAtOnce(Models):
     """Rows that somebody deletes as soon as they are there."""
 
+    control: Control
+
     def add(self, new: NewModel, request: Request) -> ModelRow:
         """Add the row, and delete it."""
         row = super().add(new, request)
-        self.forget(row.tenant, row.id)
+        self.control.forget(row.tenant, row.id)
         return row
 
 
@@ -221,7 +262,11 @@ def test_a_creation_that_a_deletion_overtook_leaves_no_marks(suite: Suite) -> No
     database = Database(suite.settings().database_url)
     database.upgrade(MIGRATIONS)
     catalogue = Catalogue(suite.store, {"tiny": str(suite.base)})
-    creation = Creation(DeletedAtOnce(database, Bell()), catalogue, suite.store)
+    models = DeletedAtOnce(database, Bell())
+    models.control = Control(database, Bell(), addresses=Addresses(), outbox=Outbox())
+    creation = Creation(
+        models, models.control, catalogue, suite.store, addresses=Addresses(), threads=1
+    )
     wish = Wish(
         tenant="default",
         display_name="Tone",

@@ -78,6 +78,7 @@ class Bench:
             "QUEUE_POLL_SECONDS": "0.1",
             "LEASE_SECONDS": str(settings.lease_seconds),
             "HEARTBEAT_SECONDS": str(settings.heartbeat_seconds),
+            "CHECKPOINT_SECONDS": "0.2",
         }
         environment = {f"ISOGLOSS_TRAINER_{key}": value for key, value in values.items()}
         with log:
@@ -92,6 +93,11 @@ class Bench:
 
     def row(self, model: str) -> ModelRow:
         return self.models.get("default", model)
+
+    def has_checkpoint(self, model: str) -> bool:
+        """Return whether a whole one is stored."""
+        prefix = layout.checkpoints_prefix("default", model)
+        return any(item.key.endswith("/manifest.json") for item in self._suite.store.list(prefix))
 
     def manifest(self, model: str) -> ModelManifest:
         return manifests.read_manifest(
@@ -133,7 +139,7 @@ def learning(row: ModelRow) -> bool:
 def test_a_trainer_that_is_killed_is_replaced(bench: Bench) -> None:
     model = bench.create(epochs=100)
     first = bench.start("first")
-    eventually(lambda: learning(bench.row(model)))
+    eventually(lambda: bench.has_checkpoint(model))
     (run,) = run_processes(first.pid)
 
     first.kill()
@@ -145,6 +151,12 @@ def test_a_trainer_that_is_killed_is_replaced(bench: Bench) -> None:
     row = bench.row(model)
     assert (row.phase, row.attempt) == (State.READY, 2)
     assert bench.manifest(model).attempt == 2
+    told = [
+        event.body.get("message", "")
+        for event in bench.models.look("default", model, after=0).events
+    ]
+    assert any("to go on from" in line for line in told)
+    assert not bench.has_checkpoint(model)
 
 
 def test_a_trainer_that_was_frozen_harms_nothing_when_it_wakes(bench: Bench, suite: Suite) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 
 import grpc
 import onnxruntime
@@ -14,6 +13,8 @@ from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from isogloss.v1 import model_service_pb2 as pb
 from isogloss.v1.cleaning_pb2 import Cleaning
 from isogloss.v1.evaluation_pb2 import ClassificationMetrics
+from isogloss.v1.hyperparameters_pb2 import Hyperparameters
+from isogloss.v1.label_mode_pb2 import LabelMode
 from isogloss.v1.precision_pb2 import Precision
 from isogloss.v1.split_pb2 import Split
 from services.common import layout, manifests
@@ -22,7 +23,6 @@ from tests.integration.trainer.calls import (
     Suite,
     is_training,
     long_request,
-    middling_request,
     request,
     run_processes,
     running_trainer,
@@ -113,8 +113,10 @@ async def test_a_model_is_trained_watched_scored_and_deleted(  # noqa: PLR0915 (
 
     assert used is not None
     named = {variant.graph.key for variant in manifest.variants} | {manifest.evaluation.key}
+    named |= {manifest.predictions.key, manifest.projection.key, manifest.examples.key}
     named |= {item.file.key for item in manifest.encoder} | {layout.model_manifest(*tenant_id)}
     assert files == named
+    assert manifest.examples.key.startswith(layout.model_examples_prefix(*tenant_id))
     assert manifest.input.cleaning == Cleaning(strip_html=True)
     assert [output.name for output in graph.get_outputs()] == ["sentence_embedding", "logits"]
 
@@ -142,21 +144,34 @@ async def test_two_labels_with_a_positive_one_and_no_test_rows(suite: Suite) -> 
     assert evaluation.metrics.f1 == angry.f1
 
 
-async def test_a_run_that_is_killed_is_tried_again(suite: Suite) -> None:
+async def test_texts_with_several_labels(suite: Suite) -> None:
+    dataset = publish_dataset(
+        suite.store,
+        suite.base.parent,
+        dataset="many-aaaaaa",
+        label_mode=LabelMode.LABEL_MODE_MULTI,
+    )
     async with running_trainer(suite.settings()) as trainer:
-        model = await trainer.CreateModel(middling_request())
-        await until(trainer, model.name, is_training)
-        (run,) = run_processes(os.getpid())
-        run.send_signal(signal.SIGKILL)
-        seen = await watch(trainer, model.name)
+        model = await trainer.CreateModel(request(dataset=dataset))
+        await watch(trainer, model.name)
         ready = await trainer.GetModel(pb.GetModelRequest(name=model.name))
+        evaluation = await trainer.GetEvaluation(
+            pb.GetEvaluationRequest(name=f"{model.name}/evaluation")
+        )
+        manifest = manifests.read_manifest(
+            suite.store,
+            layout.model_manifest("default", model.name.removeprefix("models/")),
+            ModelManifest,
+        )
 
-    assert states(seen) == ["QUEUED", "TRAINING", "QUEUED", "TRAINING", "EXPORTING", "READY"]
-    reasons = [response.event.state_change.reason for response in seen]
-    assert any("killed by SIGKILL" in reason for reason in reasons)
-    assert ready.attempt == 2
-    left = {item.key for item in suite.store.list(f"default/{model.name}/runs/")}
-    assert all("/runs/0002-2/" in key for key in left)
+    assert ready.state == State.STATE_READY, ready.error.message
+    assert ready.hyperparameters.preset == Hyperparameters.PRESET_BALANCED
+    assert manifest.label_mode == LabelMode.LABEL_MODE_MULTI
+    assert list(manifest.labels) == ["angry", "happy", "post"]
+    assert len(manifest.thresholds) == 3
+    assert all(0.05 <= threshold <= 0.95 for threshold in manifest.thresholds)
+    assert list(evaluation.metrics.confusion) == []
+    assert [entry.label for entry in evaluation.metrics.labels] == ["angry", "happy", "post"]
 
 
 async def test_a_cancel_ends_the_process_and_leaves_nothing(suite: Suite) -> None:
@@ -210,16 +225,3 @@ async def test_a_broken_dataset_fails_the_run_at_once_and_says_so(suite: Suite) 
     assert failed.error.details[0].Unpack(info)
     assert info.reason == "TRAINING_FAILED"
     assert failed.attempt == 1
-
-
-async def test_a_trainer_that_stops_gives_its_run_back(suite: Suite) -> None:
-    async with running_trainer(suite.settings(concurrent_runs=0)) as replica:
-        async with running_trainer(suite.settings()) as trainer:
-            model = await trainer.CreateModel(long_request())
-            await until(trainer, model.name, is_training)
-        given_back = await replica.GetModel(pb.GetModelRequest(name=model.name))
-        assert run_processes(os.getpid()) == []
-
-    assert given_back.state == State.STATE_QUEUED
-    assert "shutting down" in given_back.state_reason
-    assert given_back.attempt == 0

@@ -96,7 +96,7 @@ def test_all_files_come_back_under_their_names(desk: Desk) -> None:
     assert place is not None
     files = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
     assert files == {"encoder.safetensors", "manifest.json", "deep/manifest.json"}
-    assert desk.told == [Logged(level="info", message="Going on from the checkpoint of step 60.")]
+    assert desk.told == [Logged(level="info", message="Found the checkpoint of step 60 to go on from.")]
 
 
 def test_the_newest_step_wins_and_of_one_step_the_later_attempt(desk: Desk) -> None:
