@@ -49,9 +49,8 @@ class AliasServicer(AliasServiceServicer):
     async def SetAlias(self, request: pb.SetAliasRequest, context: Context) -> Alias:
         """Let an alias stand for a model."""
         change, model = convert.switch(request, current_principal())
-        record = await asyncio.to_thread(
-            self._switching.set, change, model=model, preload=request.alias.preload
-        )
+        preload = request.alias.preload if request.alias.HasField("preload") else None
+        record = await asyncio.to_thread(self._switching.set, change, model=model, preload=preload)
         return convert.alias(change.alias, record)
 
     async def GetAlias(self, request: pb.GetAliasRequest, context: Context) -> Alias:

@@ -5,8 +5,9 @@
     model = Model(".")
     print(model.embed(["My order was late."]).shape, model.classify(["My order was late."]))
 
-Texts are taken as they are. Where `input.cleaning` stands in model.json, the model learnt from
-texts that were cleaned so: do the same to yours. Texts that are too long are cut at their end.
+Texts are read in Unicode NFC and without blanks around them; those that are too long are cut at
+their end. Where `input.cleaning` in model.json names further steps, the model learnt from texts
+that were cleaned so: do the same to yours.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
+from warnings import warn
 
 import numpy as np
 from onnxruntime import InferenceSession
@@ -30,6 +33,8 @@ class Model:
         reads, variants = self.about["input"], self.about["variants"]
         graph = next(one["graph"]["key"] for one in variants if one["precision"] == precision)
         self.session = InferenceSession(str(root / graph), providers=["CPUExecutionProvider"])
+        if steps := reads.get("cleaning"):
+            warn(f"The model learnt from texts that were cleaned by {steps}.", stacklevel=2)
         self.tokenizer = Tokenizer.from_file(str(root / reads["tokenizer"]["key"]))
         self.tokenizer.enable_truncation(reads["max_tokens"])
         self.tokenizer.enable_padding(pad_id=reads.get("pad_token_id", 0))
@@ -37,7 +42,8 @@ class Model:
     def compute(self, output: str, texts: list[str]) -> np.ndarray[Any, Any]:
         """Return one row a text of an output of the graph."""
         prefix = self.about["input"].get("prefix", "")
-        read = self.tokenizer.encode_batch([prefix + text for text in texts])
+        plain = [prefix + normalize("NFC", text).strip() for text in texts]
+        read = self.tokenizer.encode_batch(plain)
         ids = np.array([text.ids for text in read], np.int64)
         mask = np.array([text.attention_mask for text in read], np.int64)
         rows = self.session.run([output], {"input_ids": ids, "attention_mask": mask})[0]

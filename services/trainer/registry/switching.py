@@ -69,13 +69,13 @@ class Switching:
         self._aliases = Aliases(store)
         self._clock = clock
 
-    def set(self, change: Change, *, model: str, preload: bool) -> AliasRecord:
+    def set(self, change: Change, *, model: str, preload: bool | None = None) -> AliasRecord:
         """Let the alias stand for a READY model; return its version, old where nothing changes.
 
         Args:
             change: Who and which.
             model: Bare id.
-            preload: Whether inference servers load it ahead.
+            preload: Whether inference servers load it ahead; None leaves that as it was.
 
         Raises:
             NotFound, FailedPrecondition: Where the model does not exist or is not READY.
@@ -83,12 +83,14 @@ class Switching:
             ResourceExhausted: Where the tenant has as many aliases as it may.
         """
         self._require_ready(change.tenant, model)
-        wanted = AliasRecord(model=f"models/{model}", preload=preload)
 
         def draft(current: AliasRecord | None) -> AliasRecord | None:
             if current is None:
                 self._make_room(change.tenant)
-            elif (current.model, current.preload) == (wanted.model, wanted.preload):
+                current = AliasRecord()
+            ahead = current.preload if preload is None else preload
+            wanted = AliasRecord(model=f"models/{model}", preload=ahead)
+            if (current.model, current.preload) == (wanted.model, wanted.preload):
                 return None
             return wanted
 

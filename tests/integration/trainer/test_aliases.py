@@ -58,7 +58,7 @@ async def aliases(store: ObjectStore) -> AsyncIterator[AliasServiceAsyncStub]:
 
 
 def setting(
-    model: str, *, name: str = NAME, preload: bool = False, expected: int | None = None
+    model: str, *, name: str = NAME, preload: bool | None = None, expected: int | None = None
 ) -> pb.SetAliasRequest:
     alias = Alias(name=name, model=f"models/{model}", preload=preload)
     return pb.SetAliasRequest(alias=alias, expected_version=expected)
@@ -94,6 +94,17 @@ async def test_an_alias_is_switched_and_its_history_told(aliases: AliasServiceAs
         True,
     )
     assert (oldest.previous_model, oldest.model, oldest.actor) == ("", "models/one", "anyone")
+
+
+async def test_a_switch_leaves_preload_as_it_was(aliases: AliasServiceAsyncStub) -> None:
+    new = await aliases.SetAlias(setting("one"))
+    ahead = await aliases.SetAlias(setting("one", preload=True))
+    switched = await aliases.SetAlias(setting("two"))
+    no_longer = await aliases.SetAlias(setting("two", preload=False))
+
+    answers = [new, ahead, switched, no_longer]
+    assert [answer.preload for answer in answers] == [False, True, True, False]
+    assert [answer.version for answer in answers] == [1, 2, 3, 4]
 
 
 async def test_a_rollback_is_a_new_version(aliases: AliasServiceAsyncStub) -> None:

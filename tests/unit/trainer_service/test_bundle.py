@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
+from isogloss.v1.cleaning_pb2 import Cleaning
 from services.common import layout
 from services.common.errors import DataLoss, FailedPrecondition
 from services.common.storage import ObjectStore, open_store
@@ -125,7 +126,7 @@ def test_the_loader_computes_what_the_model_is(
     texts = ["my order is late", "great", " ".join(["terrible service"] * 30)]
 
     done = subprocess.run(
-        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, '.'){USE_LOADER}"],
+        [sys.executable, "-I", "-c", "import sys; sys.path.insert(0, '.')" + USE_LOADER],
         cwd=root,
         input=json.dumps(texts),
         capture_output=True,
@@ -146,6 +147,26 @@ def test_the_loader_computes_what_the_model_is(
         np.testing.assert_allclose(vector, expected, atol=1e-5)
         assert list(answer) == list(LABELS)
         np.testing.assert_allclose(list(answer.values()), shares / shares.sum(), atol=1e-4)
+
+
+def test_the_loader_warns_of_cleaning_that_it_does_not_do(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    manifest = publish_whole_model(store, tmp_path, "clean", cleaning=Cleaning(strip_html=True))
+    place = Place(tenant="default", model="clean", attempt=1, token=1)
+    content = b"".join(pack(store, manifest, place, texts=False).chunks())
+    root = unpacked(content, tmp_path / "out")
+
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", "import sys; sys.path.insert(0, '.')" + USE_LOADER],
+        cwd=root,
+        input='["great"]',
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "strip_html" in done.stderr
 
 
 def test_the_loader_is_thirty_lines() -> None:
