@@ -10,10 +10,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from isogloss import Client, Hyperparameters, Model, ModelState, ModelUpdate, Precision
+from isogloss import Client, Model, ModelState, ModelUpdate, Precision
 from isogloss.api.models import outcome
 from isogloss.cli import bundles, evaluations, model_runs
 from isogloss.cli.commands import base_name, command, dataset_name, model_name
+from isogloss.cli.hyperparameters import hyperparameters, named
 from isogloss.cli.session import Session
 from isogloss.cli.training_view import MODEL_STYLE, training_view
 from isogloss.cli.words import ago, count, duration, estimated, size
@@ -59,6 +60,7 @@ def bases(session: Session) -> None:
     examples=[
         "isogloss models create tone --dataset tone-k3v9qz --watch",
         "isogloss models create spam --dataset spam-8m2xwa --positive-label spam --epochs 3",
+        "isogloss models create tone --dataset tone-k3v9qz --preset fast --set class_balance=1",
         "isogloss models create tone --dataset tone-k3v9qz --no-start",
     ],
 )
@@ -85,6 +87,21 @@ def create(
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of everything random, 0 or more. Otherwise 0.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fast|balanced|thorough",
+            help="How much time it may take for its quality. Otherwise balanced.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any other hyperparameter, such as class_balance=1; may be given several times.",
+        ),
     ] = None,
     positive_label: Annotated[
         str,
@@ -113,14 +130,19 @@ def create(
     """Fine-tune a base model on a dataset."""
     if watch and no_start:
         raise typer.BadParameter("Give --watch or --no-start: what is paused does not end.")
+    wanted = hyperparameters(
+        [*(settings or ()), *(() if preset is None else (f"preset={preset}",))],
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        seed=seed,
+    )
     with session.client() as client:
         model = client.models.create(
             name,
             dataset=dataset_name(dataset),
             base_model=base_name(base),
-            hyperparameters=Hyperparameters(
-                epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, seed=seed
-            ),
+            hyperparameters=wanted,
             positive_label=positive_label,
             webhook_uri=webhook,
             auto_start=not no_start,
@@ -277,14 +299,7 @@ def _facts(model: Model) -> Generator[tuple[str, Text]]:
         yield "error", Text(model.error.message, "red")
     yield "base model", Text(model.base_model)
     yield "dataset", Text(model.dataset)
-    given = model.hyperparameters
-    chosen = {
-        "epochs": given.epochs,
-        "learning rate": given.learning_rate,
-        "batch size": given.batch_size,
-        "seed": given.seed,
-    }
-    told = ", ".join(f"{name} {value}" for name, value in chosen.items() if value is not None)
+    told = ", ".join(f"{name} {value}" for name, value in named(model.hyperparameters))
     if told:
         yield "hyperparameters", Text(told)
     if model.positive_label:

@@ -19,6 +19,9 @@ from services.common.storage import ObjectStore
 CONTENT_HASH = "c0ffee" * 10 + "cafe"
 
 _SUBJECTS = ("order", "card", "account", "app", "payment", "refund", "box", "delivery")
+POST = "post"
+"""The further label of some texts, in a dataset of several labels a text."""
+
 _TONES = {
     "angry": ("is terrible", "was awful and late", "is the worst", "broken again", "lost again"),
     "happy": ("is great", "was perfect", "is the best", "arrived fast thanks", "love it"),
@@ -36,6 +39,18 @@ def rows(labels: Sequence[str], *, prefix: str) -> list[tuple[str, str]]:
     ]
 
 
+def several(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """Give each text any number of labels: its tone unless that is plain, and `post` for goods."""
+    return [
+        (
+            text,
+            [tone for tone in (label,) if tone != "plain"]
+            + [POST for subject in _SUBJECTS[5:] if f" {subject} " in text],
+        )
+        for text, label in pairs
+    ]
+
+
 def publish_dataset(
     store: ObjectStore,
     scratch: Path,
@@ -48,6 +63,8 @@ def publish_dataset(
     label_mode: LabelMode.ValueType = LabelMode.LABEL_MODE_SINGLE,
 ) -> str:
     """Publish the dataset and return its full name."""
+    multi = label_mode == LabelMode.LABEL_MODE_MULTI
+    named = [*(label for label in labels if label != "plain"), POST] if multi else labels
     splits = {
         Split.SPLIT_TRAIN: rows(labels, prefix="my"),
         Split.SPLIT_VALIDATION: rows(labels, prefix="the")[::3],
@@ -61,14 +78,18 @@ def publish_dataset(
         content_hash=CONTENT_HASH,
         options=DatasetOptions(cleaning=cleaning),
         label_mode=label_mode,
-        labels=sorted(labels),
+        labels=sorted(named),
     )
     for split, pairs in splits.items():
         name = f"{Split.Name(split).removeprefix('SPLIT_').lower()}.parquet"
         table = pa.table(
             {
                 "text": [text for text, _ in pairs],
-                "labels": [[label] for _, label in pairs],
+                "labels": (
+                    [found for _, found in several(pairs)]
+                    if multi
+                    else [[label] for _, label in pairs]
+                ),
                 "row": pa.array(range(len(pairs)), pa.int64()),
                 "line": pa.array(range(1, len(pairs) + 1), pa.int64()),
             }
