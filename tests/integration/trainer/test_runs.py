@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import signal
 
@@ -27,6 +29,7 @@ from tests.integration.trainer.calls import (
     until,
     watch,
 )
+from tests.receiver import Receiver
 
 
 def published(suite: Suite, name: str) -> tuple[dict[str, str], list[str]]:
@@ -187,3 +190,26 @@ async def test_a_tenant_is_told_when_enough_of_its_models_wait(suite: Suite) -> 
 
     assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "max_queued_per_tenant" in str(refused.value.details())
+
+
+async def test_the_end_of_a_model_is_posted(suite: Suite) -> None:
+    receiver = Receiver()
+    try:
+        settings = suite.settings(
+            concurrent_runs=0,
+            webhook_hosts=[receiver.uri.removeprefix("http://").rstrip("/")],
+            webhook_secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # noqa: S106 (no secret)
+        )
+        async with running_trainer(settings) as trainer:
+            asked = request()
+            asked.model.webhook_uri = receiver.uri
+            model = await trainer.CreateModel(asked)
+            await trainer.CancelModel(pb.CancelModelRequest(name=model.name))
+            while not receiver.got:  # noqa: ASYNC110 (another thread's)
+                await asyncio.sleep(0.02)
+    finally:
+        receiver.stop()
+
+    ((headers, body),) = receiver.got
+    assert json.loads(body)["data"]["name"] == model.name
+    assert headers["webhook-signature"].startswith("v1,")

@@ -8,9 +8,7 @@ import hmac
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from pydantic import ValidationError
@@ -25,44 +23,12 @@ from services.trainer.webhooks.addresses import Addresses, fault, known_hosts
 from services.trainer.webhooks.courier import Courier
 from services.trainer.webhooks.outbox import Outbox
 from services.trainer.webhooks.signing import headers, key_of
+from tests.receiver import Receiver
 from tests.unit.trainer_service.desk import Desk, new_model
 
 TENANT, MODEL = "default", "tone-abcdef"
 KEY = b"0123456789abcdef0123456789abcdef"
 SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
-
-
-class Receiver:
-    """A real HTTP server that answers what it is told to, and keeps what came."""
-
-    def __init__(self) -> None:
-        self.answers: list[int] = []
-        self.got: list[tuple[dict[str, str], bytes]] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
-                code = receiver.answers.pop(0) if receiver.answers else 204
-                self.send_response(code)
-                if code in {301, 302, 307}:
-                    self.send_header("Location", f"{receiver.uri}elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.uri = f"http://127.0.0.1:{self._server.server_port}/"
-        self._thread = Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture
