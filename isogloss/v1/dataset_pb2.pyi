@@ -482,7 +482,7 @@ class DatasetReport(_message.Message):
     readable: _builtins.bool
     """Whether the files could be read as labelled texts; what they hold is then known."""
     trainable: _builtins.bool
-    """Whether a model can be trained on them: enough rows, enough labels. READY means this."""
+    """Whether a model can be trained on them: enough rows, enough labels, a row to score it on."""
     label_mode: _label_mode_pb2.LabelMode.ValueType
     """Whether a text can have several labels."""
     dropped_rows: _builtins.int

@@ -87,6 +87,7 @@ class Code(StrEnum):
     IMBALANCE = "imbalance"
     EMPTY_SPLIT = "empty_split"
     ROWS_DEALT_OUT = "rows_dealt_out"
+    NOTHING_SET_ASIDE = "nothing_set_aside"
 
 
 _INFO = frozenset(
@@ -116,6 +117,7 @@ _WARNING = frozenset(
         Code.UNKNOWN_TOKENS,
         Code.FEW_EXAMPLES,
         Code.IMBALANCE,
+        Code.NOTHING_SET_ASIDE,
     }
 )
 _ROW_DROPPED = frozenset(

@@ -6,9 +6,10 @@ A unit's place depends on the seed and its texts alone, not on the order of rows
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 
 from services.ingest.dataset import Split, SplitOptions
+from services.ingest.finding import Code, Finding
 from services.ingest.workbench import Workbench
 
 # Rows that are close to one of a parent belong where that stands.
@@ -170,3 +171,43 @@ def deal_out(bench: Workbench, *, given: Collection[Split], options: SplitOption
         bench.run(statement)
     bench.run("DROP TABLE candidates")
     return True
+
+
+def is_scored(counts: Mapping[Split, int]) -> bool:
+    """Return whether there is a row to score a model on."""
+    return bool(counts[Split.VALIDATION] or counts[Split.TEST])
+
+
+def dealt_out(
+    counts: Mapping[Split, int], *, given: Collection[Split], options: SplitOptions
+) -> Iterator[Finding]:
+    """Yield what there is to say of rows that were set aside, or were not."""
+    dealt = [split for split in Split if split not in given]
+    parts = " and ".join(f"{counts[split]} for {split}" for split in dealt)
+    files = "file was" if len(dealt) == 1 else "files were"
+    yield Finding(
+        code=Code.ROWS_DEALT_OUT,
+        message=f"Of the training rows {parts} were set aside, because no such {files} "
+        f"uploaded (seed {options.seed}).",
+        count=sum(counts[split] for split in dealt),
+    )
+    shares = {
+        Split.VALIDATION: options.validation_share,
+        Split.TEST: options.test_share,
+    }
+    bare = " and ".join(split for split in dealt if shares.get(split) and not counts[split])
+    unscored = "" if is_scored(counts) else " No model can be trained: nothing could score it."
+    if bare:
+        yield Finding(
+            code=Code.NOTHING_SET_ASIDE,
+            message=f"No row could be set aside for {bare}: texts that differ in little stay "
+            f"together, and too few do not.{unscored}",
+            fix=f"Upload rows for {bare}, of texts that are not like those of training; or set "
+            "`near_duplicates` to `off`, and scores will be too good.",
+        )
+    elif unscored:
+        yield Finding(
+            code=Code.NOTHING_SET_ASIDE,
+            message=f"No row was set aside, as the shares are 0.{unscored}",
+            fix="Set `validation_share` or `test_share`, or upload rows for validation or test.",
+        )

@@ -22,7 +22,7 @@ from services.ingest.checks import (
     statistics,
 )
 from services.ingest.checks.rulebook import Parent, Rulebook, content_hash
-from services.ingest.checks.splits import deal_out
+from services.ingest.checks.splits import deal_out, dealt_out, is_scored
 from services.ingest.checks.stages import Stages
 from services.ingest.checks.time_limit import TimeLimit
 from services.ingest.checks.verdict import judge
@@ -37,7 +37,7 @@ from services.ingest.dataset import (
     Split,
     UploadedFile,
 )
-from services.ingest.finding import Code, Finding, FindingWriter, Refused, Severity
+from services.ingest.finding import Finding, FindingWriter, Refused, Severity
 from services.ingest.reading.front_check import check_file
 from services.ingest.workbench import Interrupted, Workbench
 
@@ -307,12 +307,12 @@ class _Validation:
         self._progress("writing findings", _WRITTEN)
         counts = {part.split: part.row_count for part in splits}
         if dealt:
-            self._add(_dealt_out({s: counts[s] for s in Split if s not in given}, options.seed))
+            self._add(*dealt_out(counts, given=given, options=options))
         self._report = replace(
             self._report,
             splits=counts,
             dealt=options.but_for(given) if dealt else None,
-            trainable=True,
+            trainable=is_scored(counts),
         )
         return self._verdict(splits=tuple(splits))
 
@@ -360,19 +360,3 @@ class _Validation:
     def _content_hash(self) -> str:
         sums = {split: checked.sha256 for split, checked in self._checked.items()}
         return content_hash(sums, self._rules, self._parent)
-
-
-def _dealt_out(counts: Mapping[Split, int], seed: int) -> Finding:
-    parts = " and ".join(f"{count} for {split}" for split, count in counts.items())
-    files = "file was" if len(counts) == 1 else "files were"
-    none = " and ".join(split for split, count in counts.items() if not count)
-    return Finding(
-        code=Code.ROWS_DEALT_OUT,
-        message=f"Of the training rows {parts} were set aside, because no such {files} "
-        f"uploaded (seed {seed})."
-        + (" Texts that differ in little stay together, and too few do not." if none else ""),
-        fix=f"Upload rows for {none}, of texts that are not like those of training."
-        if none
-        else "",
-        count=sum(counts.values()),
-    )

@@ -122,6 +122,20 @@ def test_texts_of_one_template_stay_in_training_and_that_is_told() -> None:
     result = validated(_csv([words.format(n) for n in range(60)]))
 
     assert [len(result.rows[split]) for split in Split] == [60, 0, 0]
-    (told,) = (f for f in result.findings if f["code"] == "rows_dealt_out")
+    (told,) = (f for f in result.findings if f["code"] == "nothing_set_aside")
     assert "stay together" in told["message"]
     assert "validation and test" in told["fix"]
+    assert any("No model can be trained" in warning for warning in result.verdict.report.warnings)
+    assert not result.verdict.report.trainable
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_without_a_row_to_score_on_a_data_set_is_not_trainable(share: float) -> None:
+    options = DatasetOptions(split=SplitOptions(validation_share=share, test_share=0.0))
+
+    result = validated(_csv(_texts(60)), options=options)
+
+    assert result.verdict.report.trainable is bool(share)
+    told = [f["message"] for f in result.findings if f["code"] == "nothing_set_aside"]
+    assert bool(told) is not bool(share)
+    assert all("shares are 0" in message for message in told)
