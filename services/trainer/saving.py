@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from services.trainer.base_import import (
-    CONFIG,
-    MODULES,
-    PROMPTS,
-    SENTENCE_CONFIG,
-    TOKENIZER,
-    WEIGHTS,
-    BaseEncoder,
-    Pooling,
-)
+from services.trainer.base_import import CONFIG, TOKENIZER, WEIGHTS, BaseEncoder
 from services.trainer.encoder import SentenceEncoder
 from services.trainer.head import Head
+from services.trainer.sentence_files import write_sentence_files
 
 HEAD = "head.safetensors"
 """weight [K, D] and bias [K] of the classifier, temperature already divided out."""
-
-_POOLING = "1_Pooling"
-_PROMPT = "default"
 
 
 def save_encoder(
@@ -51,33 +39,11 @@ def save_encoder(
     save_file(classifier, directory / HEAD)
     shutil.copyfile(base.directory / CONFIG, directory / CONFIG)
     shutil.copyfile(base.directory / TOKENIZER, directory / TOKENIZER)
-    pooling = {
-        "word_embedding_dimension": base.dimensions,
-        "pooling_mode_cls_token": base.pooling is Pooling.CLS,
-        "pooling_mode_mean_tokens": base.pooling is Pooling.MEAN,
-        "pooling_mode_max_tokens": base.pooling is Pooling.MAX,
-    }
-    (directory / _POOLING).mkdir(exist_ok=True)
-    _write(directory / _POOLING / CONFIG, pooling)
-    _write(directory / SENTENCE_CONFIG, {"max_seq_length": base.max_tokens})
-    kinds = (("", "Transformer"), (_POOLING, "Pooling"), ("2_Normalize", "Normalize"))
-    modules = [
-        {
-            "idx": index,
-            "name": str(index),
-            "path": path,
-            "type": f"sentence_transformers.models.{kind}",
-        }
-        for index, (path, kind) in enumerate(kinds)
-    ]
-    _write(directory / MODULES, modules)
-    files = [CONFIG, WEIGHTS, TOKENIZER, HEAD, MODULES, SENTENCE_CONFIG, f"{_POOLING}/{CONFIG}"]
-    if base.prefix:
-        prompts = {"prompts": {_PROMPT: base.prefix}, "default_prompt_name": _PROMPT}
-        _write(directory / PROMPTS, prompts)
-        files.append(PROMPTS)
-    return tuple(sorted(files))
-
-
-def _write(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    described = write_sentence_files(
+        directory,
+        dimensions=base.dimensions,
+        pooling=base.pooling,
+        max_tokens=base.max_tokens,
+        prefix=base.prefix,
+    )
+    return tuple(sorted((CONFIG, WEIGHTS, TOKENIZER, HEAD, *described)))
