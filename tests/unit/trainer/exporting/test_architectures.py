@@ -45,7 +45,7 @@ _FAMILIES = {
         **_ROW, dim=HIDDEN, n_layers=2, n_heads=HEADS, hidden_dim=INTERMEDIATE
     ),
     "modernbert": ModernBertConfig(
-        **_ROW, **_WIDE, local_attention=16, global_attn_every_n_layers=2
+        **_ROW, **_WIDE, local_attention=16, layer_types=["full_attention", "sliding_attention"]
     ),
 }
 
