@@ -49,6 +49,8 @@ class Forecast:
         self._export = _EXPORT_SECONDS + _EXPORT_SECONDS_PER_MILLION * parameters / 1e6
         self._scoring = 0.0
         self._fraction = 0.0
+        self._earlier = 0.0
+        self._first_step = 0
         self._step = self._total_steps = 0
         self._epoch = self._total_epochs = 0.0
 
@@ -58,7 +60,7 @@ class Forecast:
         """Tell the progress while the model learns.
 
         Args:
-            step: Steps done.
+            step: Steps done, by this attempt and those that it goes on from.
             total_steps: Steps of the training.
             epoch: Passes done.
             total_epochs: Passes of the training.
@@ -66,6 +68,11 @@ class Forecast:
         """
         self._step, self._total_steps = step, total_steps
         self._epoch, self._total_epochs = epoch, total_epochs
+        if eta is None:
+            self._first_step = step
+        elif total_steps > step:
+            # What earlier attempts did counts as if this one had done it.
+            self._earlier = self._first_step * eta / (total_steps - step)
         if eta is not None and total_epochs > epoch:
             row_seconds = eta / ((total_epochs - epoch) * max(1, self._rows))
             self._scoring = row_seconds * _FORWARD_SHARE * _PASSES_AFTER_TRAINING * self._held_out
@@ -84,7 +91,7 @@ class Forecast:
         return self._tell(1.0)
 
     def _tell(self, left: float | None) -> Progressed:
-        spent = self._clock() - self._begin
+        spent = self._earlier + self._clock() - self._begin
         if left is not None:
             self._fraction = min(_LAST, max(self._fraction, spent / max(spent + left, 1e-9)))
         return Progressed(

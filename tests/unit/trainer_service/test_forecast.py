@@ -53,6 +53,19 @@ def test_the_fraction_never_falls_and_ends_below_one() -> None:
     assert fractions[-1] < 1
 
 
+def test_what_earlier_attempts_did_counts_as_done() -> None:
+    clock = Clock()
+    run = forecast(clock)
+    run.trained(step=60, total_steps=90, epoch=2, total_epochs=3, eta=None)
+    clock.now += 10
+
+    told = run.trained(step=70, total_steps=90, epoch=2.3, total_epochs=3, eta=20)
+
+    # A second a step: 60 s before this attempt, and 10 s of its own.
+    assert told.eta_seconds is not None
+    assert told.fraction == 70 / (70 + told.eta_seconds)
+
+
 def test_after_the_training_the_steps_stay_told() -> None:
     clock = Clock()
     run = forecast(clock)
