@@ -158,6 +158,32 @@ def test_the_model_classifies_and_embeds(
     np.testing.assert_allclose(np.linalg.norm(array, axis=1), 1.0, atol=1e-5)
 
 
+def test_the_model_goes_out_comes_back_and_takes_over_a_name(
+    isogloss: Command, model: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    name, bundle = model[-1]["model"]["name"], str(tmp_path / "tone.tar")
+    document(isogloss("aliases", "set", "reviews", name, "--preload", "--expect", "0", "--json"))
+
+    refused = isogloss("models", "delete", name)
+    document(isogloss("models", "export", name, "--output", bundle, "--json"))
+    copy = document(isogloss("models", "import", bundle, "--name", "copy", "--json"))
+    before = document(isogloss("classify", "--model", "aliases/reviews", "late", "--json"))
+    switched = document(isogloss("aliases", "set", "reviews", copy["name"], "--json"))
+    served = before["served_by"]["model"]
+    while served == name:
+        after = document(isogloss("classify", "--model", "aliases/reviews", "late", "--json"))
+        served = after["served_by"]["model"]
+    back = document(isogloss("aliases", "rollback", "reviews", "--json"))
+    document(isogloss("aliases", "delete", "reviews", "--json"))
+
+    assert refused.returncode == 7
+    assert "aliases/reviews" in refused.stderr
+    assert (switched["version"], switched["preload"]) == (2, True)
+    assert served == copy["name"]
+    assert after["results"] == before["results"]
+    assert (back["model"], back["version"]) == (name, 3)
+
+
 def test_the_first_mistakes_have_one_clear_message(
     isogloss: Command, dataset: dict[str, Any], model: list[dict[str, Any]], tmp_path: Path
 ) -> None:
