@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from isogloss.storage.v1.checkpoint_manifest_pb2 import CheckpointFile, CheckpointManifest
 from services.common import layout, manifests
-from services.common.errors import DataLoss, NotFound
+from services.common.errors import DataLoss, NotFound, Unavailable
 from services.common.storage import ObjectStore
 from services.trainer.messages import Logged, Tell
 
@@ -98,9 +98,15 @@ class StoredCheckpoints:
     def save(self, directory: Path, *, step: int) -> None:
         """Upload all files of `directory`, then the manifest, then remove what is too old.
 
-        Raises:
-            Unavailable: Where the store does not answer.
+        A store that does not answer is told and no reason to stop: the run still has the
+        checkpoint before.
         """
+        try:
+            self._save(directory, step)
+        except Unavailable as error:
+            self._say("warning", f"The checkpoint of step {step} is not stored: {error.message}")
+
+    def _save(self, directory: Path, step: int) -> None:
         prefix = layout.checkpoint_prefix(self._prefix, step, self._token)
         manifest_key = f"{prefix}{_MANIFEST}"
         if self._store.stat(manifest_key) is not None:

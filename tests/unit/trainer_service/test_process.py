@@ -16,6 +16,14 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("ready", flush=True)
 time.sleep(60)
 """
+HEARING = """
+import os, sys, time
+from services.trainer.lifeline import hold_on_to
+first = sys.stdin.readline().strip()
+hold_on_to(os.getppid(), sys.stdin, lambda line: print(first, line, flush=True))
+print("ready", flush=True)
+time.sleep(60)
+"""
 PARENT_OF_ONE = """
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -40,6 +48,26 @@ def test_it_is_told_its_first_line_and_its_lines_are_read() -> None:
 
     assert lines_until_exit(child) == ["got hello"]
     assert child.exit_code() == 0
+    child.stop(1)
+
+
+def test_one_that_holds_on_hears_what_it_is_told_later() -> None:
+    child = start(HEARING, first_line="hello")
+    assert child.lines(30) == ["ready"]
+
+    child.tell("halt")
+
+    assert child.lines(30) == ["hello halt"]
+    child.stop(1)
+
+
+def test_one_that_has_ended_hears_nothing_and_nothing_breaks() -> None:
+    child = start("")
+    lines_until_exit(child)
+
+    child.tell("halt")
+    child.tell("halt")
+
     child.stop(1)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest, TextInput
 from services.common import layout, manifests
@@ -20,6 +22,7 @@ from services.trainer.creation import Creation
 from services.trainer.queue import Run, RunQueue
 from services.trainer.settings import TrainerSettings
 from services.trainer.state import State
+from services.trainer.tables import ModelRow
 from services.trainer.webhooks.addresses import Addresses
 from services.trainer.webhooks.outbox import Outbox
 from tests.unit.trainer_service.desk import Desk
@@ -110,6 +113,41 @@ def test_a_run_that_was_published_but_not_closed_is_closed(
     ready = desk.models.get(TENANT, MODEL)
     assert (ready.phase, ready.dimension, ready.max_tokens) == (State.READY, 32, 64)
     assert store.stat(f"{prefix}model.onnx") is not None
+
+
+def test_a_run_whose_trainer_died_before_it_could_pause_it_is_paused(
+    desk: Desk, store: ObjectStore, tmp_path: Path
+) -> None:
+    desk.add()
+    died = desk.trainer()
+    run = claimed(died)
+    died.begin(run, "begins")
+    asked = desk.control.pause(TENANT, MODEL, "anna")
+    leave_files(store, run)
+    with desk.database.write() as session:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        session.execute(update(ModelRow).values(lease_until=past))
+    queue = desk.trainer()
+
+    attempt(claimed(queue), queue, store, tmp_path).carry_out()
+
+    paused = desk.models.get(TENANT, MODEL)
+    assert asked.pause_requested
+    assert (paused.phase, paused.attempt) == (State.PAUSED, 1)
+    assert queue.claim() is None
+
+
+def test_checkpoints_go_with_the_end_of_a_run_and_stay_where_it_pauses(
+    desk: Desk, store: ObjectStore
+) -> None:
+    row = desk.add()
+    kept = f"{layout.checkpoints_prefix(TENANT, MODEL)}0000000001-0000000001/manifest.json"
+    store.put(kept, b"{}")
+
+    desk.control.pause(TENANT, MODEL, "anna")
+    assert store.stat(kept) is not None
+    publishing.withdraw(store, row)
+    assert store.stat(kept) is None
 
 
 def test_a_run_that_was_lost_too_often_fails(
