@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,15 @@ from services.ingest.checks.near_pairs import Pairing, Pairs, Texts, joined
 from services.ingest.checks.sketches import BANDS, Sketches
 from services.ingest.checks.tokens import Words
 
-_Number = TypeVar("_Number", bound=np.generic)
-
 _NEIGHBOURS = (4, 32)
 """Least and most texts of the same band that each is compared with: the more, the fewer pairs of
 a crowd are missed."""
 
 _COMPARED = 1 << 24
 """Texts that are compared in a band, about, as far as the least of neighbours allow."""
+
+_CHUNK = 1 << 20
+"""Numbers that are written to a file at once."""
 
 _PAIRS = 1 << 19
 """Pairs that are verified together, about: the more, the closer together lie their words."""
@@ -47,6 +48,7 @@ class NearGroups:
         """
         names = [
             "words",
+            "offsets",
             "sizes",
             "ids",
             "bits",
@@ -98,23 +100,23 @@ class NearGroups:
         """
         for file in self._files.values():
             file.flush()
-        order, followers = self._in_order_of_words()
-        pairing = Pairing(
-            words=self._paths["words"],
-            offsets=self._offsets()[order],
-            sizes=self._load("sizes", np.uint16)[order],
-            bits=self._load("bits", np.uint64)[order],
-            neighbours=max(_NEIGHBOURS[0], min(_NEIGHBOURS[1], _COMPARED // max(len(order), 1))),
-        )
-        leaders = np.arange(len(order), dtype=np.uint32)
-        _join(leaders, followers, followers - np.uint32(1))
-        # Of texts of the same words, one is enough for what follows.
-        first = np.ones(len(order), np.bool_)
-        first[followers] = False
         with ThreadPoolExecutor(threads) as pool:
-            band = self._load("band0", np.uint32)[order]
+            followers = self._sort(pool)
+            pairing = Pairing(
+                words=self._paths["words"],
+                offsets=self._paths["offsets"],
+                sizes=self._load("sizes"),
+                bits=self._load("bits"),
+                neighbours=self._neighbours(),
+            )
+            leaders = np.arange(len(pairing.sizes), dtype=np.uint32)
+            _join(leaders, followers, followers - np.uint32(1))
+            # Of texts of the same words, one is enough for what follows.
+            first = np.ones(len(leaders), np.bool_)
+            first[followers] = False
+            band = self._load("band0")
             for number in range(BANDS):
-                another = self._load(f"band{(number + 1) % BANDS}", np.uint32)[order]
+                another = self._load(f"band{(number + 1) % BANDS}")
                 parts = pairing.candidates(band, another, first)
                 for found in _collected(_ahead(pool, parts, threads)):
                     pairs = _apart(leaders, found)
@@ -122,38 +124,63 @@ class NearGroups:
                         check()
                         _join(leaders, left, right)
                 band = another
-        return _groups(self._load("ids", np.uint32)[order], leaders)
+        return _groups(self._load("ids"), leaders)
 
-    def _in_order_of_words(self) -> tuple[Texts, Texts]:
-        """Order the texts by what tells the same words, so that the order of rows does not matter.
+    def _sort(self, pool: ThreadPoolExecutor) -> Texts:
+        """Put all files but that of the words in the order of what tells the same words.
+
+        So what is found does not depend on the order of rows.
 
         Returns:
-            The place in the files of each text; and which have the same words as the one before,
-            by 64 bits: others agree in them once in many thousand data sets of the largest size.
+            The texts that have the same words as the one before, by 64 bits: others agree in them
+            once in many thousand data sets of the largest size.
         """
-        same = self._load("same", np.uint64)
-        width = np.uint64(len(same).bit_length())
-        # As many of the bits as the number leaves room for: see `Pairing`.
-        keys = same >> width << width
-        keys |= np.arange(len(same), dtype=np.uint64)
-        keys.sort()
-        keys &= (np.uint64(1) << width) - np.uint64(1)
-        order = keys.astype(np.uint32)
-        del keys
-        same = same[order]
-        followers = np.flatnonzero(same[1:] == same[:-1]) + 1
-        return order, followers.astype(np.uint32)
-
-    def _offsets(self) -> NDArray[np.uint32]:
-        """Return where in their file the words of each text begin."""
+        order, followers = _order_of(self._load("same"))
         # Five gigabytes of text have fewer than 2^32 words.
-        sizes = self._load("sizes", np.uint16)
-        offsets = np.zeros(len(sizes), np.uint32)
-        np.cumsum(sizes[:-1], out=offsets[1:])
-        return offsets
+        ends = np.cumsum(self._load("sizes"), dtype=np.uint32)
+        np.append(np.uint32(0), ends[:-1]).tofile(self._paths["offsets"])
+        del ends
 
-    def _load(self, name: str, kind: type[_Number]) -> NDArray[_Number]:
-        return np.fromfile(self._paths[name], kind)
+        def sort(name: str) -> None:
+            values = self._load(name)
+            with self._paths[name].open("wb") as file:
+                for start in range(0, len(order), _CHUNK):
+                    values[order[start : start + _CHUNK]].tofile(file)
+
+        bands = (f"band{number}" for number in range(BANDS))
+        list(pool.map(sort, ["bits", "ids", "sizes", "offsets", *bands]))
+        return followers
+
+    def _neighbours(self) -> int:
+        least, most = _NEIGHBOURS
+        texts = self._paths["ids"].stat().st_size // 4
+        return max(least, min(most, _COMPARED // max(texts, 1)))
+
+    def _load(self, name: str) -> NDArray[Any]:
+        return np.fromfile(self._paths[name], _KINDS.get(name, np.uint32))
+
+
+_KINDS: dict[str, type[np.generic]] = {
+    "same": np.uint64,
+    "bits": np.uint64,
+    "sizes": np.uint16,
+}
+"""Of the numbers in each file where they are not uint32."""
+
+
+def _order_of(same: NDArray[np.uint64]) -> tuple[NDArray[np.uint32], Texts]:
+    """Return the order of numbers, and which of them in that order are as the one before."""
+    width = np.uint64(len(same).bit_length())
+    # Sorting numbers is many times faster than sorting indices by them: as many of the bits as
+    # the number of the text leaves room for.
+    keys = same >> width << width
+    keys |= np.arange(len(same), dtype=np.uint64)
+    keys.sort()
+    keys &= (np.uint64(1) << width) - np.uint64(1)
+    order = keys.astype(np.uint32)
+    del keys
+    same = same[order]
+    return order, (np.flatnonzero(same[1:] == same[:-1]) + 1).astype(np.uint32)
 
 
 def _collected(found: Iterator[Pairs]) -> Iterator[Pairs]:

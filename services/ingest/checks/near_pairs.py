@@ -17,7 +17,7 @@ SIMILARITY = 0.8
 """Share of their distinct words that two texts have in common (Jaccard) from which they differ in
 little: one word in ten, or none but for case, blanks, punctuation and order in a short text."""
 
-_PART = 1 << 21
+_PART = 1 << 20
 """Texts that a thread sorts at once, about."""
 
 _SLICE = 1 << 15
@@ -27,7 +27,7 @@ _WORDS = 1 << 20
 """Words of pairs that are verified at once, about."""
 
 _WINDOW = 1 << 23
-"""Words of the file that are mapped at once: what is mapped counts as memory."""
+"""Numbers of a file that are mapped at once: what is mapped counts as memory."""
 
 Texts = NDArray[np.uint32]
 """Texts by their place in an order that depends on their words alone."""
@@ -43,8 +43,8 @@ class Pairing:
     words: Path
     """The hashes of the distinct words of each text, uint32."""
 
-    offsets: NDArray[np.uint32]
-    """Where in the file the words of each text begin."""
+    offsets: Path
+    """Where in that file the words of each text begin, uint32."""
 
     sizes: NDArray[np.uint16]
     """Distinct words of each text."""
@@ -66,12 +66,12 @@ class Pairing:
             alone: Which texts are looked at.
         """
         parts = len(band) // _PART + 1
-        # Every number is below parts * width; differences below the least wrap round.
         width = -(-(1 << 32) // parts)
         last = np.uint32(width - 1)
 
         def part(least: np.uint32) -> Pairs:
-            texts = np.flatnonzero((band - least <= last) & alone).astype(np.uint32)
+            texts = _in_range(band, least, last)
+            texts = texts[alone[texts]]
             return self._neighbours(band[texts], another[texts], texts)
 
         for number in range(parts):
@@ -138,15 +138,18 @@ class Pairing:
     def _alike(self, left: Texts, right: Texts) -> Pairs:
         texts = np.concatenate([left, right])
         pairs = np.tile(np.arange(len(left), dtype=np.uint64), 2)
-        # In the order of the file, so that what is close in it is mapped once.
-        order = np.argsort(self.offsets[texts])
+        # In the order of each file, so that what is close in it is mapped once.
+        order = np.argsort(texts)
         texts, pairs = texts[order], pairs[order]
+        offsets = _read(self.offsets, texts.astype(np.int64))
+        order = np.argsort(offsets)
+        texts, pairs, offsets = texts[order], pairs[order], offsets[order]
         sizes = self.sizes[texts].astype(np.int64)
-        skipped = self.offsets[texts] - (np.cumsum(sizes) - sizes)
+        skipped = offsets - (np.cumsum(sizes) - sizes)
         places = np.repeat(skipped, sizes)
         places += np.arange(len(places))
         keyed = np.repeat(pairs << np.uint64(32), sizes)
-        keyed |= self._read(places)
+        keyed |= _read(self.words, places)
         keyed.sort()
         shared = keyed[1:][keyed[1:] == keyed[:-1]] >> np.uint64(32)
         in_common = np.bincount(shared.view(np.int64), minlength=len(left))
@@ -154,19 +157,30 @@ class Pairing:
         enough = in_common >= SIMILARITY * (together - in_common)
         return left[enough], right[enough]
 
-    def _read(self, places: NDArray[np.int64]) -> NDArray[np.uint32]:
-        """Return the words at ascending places of the file."""
-        found = np.empty(len(places), np.uint32)
-        done = 0
-        while done < len(places):
-            first = places[done]
-            end = int(np.searchsorted(places, first + _WINDOW))
-            window = np.memmap(
-                self.words, np.uint32, "r", 4 * first, int(places[end - 1] - first) + 1
-            )
-            found[done:end] = window[places[done:end] - first]
-            done = end
-        return found
+
+def _in_range(band: NDArray[np.uint32], least: np.uint32, last: np.uint32) -> Texts:
+    """Return the texts whose band is `least` or at most `last` more."""
+    # Differences below the least wrap round.
+    return np.concatenate(
+        [
+            np.flatnonzero(band[start : start + _SLICE] - least <= last).astype(np.uint32)
+            + np.uint32(start)
+            for start in range(0, max(len(band), 1), _SLICE)
+        ]
+    )
+
+
+def _read(path: Path, places: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """Return the numbers at ascending places of a file."""
+    found = np.empty(len(places), np.uint32)
+    done = 0
+    while done < len(places):
+        first = int(places[done])
+        end = int(np.searchsorted(places, first + _WINDOW))
+        window = np.memmap(path, np.uint32, "r", 4 * first, int(places[end - 1]) - first + 1)
+        found[done:end] = window[places[done:end] - first]
+        done = end
+    return found
 
 
 def _may_be_alike(differ: NDArray[np.uint64], sizes: NDArray[np.uint16]) -> NDArray[np.bool_]:
