@@ -1,19 +1,21 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
-import numpy as np
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
-from isogloss.v1.evaluation_pb2 import ClassificationMetrics
 from isogloss.v1.hyperparameters_pb2 import Hyperparameters
+from isogloss.v1.model_event_pb2 import ModelEvent
 from isogloss.v1.model_pb2 import Model
-from isogloss.v1.split_pb2 import Split
+from isogloss.v1.model_service_pb2 import ListModelsRequest, UpdateModelRequest
 from services.common.errors import InvalidArgument
 from services.trainer import convert
-from services.trainer.evaluation import evaluate
-from services.trainer.models import draft
+from services.trainer.control import Change
+from services.trainer.history import Kind
+from services.trainer.hyperparameters_proto import hyperparameters_from_proto
+from services.trainer.models import Filter, draft
+from services.trainer.requests import change, event_kinds, model_filter
 from services.trainer.state import State
 from tests.unit.trainer_service.desk import new_model
 
@@ -67,52 +69,64 @@ def test_progress_without_a_measurement_has_no_eta() -> None:
     assert convert.progress({**fields, "eta_seconds": 1.5}).eta.ToMilliseconds() == 1500
 
 
-@pytest.mark.parametrize("positive_label", [None, "yes"])
-def test_scores_keep_their_labels_and_their_headline(positive_label: str | None) -> None:
-    scores = evaluate(
-        probabilities=np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]]),
-        label_ids=np.array([0, 1, 0, 0]),
-        labels=["no", "yes"],
-        positive_label=positive_label,
+def test_a_model_that_waits_tells_its_place_and_what_it_will_need() -> None:
+    row = draft(new_model("tone-abcdef", webhook_uri="https://hooks.example/x"), MOMENT)
+    row.estimate = {"seconds": 90.5, "peak_memory_bytes": 1_700_000_000, "total_steps": 105}
+
+    message = convert.model(row, queue_position=3)
+
+    assert message.queue_position == 3
+    assert message.estimate.duration.ToMilliseconds() == 90_500
+    assert message.estimate.total_steps == 105
+    assert message.webhook_uri == "https://hooks.example/x"
+    assert message.etag == row.etag
+
+
+def test_a_change_is_what_the_mask_names_or_what_is_set() -> None:
+    wanted = Model(name="models/tone-abcdef", display_name="New", etag="e")
+
+    assert change(UpdateModelRequest(model=wanted)) == Change(display_name="New", etag="e")
+    assert change(
+        UpdateModelRequest(model=wanted, update_mask=FieldMask(paths=["webhook_uri"]))
+    ) == Change(webhook_uri="", etag="e")
+    assert change(UpdateModelRequest(model=wanted, update_mask=FieldMask(paths=["*"]))) == Change(
+        display_name="New", webhook_uri="", etag="e"
     )
 
-    message = convert.metrics(scores)
 
-    assert message.accuracy == 0.75
-    assert [entry.label for entry in message.labels] == ["no", "yes"]
-    cells = {(cell.actual, cell.predicted): cell.count for cell in message.confusion}
-    assert cells == {(0, 0): 2, (0, 1): 1, (1, 1): 1}
-    assert [cell.count for cell in message.confusion] == [2, 1, 1]
-    headline = next(entry for entry in message.averages if entry.averaging == message.headline)
-    assert (headline.precision, headline.f1) == (message.precision, message.f1)
-    binary = ClassificationMetrics.AVERAGING_BINARY
-    assert (message.headline == binary) is (positive_label is not None)
+@pytest.mark.parametrize("paths", [[], ["dataset"], ["display_name", "state"]])
+def test_what_cannot_be_changed_is_refused_by_name(paths: list[str]) -> None:
+    request = UpdateModelRequest(
+        model=Model(name="models/tone-abcdef"), update_mask=FieldMask(paths=paths)
+    )
+    with pytest.raises(InvalidArgument, match="only display_name and webhook_uri can"):
+        change(request)
 
 
-def test_an_evaluation_tells_model_and_split() -> None:
-    scores = evaluate(
-        probabilities=np.array([[1.0, 0.0]]),
-        label_ids=np.array([0]),
-        labels=["no", "yes"],
-        positive_label=None,
+def test_everything_wrong_with_a_filter_is_told_at_once() -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        model_filter(
+            ListModelsRequest(
+                states=[Model.STATE_UNSPECIFIED, Model.STATE_READY],
+                query="x" * 101,
+                dataset="tone-abcdef",
+                base_model="datasets/small",
+            )
+        )
+
+    fields = [violation.field for violation in refused.value.violations]
+    assert fields == ["states[0]", "query", "dataset", "base_model"]
+
+
+def test_a_filter_names_each_state_and_kind_once() -> None:
+    found = model_filter(
+        ListModelsRequest(
+            states=[Model.STATE_READY, Model.STATE_READY], dataset="datasets/d-abcdef"
+        )
     )
 
-    message = convert.evaluation(
-        model="tone-abcdef",
-        split="validation",
-        tuned=scores,
-        baseline=replace(scores, accuracy=0.5),
-        agreement=(0.9, 0.4),
-        moment=MOMENT,
-    )
-
-    assert message.name == "models/tone-abcdef/evaluation"
-    assert message.split == Split.SPLIT_VALIDATION
-    assert (message.metrics.accuracy, message.baseline.accuracy) == (1.0, 0.5)
-    assert (message.neighbor_agreement, message.baseline_neighbor_agreement) == (0.9, 0.4)
-
-
-def test_the_name_of_an_evaluation_is_the_models_and_a_suffix() -> None:
-    assert convert.evaluated_model("models/tone-abcdef/evaluation") == "tone-abcdef"
-    with pytest.raises(InvalidArgument, match="models/ID/evaluation"):
-        convert.evaluated_model("models/tone-abcdef")
+    assert found == Filter(states=(State.READY,), dataset="d-abcdef")
+    assert event_kinds([ModelEvent.KIND_LOG_LINE] * 2) == (Kind.LOGGED,)
+    assert set(event_kinds(ModelEvent.Kind.values()[1:])) == set(Kind)
+    with pytest.raises(InvalidArgument, match="KIND_STATE_CHANGE"):
+        event_kinds([0])
