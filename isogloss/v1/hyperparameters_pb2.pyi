@@ -20,7 +20,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class Hyperparameters(_message.Message):
     """How a model learns. What is unset is chosen by the recipe, from the preset and the training
-    rows; a finished model holds what was used, nothing unset.
+    rows; a finished model holds what was used, nothing unset but a `dropout` that is the base's.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

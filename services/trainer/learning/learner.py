@@ -118,7 +118,10 @@ class Learner:
         return total
 
     def _loss(self, batch: Batch) -> Tensor:
-        embeddings = self._embed(batch)
+        # On a GPU half of the bits are enough for the encoder's products, not for losses.
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.encoder.device.type == "cuda"):
+            embeddings = self._embed(batch)
+        embeddings = embeddings.float()
         logits = self._head(embeddings)
         if self._log_prior is not None:
             logits = logits + self._plan.class_balance * self._log_prior

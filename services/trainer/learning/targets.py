@@ -48,7 +48,8 @@ def strata(targets: Targets) -> npt.NDArray[np.int64]:
     """Return the label by which each row is dealt, [N]: with several, its rarest; -1 with none."""
     if not is_multi(targets):
         return targets
-    rarity = np.argsort(np.argsort(targets.sum(axis=0), kind="stable"))
-    ranks = np.where(targets, rarity, targets.shape[1])
+    # Small numbers: there is one for each row and label.
+    rarity = np.argsort(np.argsort(targets.sum(axis=0), kind="stable")).astype(np.int32)
+    ranks = np.where(targets, rarity, np.int32(targets.shape[1]))
     result: npt.NDArray[np.int64] = np.where(targets.any(axis=1), ranks.argmin(axis=1), -1)
     return result

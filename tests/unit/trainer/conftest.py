@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from services.trainer.base_import import BaseEncoder, read_base
 from services.trainer.training import LabelledTexts
@@ -22,6 +23,12 @@ def messages(start: int, count: int) -> LabelledTexts:
         texts.append(f"the {thing} was {word} {number}" + " again" * (number % 7))
         label_ids.append(number % 2)
     return LabelledTexts(texts=texts, label_ids=label_ids)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    # The problems are tiny: threads would spend their time waiting for each other.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
