@@ -92,8 +92,6 @@ def read_parquet(
             zoned = {name for name, kind in types.items() if _ZONED in kind}
             for values in _values(bench, head, columns, zoned, check):
                 rows.add(values)
-            rows.finish()
-            return rows.dialect(Format.PARQUET)
     except duckdb.OutOfMemoryException:
         raise _refused(
             Code.UNSUPPORTED_FORMAT,
@@ -108,6 +106,9 @@ def read_parquet(
         ) from None
     finally:
         path.unlink(missing_ok=True)
+    # Not above: where those who take the rows fail, it is not the file that is damaged.
+    rows.finish()
+    return rows.dialect(Format.PARQUET)
 
 
 def _head(bench: Workbench, names: Sequence[str]) -> Head:

@@ -6,8 +6,18 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from services.ingest.dataset import DatasetOptions, Format, SplitOptions
-from services.ingest.finding import Code, Refused
+from services.ingest.dataset import (
+    DatasetOptions,
+    Format,
+    Limits,
+    Records,
+    Split,
+    SplitOptions,
+    UploadedFile,
+)
+from services.ingest.finding import Code, FindingWriter, Refused
+from services.ingest.reading.front_check import check_file
+from services.ingest.workbench import DiskFailed
 from tests.unit.ingest.check import FrontCheck, front_check
 
 
@@ -173,3 +183,24 @@ def test_it_may_be_compressed_once_more(written: Written) -> None:
     content = gzip.compress(written("SELECT 'a' AS text, 'b' AS label"))
 
     assert read(content).examples() == [("a", "b")]
+
+
+def test_what_fails_behind_the_reading_is_no_fault_of_the_file(
+    written: Written, tmp_path: Path
+) -> None:
+    content = written("SELECT 'a text' AS text, 'a' AS label")
+
+    def fail(_records: Records) -> None:
+        raise DiskFailed("No space left")
+
+    with FindingWriter(tmp_path / "findings.csv") as findings, pytest.raises(DiskFailed):
+        check_file(
+            UploadedFile(size_bytes=len(content), chunks=lambda: [content]),
+            split=Split.TRAIN,
+            options=DatasetOptions(),
+            limits=Limits(),
+            directory=tmp_path,
+            take=fail,
+            forget=lambda: None,
+            findings=findings,
+        )
