@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,9 +45,9 @@ CREATE MACRO beyond_ascii(t) AS strlen(t) <> length(t);
 CREATE MACRO unsettled(t) AS
   CASE WHEN beyond_ascii(t)
     THEN regexp_matches(t, getvariable('unsettled'))
-    ELSE ord(t) BETWEEN 0 AND 32
-      OR ends_with(t, ' ') OR ends_with(t, chr(9)) OR ends_with(t, chr(10))
-      OR ends_with(t, chr(11)) OR ends_with(t, chr(12)) OR ends_with(t, chr(13))
+    ELSE ord(t) BETWEEN 0 AND 32 OR ends_with(t, ' ')
+      OR (getvariable('blanks') AND (ends_with(t, chr(9)) OR ends_with(t, chr(10))
+        OR ends_with(t, chr(11)) OR ends_with(t, chr(12)) OR ends_with(t, chr(13))))
   END;
 CREATE MACRO declared(t) AS
   (getvariable('fix_text') AND beyond_ascii(t))
@@ -152,6 +153,7 @@ def prepare(bench: Workbench, cleaning: Cleaning) -> None:
     """
     bench.set(
         unsettled=_unsettled(mojibake=not cleaning.fix_text),
+        blanks=True,
         controls=True,
         fix_text=cleaning.fix_text,
         strip_html=cleaning.strip_html,
@@ -164,14 +166,18 @@ def prepare(bench: Workbench, cleaning: Cleaning) -> None:
     bench.run(_MACROS)
 
 
-def set_file(bench: Workbench, records: Path) -> None:
+def set_file(bench: Workbench, records: Path, *, count: int) -> None:
     """Look once at a whole file for what its texts then need not be searched for.
 
     Args:
         bench: Prepared.
         records: The canonical records that are staged next.
+        count: How many there are.
     """
-    bench.set(controls=_holds_controls(records))
+    found = _searched(records)
+    # A line end that ends no record stands within one.
+    blanks = found.controls or found.tabs or found.line_ends > count
+    bench.set(controls=found.controls, blanks=blanks)
 
 
 def findings_query() -> str:
@@ -249,25 +255,42 @@ def _class(characters: str) -> str:
     return "[" + "".join(rf"\x{{{ord(one):x}}}" for one in characters) + "]"
 
 
-def _holds_controls(path: Path) -> bool:
-    """Tell whether a file holds control characters of ASCII, line ends and tabs aside."""
+class _Found(NamedTuple):
+    """Bytes of ASCII that nobody sees, blanks aside."""
+
+    controls: bool
+    """Where there are any, the others may not have been looked for."""
+
+    tabs: bool
+    """Tabs and CR."""
+
+    line_ends: int
+
+
+def _searched(path: Path) -> _Found:
     share = -(-path.stat().st_size // _SEARCHERS)
     with ThreadPoolExecutor(_SEARCHERS) as pool:
         shares = [(path, start * share, share) for start in range(_SEARCHERS)]
-        return any(pool.map(_share_holds_controls, *zip(*shares, strict=True)))
+        controls, tabs, line_ends = zip(*pool.map(_search, *zip(*shares, strict=True)), strict=True)
+    return _Found(any(controls), any(tabs), sum(line_ends))
 
 
-def _share_holds_controls(path: Path, start: int, size: int) -> bool:
+def _search(path: Path, start: int, size: int) -> _Found:
     buffer = bytearray(_BLOCK_BYTES)
     read = np.frombuffer(buffer, np.uint8)
+    tabs, line_ends = False, 0
     with path.open("rb", buffering=0) as file:
         file.seek(start)
         while size > 0 and (count := file.readinto(memoryview(buffer)[:size])):
             size -= count
             block = read[:count]
-            below = np.count_nonzero(block < ord(" ")) - np.count_nonzero(block == ord("\n"))
+            ended = int(np.count_nonzero(block == ord("\n")))
+            line_ends += ended
+            below = int(np.count_nonzero(block < ord(" "))) - ended
             if below:
-                below -= np.count_nonzero(block == ord("\r")) + np.count_nonzero(block == ord("\t"))
+                tabs_here = int(np.count_nonzero((block == ord("\r")) | (block == ord("\t"))))
+                tabs = tabs or tabs_here > 0
+                below -= tabs_here
             if below or np.count_nonzero(block == 0x7F):  # noqa: PLR2004  # DEL
-                return True
-    return False
+                return _Found(controls=True, tabs=tabs, line_ends=line_ends)
+    return _Found(controls=False, tabs=tabs, line_ends=line_ends)

@@ -46,7 +46,8 @@ SELECT
     WHEN 'text_too_long' THEN format(
       'The text has {} bytes, more than {}.', strlen(text), getvariable('max_text_bytes'))
     WHEN 'label_too_long' THEN format('The label has {} characters, more than {}.',
-      label_length, getvariable('max_label_length'))
+      list_max(list_transform(string_split(label, chr(31)), lambda one: length(one))),
+      getvariable('max_label_length'))
     WHEN 'duplicate' THEN format('The same text with the same label stands on {}.', place)
     WHEN 'conflicting_labels' THEN format(
       'The same text stands on {} with the label "{}"; here it has "{}".',

@@ -127,7 +127,7 @@ SELECT
   line,
   home,
   text,
-  label,
+  COLUMNS(lambda name: name = 'label' OR starts_with(name, 'kept:')),
   hash(text) AS key,
   text_marks,
   label_marks,
@@ -140,8 +140,7 @@ SELECT
     WHEN strlen(text) > getvariable('max_text_bytes') THEN 'text_too_long'
     WHEN label_length > getvariable('max_label_length') THEN 'label_too_long'
     ELSE ''
-  END AS problem,
-  COLUMNS(lambda name: starts_with(name, 'kept:') OR name = 'label_length')
+  END AS problem
 FROM placed
 """
 
@@ -241,7 +240,7 @@ def stage_records(bench: Workbench, records: Records, limits: Limits) -> Stage:
         max_text_bytes=limits.max_text_bytes,
         max_label_length=limits.max_label_length,
     )
-    cleaning_rows.set_file(bench, records.path)
+    cleaning_rows.set_file(bench, records.path, count=records.count)
     even = _even_start(records.positions)
     query = _query(even=even is not None, many=bool(layout.label_separator))
     path = bench.write(query, records.path.with_suffix(".stage.parquet").name)

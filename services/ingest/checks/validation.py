@@ -42,7 +42,7 @@ from services.ingest.reading.front_check import check_file
 from services.ingest.workbench import Interrupted, Workbench
 
 # How far each step gets, measured on 1 GB.
-_READ = 0.3
+_READ = 0.45
 _STAGED = 0.5
 _COMPARED = 0.55
 _SKETCHED = 0.7

@@ -137,21 +137,26 @@ def test_marks_tell_what_was_done_and_seen(plain: Rows) -> None:
     assert plain.clean([" Label\u00a0"], macro="marked_label") == [("Label", Step.TRIMMED)]
 
 
-def test_a_file_is_searched_for_control_characters(plain: Rows, tmp_path: Path) -> None:
+def test_a_file_is_searched_for_what_its_texts_may_hold(plain: Rows, tmp_path: Path) -> None:
     records = tmp_path / "records"
-    for content, holds in [
-        (b"a,b\n\tx,\r\ny\n", False),
-        (b"", False),
-        (b"a\x0b,b\n", True),
-        (b"\x7f", True),
-        (b"x\n" * 600_000 + b"\x00", True),
+    for content, count, controls, blanks in [
+        (b"a,b\n x ,y\n", 2, False, False),
+        (b"x,y\n" * 600_000, 600_000, False, False),
+        (b'"a\n",b\n', 1, False, True),
+        (b"a\t,b\n", 1, False, True),
+        (b"a\r,b\n", 1, False, True),
+        (b"", 0, False, False),
+        (b"a\x0b,b\n", 1, True, True),
+        (b"\x7f", 1, True, True),
+        (b"x\n" * 600_000 + b"\x00", 600_001, True, True),
     ]:
         records.write_bytes(content)
 
-        cleaning_rows.set_file(plain.bench, records)
+        cleaning_rows.set_file(plain.bench, records, count=count)
 
-        assert plain.bench.value("SELECT getvariable('controls')") is holds
-    plain.bench.set(controls=True)
+        found = plain.bench.rows("SELECT getvariable('controls'), getvariable('blanks')")
+        assert found == [(controls, blanks)]
+    plain.bench.set(controls=True, blanks=True)
 
 
 def test_each_row_that_changed_or_looks_wrong_has_its_findings(tmp_path: Path) -> None:
