@@ -142,11 +142,11 @@ def _label_errors(found: Assessment) -> Iterator[Advice]:
     suspicions = found.suspicions
     if suspicions.total == 0:
         return
-    rows = "row seems" if suspicions.total == 1 else "rows seem"
+    seem = "seems" if suspicions.total == 1 else "seem"
     yield Advice(
         topic=Topic.LABEL_ERRORS,
-        message=f"{suspicions.total} of {suspicions.examined} training {rows} to have a wrong "
-        "label: look at the most suspicious first.",
+        message=f"{suspicions.total} of {suspicions.examined} training rows {seem} to have a "
+        "wrong label: look at the most suspicious first.",
     )
 
 

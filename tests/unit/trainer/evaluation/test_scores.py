@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, precision_recall_fscore_support
 
-from services.trainer.evaluation import evaluate, neighbour_share
+from services.trainer.evaluation import evaluate, evaluate_sets
 
 
 def _certain(predicted: list[int], labels: int) -> np.ndarray:
@@ -52,9 +52,41 @@ def test_agrees_with_scikit_learn(seed: int) -> None:
         assert (ours.precision, ours.recall, ours.f1) == pytest.approx(theirs[:3])
     assert (scores.precision, scores.f1) == (scores.macro.precision, scores.macro.f1)
     assert scores.log_loss == pytest.approx(log_loss(actual, probabilities))
+    assert scores.samples is None
     each = precision_recall_fscore_support(actual, predicted)
     assert [score.f1 for score in scores.labels] == pytest.approx(list(each[2]))
     assert [score.support for score in scores.labels] == list(each[3])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_labels_agree_with_scikit_learn(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    probabilities, thresholds = random.random((200, 4)), random.random(4)
+    truth = random.random((200, 4)) < 0.4
+    truth[0], probabilities[0] = False, 0.0  # nothing to give, and nothing given: right
+
+    scores = evaluate_sets(
+        probabilities=probabilities, truth=truth, thresholds=thresholds, labels=list("abcd")
+    )
+
+    given = probabilities >= thresholds
+    for name in ("macro", "micro", "weighted"):
+        ours = getattr(scores, name)
+        theirs = precision_recall_fscore_support(truth, given, average=name)
+        assert (ours.precision, ours.recall, ours.f1) == pytest.approx(theirs[:3])
+    assert scores.samples is not None
+    kept = np.asarray(truth.any(axis=1) | given.any(axis=1))
+    theirs = precision_recall_fscore_support(
+        truth[kept], given[kept], average="samples", zero_division=0
+    )
+    ours = scores.samples
+    expected = [(value * kept.sum() + (~kept).sum()) / len(kept) for value in theirs[:3]]
+    assert [ours.precision, ours.recall, ours.f1] == pytest.approx(expected)
+    assert scores.accuracy == pytest.approx((truth == given).all(axis=1).mean())
+    assert scores.log_loss == pytest.approx(
+        -np.log(np.clip(np.where(truth, probabilities, 1 - probabilities), 1e-15, 1)).mean()
+    )
+    assert scores.confusion == ()
 
 
 def test_a_label_that_nobody_has_does_not_pull_the_average_down() -> None:
@@ -100,31 +132,3 @@ def test_refuses_a_positive_label_that_is_not_one_of_two(labels: list[str], posi
             labels=labels,
             positive_label=positive,
         )
-
-
-def test_neighbours_are_others() -> None:
-    angles = np.array([0.0, 0.1, 0.2, 3.0, 3.1])
-    embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-    # The third point's nearest is the second, of its own label; the fourth and fifth differ.
-    share = neighbour_share(embeddings, np.array([0, 0, 0, 1, 2]), neighbours=1)
-
-    assert share == pytest.approx(3 / 5)
-
-
-def test_neighbours_over_several_blocks_are_the_same_as_by_hand() -> None:
-    random = np.random.default_rng(0)
-    embeddings = random.normal(size=(1500, 8))
-    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    label_ids = random.integers(0, 3, 1500)
-
-    share = neighbour_share(embeddings, label_ids, neighbours=5)
-
-    cosines = embeddings @ embeddings.T
-    np.fill_diagonal(cosines, -np.inf)
-    nearest = np.argsort(-cosines, axis=1)[:, :5]
-    assert share == pytest.approx((label_ids[nearest] == label_ids[:, None]).mean())
-
-
-def test_one_text_has_no_neighbours() -> None:
-    assert neighbour_share(np.ones((1, 1)), np.array([0])) == 0.0
