@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from services.trainer import tokenize
+from services.trainer.base_import import BaseEncoder
+from services.trainer.tokenize import Tokenizer
+
+_TEXTS = ["good app", "", "the card was lost again " * 3, "bad", "where is my order"]
+
+
+def test_compact_ids_are_the_same_whatever_the_block(
+    base: BaseEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = Tokenizer.load(base)
+    monkeypatch.setattr(tokenize, "_BLOCK", 2)  # real blocks take seconds
+
+    tokens = tokenizer.encode_compactly(_TEXTS)
+
+    assert [tokens[row].tolist() for row in range(len(tokens))] == tokenizer.encode(_TEXTS)
+    assert tokens.lengths.tolist() == [len(ids) for ids in tokenizer.encode(_TEXTS)]
+    assert tokens.ids.dtype == np.int32
+
+
+@pytest.mark.parametrize("rows", [[3, 0], [2, 2, 1], []])
+def test_taken_rows_come_in_their_order(base: BaseEncoder, rows: list[int]) -> None:
+    tokens = Tokenizer.load(base).encode_compactly(_TEXTS)
+
+    taken = tokens.take(np.array(rows, dtype=np.int64))
+
+    assert [taken[place].tolist() for place in range(len(taken))] == [
+        tokens[row].tolist() for row in rows
+    ]
+
+
+def test_no_texts_have_no_ids(base: BaseEncoder) -> None:
+    assert len(Tokenizer.load(base).encode_compactly([])) == 0
