@@ -24,14 +24,15 @@ _NEIGHBOURS = (4, 32)
 """Least and most texts of the same band that each is compared with: the more, the fewer pairs of
 a crowd are missed."""
 
-_COMPARED = 1 << 24
+_COMPARED = 1 << 22
 """Texts that are compared in a band, about, as far as the least of neighbours allow."""
 
 _CHUNK = 1 << 20
 """Numbers that are written to a file at once."""
 
-_PAIRS = 1 << 19
-"""Pairs that are verified together, about: the more, the closer together lie their words."""
+_PAIRS = 1 << 17
+"""Pairs that are verified together, about: the more, the closer together lie their words; the
+fewer, the more of the next are in one group already."""
 
 
 class NearGroups:
@@ -118,10 +119,10 @@ class NearGroups:
             for number in range(BANDS):
                 another = self._load(f"band{(number + 1) % BANDS}")
                 parts = pairing.candidates(band, another, first)
-                for found in _collected(_ahead(pool, parts, threads)):
-                    pairs = _apart(leaders, found)
-                    for left, right in _ahead(pool, pairing.verified(pairs), threads):
-                        check()
+                for pairs in _batches(_ahead(pool, parts, threads)):
+                    check()
+                    verified = pairing.verified(_apart(leaders, pairs))
+                    for left, right in _ahead(pool, verified, threads):
                         _join(leaders, left, right)
                 band = another
         return _groups(self._load("ids"), leaders)
@@ -183,14 +184,15 @@ def _order_of(same: NDArray[np.uint64]) -> tuple[NDArray[np.uint32], Texts]:
     return order, (np.flatnonzero(same[1:] == same[:-1]) + 1).astype(np.uint32)
 
 
-def _collected(found: Iterator[Pairs]) -> Iterator[Pairs]:
-    """Yield the same pairs, many at once."""
+def _batches(found: Iterator[Pairs]) -> Iterator[Pairs]:
+    """Yield the same pairs, about `_PAIRS` at once."""
     waiting: list[Pairs] = []
-    for pairs in found:
-        waiting.append(pairs)
-        if sum(len(left) for left, _ in waiting) >= _PAIRS:
-            yield joined(waiting)
-            waiting.clear()
+    for left, right in found:
+        for start in range(0, len(left), _PAIRS):
+            waiting.append((left[start : start + _PAIRS], right[start : start + _PAIRS]))
+            if sum(len(some) for some, _ in waiting) >= _PAIRS:
+                yield joined(waiting)
+                waiting.clear()
     yield joined(waiting)
 
 

@@ -141,15 +141,12 @@ class Pairing:
         # In the order of each file, so that what is close in it is mapped once.
         order = np.argsort(texts)
         texts, pairs = texts[order], pairs[order]
-        offsets = _read(self.offsets, texts.astype(np.int64))
+        offsets = _read(self.offsets, texts.astype(np.int64), np.ones(len(texts), np.int64))
         order = np.argsort(offsets)
         texts, pairs, offsets = texts[order], pairs[order], offsets[order]
         sizes = self.sizes[texts].astype(np.int64)
-        skipped = offsets - (np.cumsum(sizes) - sizes)
-        places = np.repeat(skipped, sizes)
-        places += np.arange(len(places))
         keyed = np.repeat(pairs << np.uint64(32), sizes)
-        keyed |= _read(self.words, places)
+        keyed |= _read(self.words, offsets.astype(np.int64), sizes)
         keyed.sort()
         shared = keyed[1:][keyed[1:] == keyed[:-1]] >> np.uint64(32)
         in_common = np.bincount(shared.view(np.int64), minlength=len(left))
@@ -170,16 +167,27 @@ def _in_range(band: NDArray[np.uint32], least: np.uint32, last: np.uint32) -> Te
     )
 
 
-def _read(path: Path, places: NDArray[np.int64]) -> NDArray[np.uint32]:
-    """Return the numbers at ascending places of a file."""
+def _read(path: Path, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """Return the numbers in some ranges of a file.
+
+    Args:
+        path: Of uint32.
+        starts: Where the ranges begin, ascending; one may occur several times.
+        sizes: Numbers of each range; ranges do not overlap otherwise.
+    """
+    ends = np.cumsum(sizes)
+    places = np.repeat(starts - (ends - sizes), sizes)
+    places += np.arange(len(places))
     found = np.empty(len(places), np.uint32)
     done = 0
-    while done < len(places):
-        first = int(places[done])
-        end = int(np.searchsorted(places, first + _WINDOW))
-        window = np.memmap(path, np.uint32, "r", 4 * first, int(places[end - 1]) - first + 1)
-        found[done:end] = window[places[done:end] - first]
-        done = end
+    while done < len(starts):
+        first = int(starts[done])
+        stop = int(np.searchsorted(starts, first + _WINDOW))
+        width = int(starts[stop - 1] + sizes[stop - 1]) - first
+        window = np.memmap(path, np.uint32, "r", 4 * first, width)
+        here = slice(ends[done] - sizes[done], ends[stop - 1])
+        found[here] = window[places[here] - first]
+        done = stop
     return found
 
 
