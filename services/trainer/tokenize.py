@@ -70,12 +70,17 @@ class Tokenizer:
         encodings = self._tokenizer.encode_batch_fast([self._prefix + text for text in texts])
         return [encoding.ids for encoding in encodings]
 
-    def encode_compactly(self, texts: Sequence[str]) -> TokenIds:
-        """Return what `encode` does, in a few bytes a token: for as many texts as there are."""
+    def encode_compactly(self, texts: Sequence[str], *, block: int = _BLOCK) -> TokenIds:
+        """Return what `encode` does, in four bytes a token: for as many texts as there are.
+
+        Args:
+            texts: Any number.
+            block: How many are in the tokenizer's own form at once.
+        """
         parts = [np.empty(0, dtype=np.int32)]
         lengths = np.zeros(len(texts) + 1, dtype=np.int64)
-        for start in range(0, len(texts), _BLOCK):
-            block = self.encode(texts[start : start + _BLOCK])
-            lengths[start + 1 : start + 1 + len(block)] = [len(ids) for ids in block]
-            parts.append(np.fromiter((token for ids in block for token in ids), dtype=np.int32))
+        for start in range(0, len(texts), block):
+            part = self.encode(texts[start : start + block])
+            lengths[start + 1 : start + 1 + len(part)] = [len(ids) for ids in part]
+            parts.append(np.fromiter((token for ids in part for token in ids), dtype=np.int32))
         return TokenIds(ids=np.concatenate(parts), offsets=np.cumsum(lengths))

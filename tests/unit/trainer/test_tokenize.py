@@ -3,20 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.trainer import tokenize
 from services.trainer.base_import import BaseEncoder
 from services.trainer.tokenize import Tokenizer
 
 _TEXTS = ["good app", "", "the card was lost again " * 3, "bad", "where is my order"]
 
 
-def test_compact_ids_are_the_same_whatever_the_block(
-    base: BaseEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("block", [1, 2, 5, 100])
+def test_compact_ids_are_the_same_whatever_the_block(base: BaseEncoder, block: int) -> None:
     tokenizer = Tokenizer.load(base)
-    monkeypatch.setattr(tokenize, "_BLOCK", 2)  # real blocks take seconds
 
-    tokens = tokenizer.encode_compactly(_TEXTS)
+    tokens = tokenizer.encode_compactly(_TEXTS, block=block)
 
     assert [tokens[row].tolist() for row in range(len(tokens))] == tokenizer.encode(_TEXTS)
     assert tokens.lengths.tolist() == [len(ids) for ids in tokenizer.encode(_TEXTS)]
