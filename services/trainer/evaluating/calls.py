@@ -242,7 +242,7 @@ class EvaluationCalls:
         if dataset == own_dataset and split in (None, own_split):
             return _Found(
                 model=model,
-                evaluation=own.name,
+                evaluation=f"models/{model}/evaluation",
                 dataset=dataset,
                 split=own_split,
                 predictions=manifest.predictions,
