@@ -259,7 +259,7 @@ def list_(
             [
                 model.name,
                 model.display_name,
-                Text(model.state, MODEL_STYLE.get(model.state, "")),
+                _state(model),
                 model.dataset,
                 f"{model.latest_metrics.accuracy:.4f}" if model.latest_metrics else "",
                 ago(model.create_time),
@@ -267,6 +267,11 @@ def list_(
             for model in found
         ),
     )
+
+
+def _state(model: Model) -> Text:
+    place = f" #{model.queue_position}" if model.queue_position else ""
+    return Text(f"{model.state}{place}", MODEL_STYLE.get(model.state, ""))
 
 
 @command(app, "show", services=["trainer"], examples=["isogloss models show tone-9x4kdp"])

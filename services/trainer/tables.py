@@ -35,7 +35,7 @@ class ModelRow(LeaseColumns, Base):
     __table_args__ = (
         Index("models_by_time", "tenant", "create_time", "id"),
         Index("models_by_state", "state", "queue_time"),
-        Index("models_by_lease", "tenant", "lease_until"),
+        Index("models_by_lease", "lease_until"),
     )
 
     tenant: Mapped[str] = mapped_column(String(100), primary_key=True)

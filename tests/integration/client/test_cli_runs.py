@@ -126,3 +126,13 @@ def test_an_estimate_is_told_without_false_exactness(run: Run, script: Scripted)
 )
 def test_bars_span_from_the_least_to_the_most(numbers: list[float], drawn: str) -> None:
     assert sparkline(numbers) == drawn
+
+
+def test_a_list_shows_places_in_the_queue(run: Run, script: Scripted) -> None:
+    waiting = model(Model.STATE_QUEUED)
+    waiting.queue_position = 7
+    script.models = [waiting, model()]
+
+    states = [line.split("\t")[2] for line in run("models", "list").stdout.splitlines()[1:]]
+
+    assert states == ["QUEUED #7", "READY"]

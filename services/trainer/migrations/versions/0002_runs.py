@@ -26,7 +26,7 @@ def upgrade() -> None:
     op.execute("UPDATE models SET search_name = lower(display_name), queue_time = create_time")
     op.drop_index("models_by_state", "models")
     op.create_index("models_by_state", "models", ["state", "queue_time"])
-    op.create_index("models_by_lease", "models", ["tenant", "lease_until"])
+    op.create_index("models_by_lease", "models", ["lease_until"])
     op.create_table(
         "deliveries",
         sa.Column("id", sa.String(64), primary_key=True),
