@@ -133,6 +133,15 @@ def test_a_precision_that_was_not_published_is_refused(models: Models, store: Wa
     assert caught.value.reason is Reason.PRECISION_UNAVAILABLE
 
 
+def test_thresholds_that_are_not_one_a_label_are_refused(
+    models: Models, store: WatchedStore
+) -> None:
+    publish_tiny_model(store, "acme", "tone", thresholds=(0.5, 0.5))
+
+    with pytest.raises(DataLoss, match="has 3 labels and 2 thresholds"):
+        load(models, key("tone"))
+
+
 def test_a_deleted_model_is_gone_after_a_look(
     models: Models, store: WatchedStore, clock: Clock
 ) -> None:
