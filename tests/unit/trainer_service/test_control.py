@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 
 import pytest
 
@@ -16,7 +17,7 @@ from services.common.errors import (
 from services.common.leases import LeaseLost
 from services.trainer.bell import Bell
 from services.trainer.control import Change
-from services.trainer.messages import Entered
+from services.trainer.messages import Entered, Progressed
 from services.trainer.models import Models, Request
 from services.trainer.queue import Published, Run, RunQueue
 from services.trainer.quota import Quota
@@ -24,6 +25,9 @@ from services.trainer.state import State
 from tests.unit.trainer_service.desk import Desk, new_model
 
 TENANT, MODEL = "default", "tone-abcdef"
+PROGRESSED = Progressed(
+    step=1, total_steps=2, epoch=0.5, total_epochs=1, fraction=0.4, eta_seconds=3.0
+)
 PUBLISHED = Published(variants=[], dimension=1, max_tokens=1, hyperparameters={})
 
 
@@ -60,12 +64,14 @@ def test_a_run_is_asked_to_pause_and_gives_its_place_up(desk: Desk) -> None:
 
     asked = desk.control.pause(TENANT, MODEL, "bert")
     seen = queue.look(run)
+    queue.record(run, [PROGRESSED])
     queue.pause(run, "Paused by a caller.")
 
     row = desk.models.get(TENANT, MODEL)
     assert (asked.phase, asked.pause_requested) == (State.TRAINING, True)
     assert seen.pause_requested
     assert (row.phase, row.pause_requested, row.attempt) == (State.PAUSED, False, 0)
+    assert row.progress == {**asdict(PROGRESSED), "eta_seconds": None}
     assert row.lease_until is None
     assert queue.claim() is None
 
