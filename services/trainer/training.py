@@ -17,7 +17,7 @@ from services.common.threads import available_cpus
 from services.trainer.base_import import BaseEncoder
 from services.trainer.checkpoints import Checkpoints
 from services.trainer.encoder import SentenceEncoder, embed, load_encoder
-from services.trainer.head import Floats, Head, prototypes
+from services.trainer.head import Floats, FormerHead, Head, prototypes
 from services.trainer.learning import snapshot
 from services.trainer.learning.calibration import choose
 from services.trainer.learning.course import Course
@@ -92,6 +92,12 @@ class Baseline:
     thresholds: Floats
     """[K] where a text can have several labels, else empty."""
 
+    known: Rows
+    """[M], the training rows that the regression was fitted on."""
+
+    known_embeddings: Floats
+    """[M, D], theirs: whoever judges the model need not embed them again."""
+
     @property
     def multi_label(self) -> bool:
         """Whether a text can have several labels."""
@@ -163,10 +169,9 @@ def fit_baseline(
     """Fit the baseline alone, without any training of the encoder."""
     encoder = load_encoder(base)
     targets = train.targets(len(labels))
-    regression = tuned_regression(
-        _embed(base, encoder, train.texts), targets, len(labels), seed=seed
-    )
-    return _baseline(base, labels, regression)
+    frozen = _embed(base, encoder, train.texts)
+    regression = tuned_regression(frozen, targets, len(labels), seed=seed)
+    return _baseline(base, labels, regression, np.arange(len(frozen)), frozen)
 
 
 def train(
@@ -177,6 +182,7 @@ def train(
     validation: LabelledTexts | None,
     positive_label: str | None,
     hyperparameters: Hyperparameters,
+    former: FormerHead | None = None,
     listener: Listener,
     should_stop: Callable[[], bool],
     threads: int | None = None,
@@ -198,6 +204,7 @@ def train(
         positive_label: Whose precision, recall and F1 are told, with two labels; else the macro
             average.
         hyperparameters: Within `recipe.RANGES`.
+        former: The head that the base was trained with, where it is a fine-tuned model.
         listener: Told of every step and measurement.
         should_stop: Asked before every batch.
         threads: For torch; None takes what affinity and cgroup leave.
@@ -241,7 +248,7 @@ def train(
         course = Course(
             plan=chosen, listener=listener, should_stop=should_stop, gauge=gauge, keeper=keeper
         )
-        return _carry_out(course, rows, tuple(labels), train, keeper.latest())
+        return _carry_out(course, rows, tuple(labels), train, former=former, found=keeper.latest())
 
 
 def _carry_out(
@@ -249,6 +256,8 @@ def _carry_out(
     rows: TrainingRows,
     labels: tuple[str, ...],
     train: LabelledTexts,
+    *,
+    former: FormerHead | None,
     found: Snapshot | None,
 ) -> TrainedModel:
     encoder = load_encoder(rows.base).to(rows.device)
@@ -257,7 +266,8 @@ def _carry_out(
 
     def start(learnt: Rows) -> Head:
         among = np.isin(known, learnt)
-        return prototypes(frozen[among], rows.targets[known[among]], len(labels))
+        head = prototypes(frozen[among], rows.targets[known[among]], len(labels))
+        return head if former is None else former.onto(head, labels)
 
     if found is None:
         regression = tuned_regression(frozen, rows.targets[known], len(labels), seed=rows.plan.seed)
@@ -270,7 +280,7 @@ def _carry_out(
     fitting = rows.fitting(main.learnt, start(main.learnt), seed=rows.plan.seed)
     course.learn(fitting, regression, found)
     head = fitting.learner.head
-    logits = [head.logits(rows.embed(fitting.encoder, main.held))] if len(main.held) else []
+    logits = [head.logits(rows.embed(fitting.encoder, main.held))]
     for number, part in enumerate(folds, start=1):
         rehearsal = rows.fitting(part.learnt, start(part.learnt), seed=rows.plan.seed + number)
         course.rehearse(rehearsal)
@@ -285,7 +295,7 @@ def _carry_out(
         head=head,
         temperature=choice.temperature,
         thresholds=choice.thresholds,
-        baseline=_baseline(rows.base, labels, regression),
+        baseline=_baseline(rows.base, labels, regression, known, frozen),
         dev=train.take(main.held) if len(main.held) else None,
     )
 
@@ -307,13 +317,17 @@ def _gauge(
     )
 
 
-def _baseline(base: BaseEncoder, labels: Sequence[str], regression: Regression) -> Baseline:
+def _baseline(
+    base: BaseEncoder, labels: Sequence[str], regression: Regression, known: Rows, frozen: Floats
+) -> Baseline:
     return Baseline(
         base=base,
         labels=tuple(labels),
         encoder=load_encoder(base),
         head=regression.head,
         thresholds=regression.thresholds,
+        known=known,
+        known_embeddings=frozen,
     )
 
 

@@ -12,7 +12,7 @@ from services.trainer.learning.gauge import Gauge, is_metric_point
 from services.trainer.learning.keeper import Keeper
 from services.trainer.learning.listening import Cancelled, Listener, Progress
 from services.trainer.learning.regression import Regression
-from services.trainer.learning.snapshot import Snapshot
+from services.trainer.learning.snapshot import Losses, Snapshot
 from services.trainer.recipe import Plan
 
 
@@ -69,10 +69,10 @@ class Course:
         Raises:
             Cancelled: After keeping the training as it is.
         """
-        losses: list[float] = [0.0, 0]
+        losses = Losses()
         if found is not None:
             snapshot.restore(found, fitting.learner)
-            losses[:] = found.losses
+            losses = found.losses
             self._done = self._first = found.step
         self._steps = fitting.steps
         self._begin = time.monotonic()
@@ -82,7 +82,7 @@ class Course:
             self._keeper.save(
                 fitting.learner,
                 step=self._done,
-                losses=(losses[0], int(losses[1])),
+                losses=losses,
                 baseline=baseline,
                 now=now,
             )
@@ -94,12 +94,10 @@ class Course:
 
         def after(done: int, loss: float) -> None:
             self._done = done
-            losses[0] += loss
-            losses[1] += 1
+            losses.add(loss)
             self._tell()
             if self._gauge is not None and is_metric_point(done, fitting.steps):
-                self._measure(self._gauge, fitting, losses[0] / losses[1])
-                losses[:] = 0.0, 0
+                self._measure(self._gauge, fitting, losses.settle())
             keep(now=done == fitting.steps < self._total_steps)
 
         fitting.run(self._done, before=before, after=after)

@@ -9,7 +9,7 @@ from services.trainer.checkpoints import Checkpoints
 from services.trainer.learning import snapshot
 from services.trainer.learning.learner import Learner
 from services.trainer.learning.regression import Regression
-from services.trainer.learning.snapshot import Snapshot
+from services.trainer.learning.snapshot import Losses, Snapshot
 
 
 class Keeper:
@@ -44,7 +44,7 @@ class Keeper:
         learner: Learner,
         *,
         step: int,
-        losses: tuple[float, int],
+        losses: Losses,
         baseline: Regression,
         now: bool = False,
     ) -> None:

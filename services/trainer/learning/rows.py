@@ -61,7 +61,9 @@ class TrainingRows:
         ]
 
     def embed(self, encoder: SentenceEncoder, rows: Rows) -> Floats:
-        """Embed some rows, [N, D]."""
+        """Embed some rows, [N, D]; there may be none."""
+        if len(rows) == 0:
+            return np.empty((0, self.base.dimensions), dtype=np.float32)
         return embed(
             encoder, self.tokens.take(rows), self.base.pad_token_id, before_batch=self.check
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,25 @@ _FACTS = "training.json"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
+@dataclass(slots=True, kw_only=True)
+class Losses:
+    """The losses of some steps, added up."""
+
+    total: float = 0.0
+    steps: int = 0
+
+    def add(self, loss: float) -> None:
+        """Take a step's loss in."""
+        self.total += loss
+        self.steps += 1
+
+    def settle(self) -> float:
+        """Return the mean and begin anew."""
+        mean = self.total / self.steps
+        self.total, self.steps = 0.0, 0
+        return mean
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """A training between two steps."""
@@ -36,8 +55,8 @@ class Snapshot:
     step: int
     """Steps done."""
 
-    losses: tuple[float, int]
-    """Sum and number of the losses since the last measurement."""
+    losses: Losses
+    """Since the last measurement."""
 
     baseline: Regression
     tensors: dict[str, Tensor]
@@ -58,7 +77,7 @@ def save(
     *,
     name: str,
     step: int,
-    losses: tuple[float, int],
+    losses: Losses,
     baseline: Regression,
 ) -> None:
     """Write a snapshot into a directory, which is emptied first.
@@ -83,7 +102,7 @@ def save(
     facts = {
         "fingerprint": name,
         "step": step,
-        "losses": losses,
+        "losses": asdict(losses),
         "multi_label": baseline.head.multi_label,
     }
     (directory / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
@@ -101,7 +120,7 @@ def load(directory: Path, name: str) -> Snapshot | None:
     head = Head(weight=weight, bias=bias, multi_label=facts["multi_label"])
     return Snapshot(
         step=facts["step"],
-        losses=(facts["losses"][0], facts["losses"][1]),
+        losses=Losses(**facts["losses"]),
         baseline=Regression(head=head, thresholds=thresholds),
         tensors=tensors,
     )

@@ -20,6 +20,7 @@ from services.trainer.training import (
     train,
 )
 from tests.tiny_base import MAX_TOKENS, VOCABULARY
+from tests.unit.trainer.conftest import messages
 
 _LABELS = ("bad", "good")
 # The tiny base is random: it needs a higher rate than one that has learnt a language.
@@ -186,6 +187,48 @@ def test_rows_are_cut_off_where_there_are_many_and_all_are_learnt_where_there_ar
     assert cut.dev is not None
     assert len(cut.dev.texts) == 120
     assert cut.temperature != 1.0
+
+
+def test_nothing_is_chosen_where_no_fold_can_be_held_out(
+    base: BaseEncoder, learnt_from: LabelledTexts
+) -> None:
+    alike = LabelledTexts(texts=learnt_from.texts, label_ids=learnt_from.label_ids, groups=[7] * 80)
+
+    model = _train(base, alike, hyperparameters=Hyperparameters(max_steps=1))
+
+    assert model.temperature == 1.0
+
+
+def test_a_text_can_have_several_labels(base: BaseEncoder) -> None:
+    known = messages(0, 160)
+    again = [" again" in text for text in known.texts]
+    sets = [
+        tuple(label for label, given in enumerate((known.label_ids[row] == 1, again[row])) if given)
+        for row in range(160)
+    ]
+    rows = LabelledTexts(texts=known.texts[:120], label_sets=sets[:120])
+    unseen = LabelledTexts(texts=known.texts[120:], label_sets=sets[120:])
+    notes = _Notes()
+
+    model = train(
+        base=base,
+        labels=("good", "again"),
+        train=rows,
+        validation=unseen,
+        positive_label=None,
+        hyperparameters=_QUICK,
+        listener=notes,
+        should_stop=lambda: False,
+        threads=1,
+    )
+
+    truth = unseen.targets(2)
+    right = (model.predict(unseen.texts) >= model.thresholds) == truth
+    before = (model.baseline.predict(unseen.texts) >= model.baseline.thresholds) == truth
+    assert right.mean() > 0.9
+    assert right.mean() > before.mean()
+    assert model.multi_label
+    assert notes.metrics[-1].loss < notes.metrics[0].loss
 
 
 @pytest.mark.parametrize("stop_at", [1, 7])
