@@ -9,10 +9,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.trainer.messages import Entered, Logged, Measured
+from services.trainer.state import State
 from services.trainer.tables import EventRow, ModelRow
 
 SYSTEM = "system"
 """The actor of what no caller caused."""
+
+_STANDING = (State.QUEUED, State.PAUSED)
 
 
 def append(
@@ -41,6 +44,9 @@ def append(
         row.state_reason = event.reason
         if event.state.ended:
             row.end_time = now
+        if event.state in _STANDING and row.progress is not None:
+            # Nobody works on it: how long it still takes is not known.
+            row.progress = {**row.progress, "eta_seconds": None}
     elif isinstance(event, Measured):
         row.metrics = {**body, "create_time": now.isoformat()}
     session.add(

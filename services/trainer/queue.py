@@ -205,7 +205,6 @@ class RunQueue:
         now = self._clock()
         wait = _RETRY_SECONDS * _RETRY_GROWTH ** (run.lease.attempt - 1)
         with self._fenced(run, release=True) as (session, row):
-            _stand_still(row)
             row.not_before = None if refund else now + timedelta(seconds=wait)
             entered = Entered(state=State.QUEUED, reason=reason)
             events.append(session, row, entered, now=now)
@@ -219,7 +218,6 @@ class RunQueue:
             LeaseLost: As `renew`.
         """
         with self._fenced(run, release=True) as (session, row):
-            _stand_still(row)
             row.pause_requested = False
             entered = Entered(state=State.PAUSED, reason=reason)
             events.append(session, row, entered, now=self._clock())
@@ -238,9 +236,3 @@ class RunQueue:
             if release:
                 row.owner = row.lease_until = None
         self._bell.ring()
-
-
-def _stand_still(row: ModelRow) -> None:
-    """Take back how long it still takes: nobody works on it."""
-    if row.progress is not None:
-        row.progress = {**row.progress, "eta_seconds": None}
