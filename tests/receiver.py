@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -9,7 +10,8 @@ from threading import Thread
 class Receiver:
     """Answers what it is told to, and keeps what came."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """Listen on a free port of loopback."""
         self.answers: list[int] = []
         self.got: list[tuple[dict[str, str], bytes]] = []
         receiver = self
@@ -30,10 +32,14 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.uri = f"http://127.0.0.1:{self._server.server_port}/"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+            self.uri = f"https://localhost:{self._server.server_port}/"
         self._thread = Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
     def stop(self) -> None:
+        """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

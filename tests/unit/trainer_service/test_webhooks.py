@@ -6,11 +6,13 @@ import base64
 import hashlib
 import hmac
 import json
+import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 from pydantic import ValidationError
 from sqlalchemy import select, update
 
@@ -124,6 +126,19 @@ def test_nobody_there_is_tried_again(desk: Desk, receiver: Receiver) -> None:
 
     (row,) = waiting(desk)
     assert row.attempt == 1
+
+
+def test_a_receiver_that_nobody_vouches_for_is_told_nothing(desk: Desk) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(tls)
+    receiver = Receiver(tls)
+    end_a_model(desk, receiver.uri)
+
+    assert courier(desk).send_next()
+    receiver.stop()
+
+    assert receiver.got == []
+    assert len(waiting(desk)) == 1
 
 
 def test_a_message_is_given_up_after_two_days_and_the_model_says_so(
