@@ -42,6 +42,18 @@ class Predictor(Protocol):
         """Return probabilities [N, K] for embeddings [N, D]."""
 
 
+class Untrained(Predictor, Protocol):
+    """The baseline, which has embedded training rows already."""
+
+    @property
+    def known(self) -> IntArray:
+        """[M], which training rows."""
+
+    @property
+    def known_embeddings(self) -> FloatArray:
+        """[M, D], theirs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """Texts and what they are to be answered with."""
@@ -85,7 +97,7 @@ class Assessment:
 
 def assess(
     model: Predictor,
-    baseline: Predictor,
+    baseline: Untrained,
     *,
     labels: Sequence[str],
     train: Sample,
@@ -98,7 +110,7 @@ def assess(
         model: Fine-tuned.
         baseline: Its base, with the best head on frozen embeddings.
         labels: K names.
-        train: What both learnt from.
+        train: What both learnt from; `baseline.known` are rows of it.
         held_out: What neither did; at least one row.
         positive_label: With two labels: whose figures are the headline.
     """
@@ -119,8 +131,8 @@ def assess(
     tuned = scored(model.classify(after), model.thresholds)
     regression = scored(baseline.classify(before), baseline.thresholds)
 
-    rows = _examined(train, len(labels), before.shape[1])
-    frozen = baseline.embed([train.texts[row] for row in rows])
+    examined = _examined(len(baseline.known), len(labels), before.shape[1])
+    rows, frozen = baseline.known[examined], baseline.known_embeddings[examined]
     known = indicators(train.targets[rows], len(labels))
     held = indicators(held_out.targets, len(labels))
     voted = neighbours.vote(frozen, known, before, single=single, seed=_SEED)
@@ -143,9 +155,9 @@ def assess(
     )
 
 
-def _examined(train: Sample, labels: int, dimensions: int) -> IntArray:
-    total = len(train.texts)
-    return np.sort(draw(total, heads.affordable(total, labels, dimensions), _SEED))
+def _examined(known: int, labels: int, dimensions: int) -> IntArray:
+    """Return which of the known rows the fits below can have."""
+    return np.sort(draw(known, heads.affordable(known, labels, dimensions), _SEED))
 
 
 def _suspicions(

@@ -28,6 +28,8 @@ class Encoder:
         self._spread = spread
         self.thresholds = np.full(len(LABELS), 0.4) if several else np.empty(0)
         self._several = several
+        self.known = np.arange(120)
+        self.known_embeddings = self.embed([str(number) for number in self.known])
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         rows = [np.random.default_rng(int(text) if text.isdigit() else len(text)) for text in texts]
