@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from services.trainer.base_sources import PACKAGED
-from services.trainer.training import LabelledTexts
+from services.trainer.labelled_texts import LabelledTexts
 
 Pairs = Sequence[tuple[str, str]]
 """Text and label."""
 
 _DRAWS = Path(__file__).parent / "draws"
 _FOLDS = 5
+_FIXED_ROWS = 10
+# Of each label, in the draws that are checked in.
 
 _MOST_SCORED = 2000
 # A difference of a point on 2,000 rows, five times, is no luck any more.
@@ -45,6 +48,56 @@ def draws(folder: Path, count: int) -> Iterator[Draw]:
         train, test = SETS[folder.name](folder, number)
         labels = tuple(sorted({label for _, label in train}))
         yield Draw(labels=labels, train=_labelled(train, labels), test=_labelled(test, labels))
+
+
+def published(data: Path, name: str, number: int) -> Draw:
+    """Return one draw of any set, to be scored on rows that nobody has learnt from.
+
+    Args:
+        data: Holds `SET/{train,validation,test}.csv`, text and label without a header.
+        name: `SET` learns from all training rows and is scored on its test file, else on its
+            validation file, else on a fifth of the rows, another one in each draw. `SET@K` learns
+            from K rows of each label: those checked in under `bench/draws`, or a seeded draw; and
+            is scored on the test file, else the validation file, else the rows that are left.
+        number: Which draw.
+    """
+    folder = data / name.partition("@")[0]
+    everything = read(folder / "train.csv")
+    held = next(
+        (read(path) for path in (folder / "test.csv", folder / "validation.csv") if path.is_file()),
+        None,
+    )
+    if "@" in name:
+        drawn = _few(folder, everything, int(name.partition("@")[2]), number)
+    elif held is None:
+        order = np.random.default_rng(0).permutation(len(everything))
+        drawn = np.setdiff1d(order, np.array_split(order, _FOLDS)[number % _FOLDS]).tolist()
+    else:
+        drawn = list(range(len(everything)))
+    train = [everything[row] for row in drawn]
+    if held is None:
+        rest = np.setdiff1d(np.arange(len(everything)), drawn)
+        held = [everything[row] for row in rest]
+    labels = tuple(sorted({label for _, label in train}))
+    # A label that was never learnt cannot be told by any contender.
+    known = [pair for pair in held if pair[1] in set(labels)]
+    return Draw(labels=labels, train=_labelled(train, labels), test=_labelled(known, labels))
+
+
+def _few(folder: Path, everything: Pairs, count: int, number: int) -> list[int]:
+    fixed = _DRAWS / f"{folder.name}.json"
+    if fixed.is_file():
+        found = json.loads(fixed.read_text())
+        if count == _FIXED_ROWS and number < len(found["draws"]):
+            return list(found["draws"][number])
+    taken: Counter[str] = Counter()
+    drawn = []
+    for row in np.random.default_rng(number).permutation(len(everything)).tolist():
+        label = everything[row][1]
+        if taken[label] < count:
+            taken[label] += 1
+            drawn.append(row)
+    return drawn
 
 
 def small_base() -> Path:

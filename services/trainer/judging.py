@@ -15,9 +15,10 @@ from services.trainer.evaluation import predictions, stored
 from services.trainer.evaluation.advice import advise
 from services.trainer.evaluation.assessment import Sample, assess
 from services.trainer.evaluation.stored import Left, Place
+from services.trainer.labelled_texts import LabelledTexts
 from services.trainer.material import Material
 from services.trainer.spec import RunSpec
-from services.trainer.training import LabelledTexts, TrainedModel
+from services.trainer.training import TrainedModel
 
 
 def judge(

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
+from isogloss.v1.label_mode_pb2 import LabelMode
 from services.common.errors import FailedPrecondition, NotFound
 from services.common.storage import ObjectStore
-from services.trainer import catalogue, datasets
+from services.trainer import catalogue, datasets, starts
 from services.trainer.base_import import BaseEncoder
 from services.trainer.datasets import Dataset, Rows
+from services.trainer.head import FormerHead
 from services.trainer.messages import Logged, Tell
+from services.trainer.saving import load_head
 from services.trainer.spec import RunSpec
 
 
@@ -25,6 +28,9 @@ class Material:
 
     base: BaseEncoder
     base_manifest: ModelManifest
+    former: FormerHead | None
+    """The head of the base, where that is a fine-tuned model."""
+
     dataset: Dataset
     train: Rows
     validation: Rows | None
@@ -43,10 +49,11 @@ def gather(spec: RunSpec, store: ObjectStore, tell: Tell) -> Material:
         IsoglossError: Where the store fails or holds something broken.
     """
     scratch = Path(spec.scratch)
-    base_manifest = catalogue.find(store, spec.base_model)
+    base_manifest = starts.find(store, spec.tenant, spec.base_model)
     if base_manifest is None:
         if not spec.base_source:
-            raise RunFailed(f"baseModels/{spec.base_model} is not published and has no source.")
+            name = starts.full_name(spec.base_model)
+            raise RunFailed(f"{name} is not published and has no source, or was deleted.")
         tell(Logged(level="info", message=f"Publishing the base model {spec.base_model} first."))
         base_manifest = catalogue.publish(store, spec.base_model, spec.base_source, scratch)
     base = catalogue.fetch(store, base_manifest, scratch / "base")
@@ -75,9 +82,19 @@ def gather(spec: RunSpec, store: ObjectStore, tell: Tell) -> Material:
     return Material(
         base=base,
         base_manifest=base_manifest,
+        former=_former(base, base_manifest),
         dataset=dataset,
         train=rows["train"],
         validation=validation or None,
         held_out=held_out,
         split=split,
+    )
+
+
+def _former(base: BaseEncoder, manifest: ModelManifest) -> FormerHead | None:
+    if not manifest.labels:
+        return None
+    several = manifest.label_mode == LabelMode.LABEL_MODE_MULTI
+    return FormerHead(
+        labels=tuple(manifest.labels), head=load_head(base.directory, multi_label=several)
     )

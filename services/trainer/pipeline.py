@@ -21,6 +21,7 @@ from services.trainer.devices import choose_device
 from services.trainer.exporting.variants import Export, Probes, export_trained
 from services.trainer.forecast import Forecast
 from services.trainer.judging import judge
+from services.trainer.labelled_texts import LabelledTexts
 from services.trainer.learning.listening import Progress, StepMetrics
 from services.trainer.learning.targets import indicators
 from services.trainer.material import RunFailed, gather
@@ -28,10 +29,7 @@ from services.trainer.messages import Entered, Finished, Logged, Measured, Plann
 from services.trainer.recipe import Hyperparameters, Shape, plan
 from services.trainer.spec import RunSpec
 from services.trainer.state import State
-from services.trainer.training import (
-    LabelledTexts,
-    train,
-)
+from services.trainer.training import train
 
 _PROBE_TEXTS = 1000
 # More than the export compares, were each of them the shortest text.
@@ -79,6 +77,7 @@ def execute(
         validation=None if material.validation is None else _labelled(material.validation),
         positive_label=spec.positive_label or None,
         hyperparameters=hyperparameters,
+        former=material.former,
         listener=_Listener(tell, forecast),
         should_stop=should_stop,
         threads=spec.threads,

@@ -18,6 +18,7 @@ from services.trainer.base_import import BaseEncoder
 from services.trainer.checkpoints import Checkpoints
 from services.trainer.encoder import SentenceEncoder, embed, load_encoder
 from services.trainer.head import Floats, FormerHead, Head, prototypes
+from services.trainer.labelled_texts import LabelledTexts
 from services.trainer.learning import snapshot
 from services.trainer.learning.calibration import choose
 from services.trainer.learning.course import Course
@@ -28,7 +29,6 @@ from services.trainer.learning.regression import Regression, tuned_regression
 from services.trainer.learning.rows import TrainingRows
 from services.trainer.learning.selection import Rows, sample
 from services.trainer.learning.snapshot import Snapshot
-from services.trainer.learning.targets import Targets, from_sets
 from services.trainer.recipe import Hyperparameters, Plan, Shape, plan
 from services.trainer.saving import save_encoder
 from services.trainer.tokenize import Tokenizer
@@ -38,47 +38,6 @@ CHECKPOINT_SECONDS = 60.0
 
 _BASELINE_ROWS = 20_000
 # The regression and the first head learn from at most these: more would not move them.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledTexts:
-    """Texts, each with one label or with any number of them."""
-
-    texts: Sequence[str]
-    label_ids: Sequence[int] = ()
-    """Index of each text's label in the run's labels, where each has one."""
-
-    label_sets: Sequence[tuple[int, ...]] | None = None
-    """Indices of each text's labels, where a text can have several."""
-
-    groups: Sequence[int | None] | None = None
-    """Which texts are near duplicates of each other, by number; None for a text that is none."""
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether a text can have several labels."""
-        return self.label_sets is not None
-
-    def targets(self, labels: int) -> Targets:
-        """Return int64 [N], or bool [N, K] where a text can have several labels."""
-        if self.label_sets is None:
-            return np.asarray(self.label_ids, dtype=np.int64)
-        return from_sets(self.label_sets, labels)
-
-    @property
-    def group_numbers(self) -> Rows:
-        """[N], the number of each text's group of near duplicates; -1 for a text that has none."""
-        if self.groups is None:
-            return np.full(len(self.texts), -1)
-        return np.array([-1 if group is None else group for group in self.groups], dtype=np.int64)
-
-    def take(self, rows: Rows) -> LabelledTexts:
-        """Return some of them, in the order of `rows`."""
-        return LabelledTexts(
-            texts=[self.texts[row] for row in rows],
-            label_ids=[self.label_ids[row] for row in rows] if self.label_sets is None else (),
-            label_sets=None if self.label_sets is None else [self.label_sets[row] for row in rows],
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from services.trainer.base_import import BaseEncoder, read_base
-from services.trainer.training import LabelledTexts
+from services.trainer.labelled_texts import LabelledTexts
 from tests.tiny_base import write_tiny_base
 
 _THINGS = ("order", "card", "account", "app", "payment", "refund", "delivery", "box", "bill", "day")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from services.trainer.head import prototypes
+from services.trainer.head import FormerHead, Head, prototypes
 from services.trainer.learning import regression as regression_module
 from services.trainer.learning.regression import tuned_regression
 
@@ -129,3 +129,46 @@ def test_of_several_labels_one_without_rows_is_never_given_and_one_that_all_have
     assert first.probabilities(embeddings)[:, 3].max() == 0
     assert fitted.head.probabilities(embeddings)[:, 3].max() == 0
     assert (fitted.head.probabilities(embeddings)[:, 4] >= fitted.thresholds[4]).all()
+
+
+def test_a_former_head_keeps_what_it_knows_and_new_labels_become_as_loud() -> None:
+    former = FormerHead(
+        labels=("bad", "good"),
+        head=Head(
+            weight=np.array([[3.0, 0.0], [0.0, 5.0]], dtype=np.float32),
+            bias=np.array([0.5, -0.1], dtype=np.float32),
+        ),
+    )
+    start = Head(
+        weight=np.array([[0.0, 1.0], [6.0, 8.0], [1.0, 0.0]], dtype=np.float32),
+        bias=np.zeros(3, dtype=np.float32),
+    )
+
+    head = former.onto(start, ("good", "new", "bad"))
+
+    np.testing.assert_array_equal(head.weight, [[0.0, 5.0], [6.0, 8.0], [3.0, 0.0]])
+    np.testing.assert_allclose(head.bias[[0, 2]], [-0.1, 0.5], rtol=1e-6)
+    # 4.9 and 3.5 are the known ones' logits for their own means: 4.2 is the new one's.
+    assert head.logits(np.array([[0.6, 0.8]], dtype=np.float32))[0, 1] == pytest.approx(4.2)
+
+
+def test_labels_that_are_judged_alone_do_not_mind_each_other() -> None:
+    weight, bias = np.eye(2, dtype=np.float32), np.array([-1.0, -2.0], dtype=np.float32)
+    former = FormerHead(
+        labels=("old",), head=Head(weight=weight[:1] * 9, bias=bias[:1] * 9, multi_label=True)
+    )
+
+    head = former.onto(Head(weight=weight, bias=bias, multi_label=True), ("new", "old"))
+
+    np.testing.assert_array_equal(head.weight, [[1.0, 0.0], [9.0, 0.0]])
+    np.testing.assert_array_equal(head.bias, [-1.0, -9.0])
+
+
+def test_a_former_head_is_left_where_nothing_of_it_fits() -> None:
+    weight, bias = np.eye(2, dtype=np.float32), np.zeros(2, dtype=np.float32)
+    former = FormerHead(labels=("bad", "good"), head=Head(weight=weight * 9, bias=bias))
+    start = Head(weight=weight, bias=bias)
+    several = Head(weight=weight, bias=bias, multi_label=True)
+
+    assert former.onto(start, ("old", "new")) is start
+    assert former.onto(several, ("bad", "good")) is several

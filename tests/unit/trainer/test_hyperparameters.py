@@ -13,6 +13,7 @@ import torch
 from services.trainer.base_import import BaseEncoder
 from services.trainer.encoder import collate, embed, load_encoder
 from services.trainer.head import Floats, Head, prototypes
+from services.trainer.labelled_texts import LabelledTexts
 from services.trainer.learning import losses
 from services.trainer.learning.frozen import FrozenLayers
 from services.trainer.learning.learner import Batch, Learner, _hide
@@ -20,9 +21,13 @@ from services.trainer.learning.rows import TrainingRows
 from services.trainer.learning.targets import is_multi
 from services.trainer.recipe import Hyperparameters, Shape, plan
 from services.trainer.tokenize import Tokenizer
-from services.trainer.training import LabelledTexts
 
-_PLAIN: dict[str, Any] = {"epochs": 2, "learning_rate": 1e-3, "batch_size": 16, "token_dropout": 0.0}
+_PLAIN: dict[str, Any] = {
+    "epochs": 2,
+    "learning_rate": 1e-3,
+    "batch_size": 16,
+    "token_dropout": 0.0,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

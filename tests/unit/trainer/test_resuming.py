@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from services.trainer.base_import import BaseEncoder
+from services.trainer.labelled_texts import LabelledTexts
 from services.trainer.learning.listening import Cancelled, Progress, StepMetrics
 from services.trainer.recipe import Hyperparameters
-from services.trainer.training import LabelledTexts, TrainedModel, train
+from services.trainer.training import TrainedModel, train
 
 _ASKED = Hyperparameters(
     epochs=3,

@@ -10,15 +10,11 @@ from safetensors.numpy import load_file
 from services.trainer.base_import import BaseEncoder, read_base
 from services.trainer.encoder import collate, embed, load_encoder
 from services.trainer.evaluation import evaluate, neighbour_share
+from services.trainer.labelled_texts import LabelledTexts
 from services.trainer.learning.listening import Cancelled, Progress, StepMetrics
 from services.trainer.recipe import Hyperparameters
 from services.trainer.tokenize import Tokenizer
-from services.trainer.training import (
-    LabelledTexts,
-    TrainedModel,
-    fit_baseline,
-    train,
-)
+from services.trainer.training import TrainedModel, fit_baseline, train
 from tests.tiny_base import MAX_TOKENS, VOCABULARY
 from tests.unit.trainer.conftest import messages
 

@@ -9,8 +9,9 @@ import pytest
 
 from services.trainer.base_import import BaseEncoder
 from services.trainer.exporting.variants import Export, Probes, export_trained
+from services.trainer.labelled_texts import LabelledTexts
 from services.trainer.recipe import Hyperparameters
-from services.trainer.training import LabelledTexts, TrainedModel, train
+from services.trainer.training import TrainedModel, train
 from tests.unit.trainer.exporting.stand_ins import Deaf, twice_as_fast
 
 

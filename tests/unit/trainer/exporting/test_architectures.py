@@ -20,8 +20,9 @@ from transformers import (
 
 from services.trainer.base_import import read_base
 from services.trainer.exporting.variants import Form, Probes, export_trained
+from services.trainer.labelled_texts import LabelledTexts
 from services.trainer.recipe import Hyperparameters
-from services.trainer.training import LabelledTexts, train
+from services.trainer.training import train
 from tests.tiny_base import HEADS, HIDDEN, INTERMEDIATE, VOCABULARY, write_tiny_base
 from tests.unit.trainer.exporting.stand_ins import Deaf, twice_as_fast
 

@@ -11,8 +11,9 @@ from services.trainer.exporting.decision import SINGLE
 from services.trainer.exporting.graph import Exportable, trace
 from services.trainer.exporting.quantized import Examples, NotWorthIt, search
 from services.trainer.exporting.session import Sequences, Session
+from services.trainer.labelled_texts import LabelledTexts
 from services.trainer.tokenize import Tokenizer
-from services.trainer.training import LabelledTexts, TrainedModel
+from services.trainer.training import TrainedModel
 from tests.tiny_base import HIDDEN, INTERMEDIATE, LAYERS
 
 
