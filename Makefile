@@ -42,7 +42,7 @@ docs: install ## Generate docs/configuration.md from the settings.
 bench: install ## Print every figure that the documents quote; DATA=folder of labelled sets.
 	$(PYTHON) -m bench.inference
 	$(if $(DATA),$(PYTHON) -m bench.ingest --data $(DATA))
-	$(if $(DATA),$(PYTHON) -m bench.training --data $(DATA) --sets banking77)
+	$(if $(DATA),$(PYTHON) -m bench.training --data $(DATA) --sets banking77@10)
 
 lock: $(UV) ## Resolve requirements.lock anew, naming no package index.
 	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --upgrade \

@@ -1,88 +1,103 @@
-"""Training against what it has to beat: a tuned logistic regression on the same frozen base.
+"""Training beside its peers, on the same weights and the same rows.
 
-    python -m bench.training --data DIR --sets banking77 [--draws 5] [--json]
+    python -m bench.training --data DIR [--sets banking77@10,amazon_cells] [--draws 5] [--json]
 
-`DIR/NAME/{train,test}.csv` hold text and label, without a header. Which rows are learnt from is
-checked in under `bench/draws`; everything is scored on `test.csv`, or, where a set has none, on
-the rows that were not drawn. Finished cells are kept under `.cache/`, so that a long run can go on.
+`DIR/SET/{train,validation,test}.csv` hold text and label, without a header; any set in that form
+can be run. `SET` learns from all training rows, `SET@10` from ten of each label; what is scored
+is said by `bench.labelled_sets.published`. Beside Isogloss: a logistic regression on the frozen
+embeddings, its C chosen by cross-validation; the Hugging Face Trainer with its defaults and with
+ten epochs; SetFit 1.2 with 20 pairs a row. Peers run in an environment of their own, made on first
+use. A training of a peer is stopped after 20 minutes, which the table says.
+
+Finished cells are kept under `.cache/`, and no cell is begun once `--minutes` are over: the same
+command then goes on where it stopped, and by default a run ends within an hour. p is of a paired
+bootstrap over the rows that were scored.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
-import importlib.util
 import json
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-import services.trainer
-from services.common.threads import available_cpus
-from services.trainer import recipe
-from services.trainer.base_import import BaseEncoder, read_base
-from services.trainer.base_sources import PACKAGED
-from services.trainer.evaluation import Evaluation, evaluate, neighbour_share
-from services.trainer.learning.listening import Progress, StepMetrics
-from services.trainer.recipe import Hyperparameters, Plan, Shape
-from services.trainer.training import (
-    Baseline,
-    LabelledTexts,
-    TrainedModel,
-    train,
+from bench.contenders import (
+    OURS,
+    PEERS,
+    REGRESSION,
+    Outcome,
+    PeerFailed,
+    fingerprint,
+    ours,
+    peer,
 )
+from bench.labelled_sets import Draw, published, small_base
+from services.common.threads import available_cpus
+from services.trainer.base_import import BaseEncoder, read_base
+from services.trainer.evaluation import evaluate, neighbour_share
+from services.trainer.evaluation.reliability import calibration
 
-_DRAWS = Path(__file__).parent / "draws"
+CONTENDERS = (REGRESSION, OURS, *PEERS)
+CAP_SECONDS = 20 * 60.0
+
 _CACHE = Path(".cache/bench/training")
+_RESAMPLES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One draw of one set; shares are 0 to 1."""
+    """One contender on one draw; shares are 0 to 1."""
 
     rows: int
     test_rows: int
-    baseline_accuracy: float
+    scored: str
+    """Digest of the test rows: draws with the same one are scored on the same rows."""
+
     accuracy: float
-    baseline_f1: float
     f1: float
-    baseline_log_loss: float
+    """Mean over labels."""
+
     log_loss: float
-    baseline_neighbours: float
-    """Of the five nearest test texts, the share with the same label, before."""
+    calibration_error: float
+    noise_limit: float
+    """What a perfectly calibrated model stays under, 19 times of 20, on so few rows."""
 
     neighbours: float
-    """And after."""
+    """Of the five nearest test texts, the share with the same label."""
 
-    temperature: float
-    epochs: int
     seconds: float
-    """From texts to trained model, both baselines and heads included; without export."""
-
     cpu_seconds: float
-    """Of all threads: what to compare on a machine that others use as well."""
+    cap_seconds: float
+    """0 where it was not stopped."""
 
     threads: int
+    right: list[int]
+    """For each test row 1 where it was right, else 0."""
+
+
+Cells = dict[str, list[Cell]]
+"""By contender, in the order of the draws; as many as there was time for."""
+
+
+class Budget:
+    """The time of a run."""
+
+    def __init__(self, seconds: float) -> None:
+        """Begin to count."""
+        self._end = time.monotonic() + seconds
 
     @property
-    def gain(self) -> float:
-        """Points of accuracy above the baseline."""
-        return 100 * (self.accuracy - self.baseline_accuracy)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draw:
-    """Rows to learn from and rows to be scored on."""
-
-    labels: tuple[str, ...]
-    train: LabelledTexts
-    test: LabelledTexts
+    def left(self) -> float:
+        """Seconds that are left; at least 0."""
+        return max(0.0, self._end - time.monotonic())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -92,189 +107,224 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    names = sorted(path.stem for path in _DRAWS.glob("*.json"))
-    parser.add_argument("--data", type=Path, required=True, help="folder of NAME/{train,test}.csv")
-    parser.add_argument("--sets", nargs="+", choices=names, default=names)
-    parser.add_argument("--draws", type=int, default=5, help="how many of the fixed draws")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sets", type=_names, default=["banking77@10", "amazon_cells"])
+    parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--contenders", type=_names, default=list(CONTENDERS))
+    parser.add_argument("--minutes", type=float, default=38.0, help="begin nothing after these")
     parser.add_argument("--threads", type=int, default=available_cpus())
     parser.add_argument("--base", type=Path, default=None, help="a base; all-MiniLM-L6-v2 if not")
     parser.add_argument("--fresh", action="store_true", help="measure finished cells again")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     options = parser.parse_args(arguments)
-    base = read_base(options.base or _small())
-    results = {}
+    if unknown := set(options.contenders) - set(CONTENDERS):
+        parser.error(f"--contenders: {min(unknown)!r} is none of {', '.join(CONTENDERS)}")
+    bench = Bench(options.base or small_base(), options)
+    results: dict[str, Cells] = {}
     for name in options.sets:
-        draws = json.loads((_DRAWS / f"{name}.json").read_text())["draws"][: options.draws]
-        cells = []
-        for number, rows in enumerate(draws):
-            cell = _cell(base, options.data / name, number, rows, options)
-            cells.append(cell)
-            if not options.json:
-                _print_cell(name, number, cell)
-        results[name] = cells
+        results[name] = bench.cells(name)
         if not options.json:
-            _print_mean(cells)
+            _print_set(name, results[name], options)
     if options.json:
-        print(json.dumps({name: _summary(cells) for name, cells in results.items()}, indent=1))
+        print(json.dumps({name: summary(cells) for name, cells in results.items()}, indent=1))
 
 
-def _cell(
-    base: BaseEncoder, folder: Path, number: int, rows: list[int], options: argparse.Namespace
-) -> Cell:
-    """Measure a draw, or return what was measured before with the same code and rows."""
-    draw = read_draw(folder, rows)
-    shape = Shape(
-        rows=len(draw.train.texts),
-        labels=len(draw.labels),
-        layers=base.layers,
-        max_tokens=base.max_tokens,
-    )
-    chosen = recipe.plan(Hyperparameters(seed=number), shape)
-    path = _CACHE / f"{folder.name}-{number}-{_digest(base, rows, chosen)}.json"
-    if path.is_file() and not options.fresh:
-        return Cell(**json.loads(path.read_text()))
-    cell = measure(base, draw, seed=number, threads=options.threads)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(cell)))
-    return cell
+class Bench:
+    """Measures cells, or finds them measured.
 
+    Args:
+        base: Directory of the weights that all start from.
+        options: Of the command line.
+    """
 
-def read_draw(folder: Path, rows: Sequence[int]) -> Draw:
-    """Read the rows of a draw, and those that it is scored on."""
-    everything = _read(folder / "train.csv")
-    drawn = set(rows)
-    test = (
-        _read(folder / "test.csv")
-        if (folder / "test.csv").is_file()
-        else [row for index, row in enumerate(everything) if index not in drawn]
-    )
-    chosen = [everything[row] for row in rows]
-    labels = tuple(sorted({label for _, label in chosen}))
-    ids = {label: index for index, label in enumerate(labels)}
+    def __init__(self, base: Path, options: argparse.Namespace) -> None:
+        """Read the base."""
+        self._directory = base
+        self._base: BaseEncoder = read_base(base)
+        self._options = options
+        self._budget = Budget(60 * options.minutes)
 
-    def labelled(pairs: list[tuple[str, str]]) -> LabelledTexts:
-        return LabelledTexts(
-            texts=[text for text, _ in pairs], label_ids=[ids[label] for _, label in pairs]
+    def cells(self, name: str) -> Cells:
+        """Return the cells of a set: contender by contender, the cheapest first."""
+        found: Cells = {contender: [] for contender in self._options.contenders}
+        draws = [
+            published(self._options.data, name, number) for number in range(self._options.draws)
+        ]
+        for contender in sorted(self._options.contenders, key=CONTENDERS.index):
+            for number, draw in enumerate(draws):
+                cell = self._cell(name, number, draw, contender)
+                if cell is None:
+                    break
+                found[contender].append(cell)
+        return found
+
+    def _cell(self, name: str, number: int, draw: Draw, contender: str) -> Cell | None:
+        path = self._path(name, number, draw, contender)
+        if path.is_file() and not self._options.fresh:
+            return Cell(**json.loads(path.read_text()))
+        if not self._budget.left:
+            return None
+        threads = self._options.threads
+        print(f"{name}, draw {number}: {contender} ...", file=sys.stderr)
+        if contender in PEERS:
+            try:
+                outcome = peer(
+                    contender,
+                    self._directory,
+                    draw,
+                    seed=number,
+                    threads=threads,
+                    cap_seconds=CAP_SECONDS,
+                )
+            except PeerFailed as error:
+                print(f"  {error}", file=sys.stderr)
+                return None
+            outcomes: Mapping[str, Outcome] = {contender: outcome}
+        else:
+            outcomes = ours(self._base, draw, seed=number, threads=threads)
+        for trained, outcome in outcomes.items():
+            cell = score(outcome, draw, threads=threads)
+            path = self._path(name, number, draw, trained)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(asdict(cell)))
+        return score(outcomes[contender], draw, threads=threads)
+
+    def _path(self, name: str, number: int, draw: Draw, contender: str) -> Path:
+        depends = (
+            fingerprint(contender),
+            draw.train,
+            draw.test,
+            self._base.parameters,
+            self._base.max_tokens,
         )
-
-    return Draw(labels=labels, train=labelled(chosen), test=labelled(test))
-
-
-def measure(base: BaseEncoder, draw: Draw, *, seed: int, threads: int) -> Cell:
-    """Train on a draw and score model and baseline on its test rows."""
-    begin, begin_cpu = time.monotonic(), time.process_time()
-    model = train(
-        base=base,
-        labels=draw.labels,
-        train=draw.train,
-        validation=None,
-        positive_label=None,
-        hyperparameters=Hyperparameters(seed=seed),
-        listener=_Terminal(),
-        should_stop=lambda: False,
-        threads=threads,
-    )
-    seconds, cpu_seconds = time.monotonic() - begin, time.process_time() - begin_cpu
-    before, neighbours_before = _score(model.baseline, draw)
-    after, neighbours_after = _score(model, draw)
-    return Cell(
-        rows=len(draw.train.texts),
-        test_rows=len(draw.test.texts),
-        baseline_accuracy=before.accuracy,
-        accuracy=after.accuracy,
-        baseline_f1=before.macro.f1,
-        f1=after.macro.f1,
-        baseline_log_loss=before.log_loss,
-        log_loss=after.log_loss,
-        baseline_neighbours=neighbours_before,
-        neighbours=neighbours_after,
-        temperature=model.temperature,
-        epochs=model.plan.epochs,
-        seconds=seconds,
-        cpu_seconds=cpu_seconds,
-        threads=threads,
-    )
+        plain = contender.lower().replace(" ", "-")
+        return _CACHE / f"{name}-{number}-{plain}-{_digest(depends)}.json"
 
 
-def _score(predictor: Baseline | TrainedModel, draw: Draw) -> tuple[Evaluation, float]:
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:12]
+
+
+def score(outcome: Outcome, draw: Draw, *, threads: int) -> Cell:
+    """Score what a contender answered on the test rows."""
     label_ids = np.asarray(draw.test.label_ids)
-    embeddings = predictor.embed(draw.test.texts)
     scores = evaluate(
-        probabilities=predictor.classify(embeddings),
+        probabilities=outcome.probabilities,
         label_ids=label_ids,
         labels=draw.labels,
         positive_label=None,
     )
-    return scores, neighbour_share(embeddings, label_ids)
-
-
-class _Terminal:
-    """Tells a waiting person how far a cell is."""
-
-    def on_progress(self, progress: Progress) -> None:
-        if sys.stderr.isatty() and progress.eta_seconds is not None:
-            left = f"step {progress.step}/{progress.total_steps}, {progress.eta_seconds:.0f} s left"
-            print(f"\r{left:40}", end="\r", file=sys.stderr, flush=True)
-
-    def on_metrics(self, metrics: StepMetrics) -> None:
-        """Nothing is held out here."""
-
-
-def _print_cell(name: str, number: int, cell: Cell) -> None:
-    if number == 0:
-        print(f"\n{name}: {cell.rows} rows, scored on {cell.test_rows}")
-        print("draw  regression  Isogloss    gain   neighbours      log loss    seconds (of CPU)")
-    print(
-        f"{number:4}  {100 * cell.baseline_accuracy:9.2f}  {100 * cell.accuracy:8.2f}  "
-        f"{cell.gain:+6.2f}  {100 * cell.baseline_neighbours:5.1f} {100 * cell.neighbours:5.1f}  "
-        f"{cell.baseline_log_loss:6.3f} {cell.log_loss:6.3f}  "
-        f"{cell.seconds:7.0f} ({cell.cpu_seconds:.0f})",
-        flush=True,
+    right = outcome.probabilities.argmax(axis=1) == label_ids
+    sure = calibration(outcome.probabilities.max(axis=1), right, seed=0)
+    return Cell(
+        rows=len(draw.train.texts),
+        test_rows=len(draw.test.texts),
+        scored=_digest(draw.test),
+        accuracy=scores.accuracy,
+        f1=scores.macro.f1,
+        log_loss=scores.log_loss,
+        calibration_error=sure.error,
+        noise_limit=sure.noise_limit,
+        neighbours=neighbour_share(outcome.vectors, label_ids),
+        seconds=outcome.seconds,
+        cpu_seconds=outcome.cpu_seconds,
+        cap_seconds=CAP_SECONDS if outcome.capped else 0.0,
+        threads=threads,
+        right=right.astype(int).tolist(),
     )
 
 
-def _print_mean(cells: list[Cell]) -> None:
-    before = 100 * statistics.mean(cell.baseline_accuracy for cell in cells)
-    after = 100 * statistics.mean(cell.accuracy for cell in cells)
-    seconds = statistics.mean(cell.seconds for cell in cells)
-    print(f"mean  {before:9.2f}  {after:8.2f}  {after - before:+6.2f}  {seconds:42.0f}")
+def paired_p(first: Sequence[Cell], second: Sequence[Cell]) -> float:
+    """Return the two-sided p of the difference in accuracy, by a paired bootstrap over rows.
+
+    Rows of different draws count as different rows only where the draws are scored on different
+    rows; what is scored in each draw alike is drawn as one.
+    """
+    changes = [np.subtract(two.right, one.right) for one, two in zip(first, second, strict=True)]
+    alike = len({cell.scored for cell in first}) == 1
+    rows: NDArray[np.float64] = np.mean(changes, axis=0) if alike else np.concatenate(changes)
+    random = np.random.default_rng(0)
+    means = np.array(
+        [rows[random.integers(0, len(rows), len(rows))].mean() for _ in range(_RESAMPLES)]
+    )
+    least = min(int((means <= 0).sum()), int((means >= 0).sum()))
+    return min(1.0, 2 * (least + 1) / (_RESAMPLES + 1))
 
 
-def _summary(cells: list[Cell]) -> dict[str, object]:
+def summary(cells: Cells) -> dict[str, object]:
+    """Return the means of each contender, and how it stands against ours on the same draws."""
+    return {contender: _means(found, cells) for contender, found in cells.items() if found}
+
+
+def _means(found: list[Cell], cells: Cells) -> dict[str, object]:
+    mine = cells.get(OURS, [])[: len(found)]
+    same = found[: len(mine)]
+    gains = [100 * (one.accuracy - other.accuracy) for one, other in zip(mine, same, strict=True)]
+    against: dict[str, object] = {}
+    if mine and found is not cells[OURS]:
+        against = {
+            "ours_minus_it": statistics.mean(gains),
+            "least": min(gains),
+            "p": paired_p(same, mine),
+            "our_share_of_its_seconds": _share(mine, same),
+        }
     return {
-        "baseline_accuracy": statistics.mean(cell.baseline_accuracy for cell in cells),
-        "accuracy": statistics.mean(cell.accuracy for cell in cells),
-        "mean_gain": statistics.mean(cell.gain for cell in cells),
-        "least_gain": min(cell.gain for cell in cells),
-        "seconds": statistics.mean(cell.seconds for cell in cells),
-        "draws": [asdict(cell) | {"gain": cell.gain} for cell in cells],
+        **{
+            name: statistics.mean(getattr(cell, name) for cell in found)
+            for name in (
+                *("accuracy", "f1", "log_loss", "calibration_error", "noise_limit"),
+                *("neighbours", "seconds", "cpu_seconds"),
+            )
+        },
+        "draws": len(found),
+        "cap_seconds": max(cell.cap_seconds for cell in found),
+        **against,
     }
 
 
-def _digest(base: BaseEncoder, rows: Sequence[int], chosen: Plan) -> str:
-    """Name a cell by what its result depends on: rows, base, plan, and the code that trains."""
-    digest = hashlib.sha256(repr((rows, base.parameters, base.max_tokens, chosen)).encode())
-    constants = {name: value for name, value in vars(recipe).items() if name[0].isupper()}
-    digest.update(repr([constants[name] for name in sorted(constants)]).encode())
-    folder = Path(services.trainer.__path__[0])
-    trains = [folder / f"{module}.py" for module in ("training", "head", "encoder", "tokenize")]
-    for path in sorted([*trains, *(folder / "learning").glob("*.py")]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+def _share(mine: Sequence[Cell], others: Sequence[Cell]) -> float | None:
+    total = sum(cell.seconds for cell in others)
+    return sum(cell.seconds for cell in mine) / total if total else None
 
 
-def _small() -> Path:
-    """Find the packaged base without importing its package."""
-    packaged = PACKAGED["small"]
-    found = importlib.util.find_spec(packaged.package)
-    if found is None or not found.submodule_search_locations:
-        sys.exit(f"The package {packaged.package} is not installed: install the extra `trainer`.")
-    return Path(next(iter(found.submodule_search_locations))) / packaged.directory
+def _print_set(name: str, cells: Cells, options: argparse.Namespace) -> None:
+    first = next((found[0] for found in cells.values() if found), None)
+    if first is None:
+        print(f"\n{name}: there was no time for it; the same command goes on.")
+        return
+    threads = f"{options.threads} threads; mean of the draws"
+    print(f"\n{name}: {first.rows} rows, scored on {first.test_rows}; {threads}")
+    print(
+        f"{'':22} draws  accuracy      F1  log loss     ECE  neighbours   seconds (of CPU)  "
+        "ours minus it    least       p"
+    )
+    for contender, found in cells.items():
+        print("".join(_line(contender, found, cells, options.draws)), flush=True)
 
 
-def _read(path: Path) -> list[tuple[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [(text, label) for text, label in csv.reader(file)]
+def _line(contender: str, found: list[Cell], cells: Cells, asked: int) -> Iterator[str]:
+    if not found:
+        yield f"{contender:22} not run: no time was left, or it failed"
+        return
+    means: dict[str, float] = {
+        key: value for key, value in _means(found, cells).items() if isinstance(value, float | int)
+    }
+    yield f"{contender:22} {len(found)}/{asked}    {100 * means['accuracy']:7.2f} "
+    yield f"{100 * means['f1']:7.2f}  {means['log_loss']:8.3f} {means['calibration_error']:7.3f}  "
+    yield f"{100 * means['neighbours']:10.1f}  "
+    yield (
+        f"{means['seconds']:8.0f} ({means['cpu_seconds']:.0f})"
+        if means["seconds"]
+        else f"{'':8} with ours"
+    )
+    if "p" in means:
+        yield f"  {means['ours_minus_it']:+13.2f} {means['least']:+8.2f}  {means['p']:.4f}"
+    if means["cap_seconds"]:
+        yield f"  stopped after {means['cap_seconds']:.0f} s of training"
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 if __name__ == "__main__":
