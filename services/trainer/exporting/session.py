@@ -50,3 +50,9 @@ class Session:
         begin = time.thread_time()
         self.run(sequences, batch=batch)
         return time.thread_time() - begin
+
+
+def first_tokens(sequences: Sequences, tokens: int) -> Sequences:
+    """Return the first texts that have so many tokens together, at least one."""
+    totals = np.cumsum([len(sequence) for sequence in sequences])
+    return sequences[: max(1, int(np.searchsorted(totals, tokens, side="right")))]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnx_ir
 from onnxscript.rewriter.ort_fusions import optimize_for_ort
@@ -19,7 +18,7 @@ from services.trainer.exporting.decision import SINGLE, Decision, Truth
 from services.trainer.exporting.exactness import answers, prove
 from services.trainer.exporting.graph import Exportable, trace
 from services.trainer.exporting.quantized import Examples, NotWorthIt, Stopwatch, search
-from services.trainer.exporting.session import Session
+from services.trainer.exporting.session import Session, first_tokens
 from services.trainer.tokenize import Tokenizer
 from services.trainer.training import TrainedModel
 
@@ -135,15 +134,15 @@ def export_trained(
     )
     variants, refused = [exact], ""
     if quantise:
-        judged = _affordable(sequences)
+        judged = first_tokens(sequences, _JUDGED_TOKENS)
         try:
             variants.append(
                 _quantised(
                     plain,
                     exact,
                     examples=Examples(
-                        sequences=sequences[:judged],
-                        truth=probes.truth[:judged],
+                        sequences=judged,
+                        truth=probes.truth[: len(judged)],
                         pad_token_id=model.base.pad_token_id,
                     ),
                     decision=decision,
@@ -225,9 +224,3 @@ def _quantised(
         speedup=judgement.speedup,
         texts=judgement.texts,
     )
-
-
-def _affordable(sequences: list[list[int]]) -> int:
-    """Return how many of the texts are judged: at least one."""
-    lengths = np.cumsum([len(sequence) for sequence in sequences])
-    return max(1, int(np.searchsorted(lengths, _JUDGED_TOKENS, side="right")))
