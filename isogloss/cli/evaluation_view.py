@@ -38,16 +38,8 @@ def show_evaluation(session: Session, evaluation: Evaluation) -> None:
         )
     _headline(session, evaluation)
     if session.rich:
-        for gain in (evaluation.improvement, evaluation.improvement_over_neighbors):
-            if gain is not None:
-                other = "untrained" if gain is evaluation.improvement else "nearest neighbours"
-                session.out.print(Text(f"over {other}: {in_words(gain)}", "dim"))
-        if evaluation.unknown_labels:
-            named = ", ".join(short(label, 40) for label in list(evaluation.unknown_labels)[:5])
-            left_out = count(evaluation.unknown_label_row_count, "row")
-            session.out.print(Text(f"not scored: {left_out} of unknown labels: {named}", "yellow"))
-        for advice in evaluation.advice:
-            session.out.print(Text.assemble(("• ", "cyan"), advice.message))
+        for remark in _remarks(evaluation):
+            session.out.print(remark)
     _gap(session)
     _labels(session, evaluation)
     if after.confusion:
@@ -162,6 +154,42 @@ def _headline(session: Session, evaluation: Evaluation) -> None:
         for row, interval in zip(rows, [*intervals, None, None], strict=True):
             row.append(_span(interval))
     session.table(columns, rows)
+
+
+def _remarks(evaluation: Evaluation) -> Iterator[Text]:
+    """Say what the figures beside it mean, and what could be done."""
+    if evaluation.improvement is not None:
+        yield Text(f"over untrained: {in_words(evaluation.improvement)}", "dim")
+    if evaluation.improvement_over_neighbors is not None:
+        gain = in_words(evaluation.improvement_over_neighbors)
+        yield Text(f"over nearest neighbours: {gain}", "dim")
+    for line in _embedding(evaluation):
+        yield Text(line, "dim")
+    if evaluation.unknown_labels:
+        named = ", ".join(short(label, 40) for label in list(evaluation.unknown_labels)[:5])
+        left_out = count(evaluation.unknown_label_row_count, "row")
+        yield Text(f"not scored: {left_out} of unknown labels: {named}", "yellow")
+    for advice in evaluation.advice:
+        yield Text.assemble(("• ", "cyan"), advice.message)
+
+
+def _embedding(evaluation: Evaluation) -> Iterator[str]:
+    """Say what became of the embedding, and what rows teach."""
+    before, after = evaluation.baseline_geometry, evaluation.geometry
+    if before is not None and after is not None:
+        line = (
+            "embedding: five neighbours vote right for "
+            f"{percent(before.neighbor_accuracy)} → {percent(after.neighbor_accuracy)} of the rows"
+        )
+        if before.silhouette is not None and after.silhouette is not None:
+            line += f", silhouette {before.silhouette:.2f} → {after.silhouette:.2f}"
+        if evaluation.retention is not None:
+            line += f"; {evaluation.retention:.2f} of its order on other sentences is left"
+        yield line
+    if evaluation.learning_curve is not None:
+        points = evaluation.learning_curve.points
+        told = ", ".join(f"{point.row_count:,}: {percent(point.accuracy)}" for point in points)
+        yield f"a simple classifier by training rows: {told}"
 
 
 def _figures(name: str, values: Sequence[float], *, less_is_better: bool) -> list[str | Text]:

@@ -364,10 +364,16 @@ def delete(
         bool, typer.Option("--force", help="Although aliases stand for it, which then fail.")
     ] = False,
 ) -> None:
-    """Delete a model and all that is stored of it; a run is cancelled first."""
+    """Delete a model and all that is stored of it; a run is cancelled first.
+
+    Or one evaluation on a further dataset: models/ID/evaluations/ID.
+    """
     name = model_name(model)
     with session.client() as client:
-        client.models.delete(name, force=force)
+        if "/evaluations/" in name:
+            client.models.delete_evaluation(name)
+        else:
+            client.models.delete(name, force=force)
     if session.json:
         session.document({"deleted": name})
     else:

@@ -64,6 +64,8 @@ def whole_evaluation(name: str) -> Evaluation:
     message.improvement.CopyFrom(improvement(0.09))
     message.geometry.neighbor_accuracy = 0.9
     message.geometry.silhouette = 0.4
+    message.baseline_geometry.neighbor_accuracy = 0.8
+    message.baseline_geometry.silhouette = 0.2
     message.learning_curve.points.add(row_count=300, accuracy=0.83, f1=0.82)
     message.learning_curve.label_f1_per_doubling.extend([0.01, 0.06])
     message.worst_errors.add(

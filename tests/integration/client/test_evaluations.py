@@ -47,7 +47,7 @@ def test_an_evaluation_is_read_whole(client: Client) -> None:
     assert found.advice[0].topic is Topic.MORE_ROWS
     assert found.worst_errors[0].predicted == ("good",)
     assert found.suspicious_labels[0].suggested == ("bad",)
-    assert found.baseline_geometry is None
+    assert found.baseline_geometry is not None
 
 
 def test_an_evaluation_is_asked_for_and_waited_for(client: Client, whole: Scripted) -> None:
@@ -107,10 +107,21 @@ def test_the_evaluation_tells_gain_advice_and_confidence(run: Run, *, terminal: 
         assert "12 rows gained, 3 lost" in shown
         assert "More rows [of a] would help." in shown
         assert "more than chance" in shown
+        assert "80.0 % → 90.0 % of the rows, silhouette 0.20 → 0.40; 0.75 of its order" in shown
+        assert "by training rows: 300: 83.0 %" in shown
         # The worst label comes first.
         assert shown.index("bad ") < shown.index("good ")
     else:
         assert "accuracy\t0.8300\t0.9200\t+0.0900" in shown
+
+
+def test_an_evaluation_is_deleted_by_its_name_and_the_model_stays(
+    run: Run, script: Scripted
+) -> None:
+    run("models", "delete", FURTHER)
+
+    assert [asked.name for asked in script.asked("DeleteEvaluation")] == [FURTHER]
+    assert script.asked("DeleteModel") == []
 
 
 @pytest.mark.usefixtures("whole")
