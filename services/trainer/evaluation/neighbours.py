@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.trainer.evaluation.arrays import BoolArray, FloatArray
+from services.trainer.evaluation.arrays import BoolArray, FloatArray, IntArray
 from services.trainer.evaluation.geometry import draw, nearest, top
 
 COUNTS = (1, 3, 5, 9, 15, 25)
@@ -43,29 +43,39 @@ def vote(
         seed: Of the draw of rows that the number of neighbours is chosen on.
     """
     rows = draw(len(embeddings), _TUNING_ROWS, seed)
+    placed, held = embeddings[rows], truth[rows]
     most = min(COUNTS[-1], len(rows) - 1)
-    near = nearest(embeddings[rows], most)
-    held = truth[rows]
-    cosines = np.einsum("nd,nkd->nk", embeddings[rows], embeddings[rows][near])
+    near = nearest(placed, most)
+    cosines = np.stack(
+        [np.einsum("nd,nd->n", placed, placed[near[:, place]]) for place in range(most)], axis=1
+    )
     tried = [count for count in COUNTS if count <= most] or [most]
-    right = [_agreement(_votes(cosines, held[near], count), held, single=single) for count in tried]
+    right = [_agreement(_votes(cosines, near, held, count), held, single=single) for count in tried]
     count = tried[int(np.argmax(right))]
-    found = np.zeros((len(asked), truth.shape[1]))
+    found = []
     for start in range(0, len(asked), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        similar = asked[part] @ embeddings.T
+        similar = asked[start : start + _BLOCK] @ embeddings.T
         chosen = top(similar, count)
-        found[part] = _votes(np.take_along_axis(similar, chosen, axis=1), truth[chosen], count)
-    return Neighbours(count=count, probabilities=found)
+        found.append(_votes(np.take_along_axis(similar, chosen, axis=1), chosen, truth, count))
+    return Neighbours(count=count, probabilities=np.concatenate(found))
 
 
-def _votes(cosines: FloatArray, held: BoolArray, count: int) -> FloatArray:
-    """Return [n, K] from cosines [n, most] and labels [n, most, K] of neighbours, nearest first."""
+def _votes(cosines: FloatArray, near: IntArray, truth: BoolArray, count: int) -> FloatArray:
+    """Return [n, K] from cosines and places [n, most] of neighbours, nearest first.
+
+    Args:
+        cosines: Of each row with its neighbours.
+        near: Which rows of `truth` these are.
+        truth: [N, K]
+        count: How many vote.
+    """
     weights = np.exp(_SHARPNESS * (cosines[:, :count] - cosines[:, :1]))
-    votes = np.einsum("nm,nmk->nk", weights, held[:, :count].astype(np.float64))
-    shares = votes / weights.sum(axis=1, keepdims=True)
+    weights /= weights.sum(axis=1, keepdims=True)
+    votes = np.zeros((len(near), truth.shape[1]), dtype=np.float32)
+    for place in range(count):
+        votes += weights[:, place, None] * truth[near[:, place]]
     # Few neighbours that agree are no certainty: one more spreads its vote over all labels.
-    result: FloatArray = (shares * count + 1 / held.shape[2]) / (count + 1)
+    result: FloatArray = (votes * count + 1 / truth.shape[1]) / (count + 1)
     return result
 
 
