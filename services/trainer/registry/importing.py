@@ -23,7 +23,7 @@ from services.common.errors import IsoglossError
 from services.common.names import Collection
 from services.common.requests import claim_request, find_request
 from services.common.storage import ObjectStore
-from services.trainer import datasets, events, publishing
+from services.trainer import datasets, events, publishing, starts
 from services.trainer.bell import Bell
 from services.trainer.messages import Entered
 from services.trainer.models import NewModel, Request, draft
@@ -228,7 +228,9 @@ def _row(manifest: ModelManifest, place: Place, now: datetime) -> ModelRow:
         tenant=place.tenant,
         id=place.model,
         display_name=manifest.display_name,
-        base_model=lineage.base_model.partition("/")[2],
+        base_model=starts.reference(
+            names.parse(lineage.base_model, Collection.BASE_MODELS, Collection.MODELS)
+        ),
         dataset=lineage.dataset.removeprefix("datasets/"),
         dataset_content_hash=lineage.dataset_content_hash,
         label_count=len(manifest.labels),

@@ -6,6 +6,7 @@ Nothing is extracted: files are read where they lie in the archive. Knows no sto
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ from google.protobuf.message import Message
 
 from isogloss.storage.v1.bundle_pb2 import Bundle
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
+from isogloss.v1.hyperparameters_pb2 import Hyperparameters
 from isogloss.v1.label_mode_pb2 import LabelMode
+from isogloss.v1.precision_pb2 import Precision
 from services.common import manifests, names
+from services.common.cleaning_proto import cleaning_from_proto
 from services.common.errors import FieldViolation, InvalidArgument, Reason
-from services.common.names import Collection
+from services.common.names import Collection, check_display_name
 from services.trainer.registry import tar
 from services.trainer.registry.bundle import (
     FORMAT_VERSION,
@@ -153,36 +157,56 @@ def _check_manifest(manifest: ModelManifest, index: Bundle) -> None:
             raise WrongBundle(f"{MANIFEST} names {stored.key[:100]!r}, which {INDEX} does not")
     if unnamed := entries.keys() - {stored.key for stored in named} - {MANIFEST, LOADER}:
         raise WrongBundle(f"{MANIFEST} does not name {min(unnamed)!r}; a later release may")
+    for problem in _problems(manifest):
+        raise WrongBundle(f"{MANIFEST} {problem}")
+
+
+def _problems(manifest: ModelManifest) -> Iterator[str]:
+    """Yield what keeps a manifest from being a model's, as clauses."""
+    precisions = {variant.precision for variant in manifest.variants}
+    lineage = manifest.lineage
     for problem, wrong in (
-        ("names no graph", not manifest.variants),
+        ("names no EXACT graph", Precision.PRECISION_EXACT not in precisions),
+        ("has a graph of an unknown precision", not precisions <= _PRECISIONS),
         ("names no tokenizer", not manifest.input.tokenizer.key),
         ("has no labels", not manifest.labels),
         ("has a label twice", len(set(manifest.labels)) != len(manifest.labels)),
         ("has an unknown label mode", manifest.label_mode not in _LABEL_MODES),
         ("has no embedding's length", manifest.dimension < 1),
         ("has no longest text", manifest.input.max_tokens < 1),
-        ("has thresholds for other labels", len(manifest.thresholds) not in _counts(manifest)),
+        ("has thresholds for other labels", not _thresholds_fit(manifest)),
+        ("has no display name that can be shown", check_display_name(manifest.display_name)),
+        ("has a positive label that is none", lineage.positive_label not in {"", *manifest.labels}),
+        ("has a content hash that is none", not _HASH.fullmatch(lineage.dataset_content_hash)),
+        ("has hyperparameters that are unknown", not _known(lineage.hyperparameters)),
     ):
         if wrong:
-            raise WrongBundle(f"{MANIFEST} {problem}")
-    _check_lineage(manifest)
-
-
-_LABEL_MODES = frozenset({LabelMode.LABEL_MODE_SINGLE, LabelMode.LABEL_MODE_MULTI})
-
-
-def _counts(manifest: ModelManifest) -> tuple[int, int]:
-    return (0, len(manifest.labels))
-
-
-def _check_lineage(manifest: ModelManifest) -> None:
-    lineage = manifest.lineage
+            yield problem
     try:
         names.parse(manifest.name, Collection.MODELS)
         names.parse(lineage.base_model, Collection.BASE_MODELS, Collection.MODELS)
         names.parse(lineage.dataset, Collection.DATASETS)
+        cleaning_from_proto(manifest.input.cleaning)
     except InvalidArgument as error:
-        raise WrongBundle(f"{MANIFEST} has a name that is none: {error.message}") from error
+        yield f"has a name that is none: {error.message}"
+    except ValueError as error:
+        yield f"cleans texts in an unknown way ({error})"
+
+
+_PRECISIONS = frozenset({Precision.PRECISION_EXACT, Precision.PRECISION_QUANTIZED})
+_LABEL_MODES = frozenset({LabelMode.LABEL_MODE_SINGLE, LabelMode.LABEL_MODE_MULTI})
+_HASH = re.compile(r"[0-9a-f]{0,64}")
+
+
+def _thresholds_fit(manifest: ModelManifest) -> bool:
+    several = manifest.label_mode == LabelMode.LABEL_MODE_MULTI
+    count = len(manifest.labels) if several else 0
+    return len(manifest.thresholds) == count and all(0 <= one <= 1 for one in manifest.thresholds)
+
+
+def _known(given: Hyperparameters) -> bool:
+    numbers = [value for _, value in given.ListFields()]
+    return all(map(math.isfinite, numbers)) and given.preset in Hyperparameters.Preset.values()
 
 
 def _read(file: BinaryIO, files: Mapping[str, tar.Member], path: str, kind: type[M]) -> M:

@@ -5,6 +5,7 @@ import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -47,19 +48,33 @@ def imports(database: Database, store: ObjectStore) -> Imports:
     return Imports(database, store, Bell())
 
 
-def exported(tmp_path: Path, *, texts: bool = False) -> Path:
-    """Return a bundle of a model of another installation."""
-    other = open_store(str(tmp_path / "other"))
-    manifest = publish_whole_model(other, tmp_path, "tone")
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, bytes]:
+    """A model of another installation as bundles, without and with its texts."""
+    folder = tmp_path_factory.mktemp("other")
+    other = open_store(str(folder / "store"))
+    manifest = publish_whole_model(other, folder, "tone")
     place = Place(tenant="default", model="tone", attempt=1, token=1)
+    return {
+        texts: b"".join(pack(other, manifest, place, texts=texts).chunks())
+        for texts in (False, True)
+    }
+
+
+@pytest.fixture
+def bundle(bundles: dict[bool, bytes], tmp_path: Path) -> Path:
+    return incoming(bundles[False], tmp_path)
+
+
+def incoming(content: bytes, tmp_path: Path) -> Path:
     directory = tmp_path / "incoming"
     directory.mkdir()
     path = directory / "bundle.tar"
-    path.write_bytes(b"".join(pack(other, manifest, place, texts=texts).chunks()))
+    path.write_bytes(content)
     return path
 
 
-def changed(path: Path, change: Change, *, indexed: bool = True) -> Path:
+def changed(path: Path, change: Change, *, indexed: bool = True) -> None:
     """Let a bundle hold other files; `indexed` lets its index say so."""
     with tarfile.open(path, "r:") as archive:
         files = {
@@ -86,10 +101,9 @@ def changed(path: Path, change: Change, *, indexed: bool = True) -> Path:
         )
         + tar.END
     )
-    return path
 
 
-def edited(change: Callable[[dict[str, object]], object], name: str = "model.json") -> Change:
+def edited(change: Callable[[Any], object], name: str = "model.json") -> Change:
     """Change a JSON file of a bundle."""
 
     def apply(files: dict[str, bytes]) -> None:
@@ -124,9 +138,9 @@ def request(request_id: str = "", fingerprint: bytes = b"f") -> Request:
 
 
 def test_a_bundle_becomes_a_model_of_its_own(
-    imports: Imports, database: Database, store: ObjectStore, tmp_path: Path
+    imports: Imports, database: Database, store: ObjectStore, bundle: Path
 ) -> None:
-    row = imports.take(exported(tmp_path), wish("Their tone"), request())
+    row = imports.take(bundle, wish("Their tone"), request())
 
     manifest = manifests.read_manifest(store, layout.model_manifest("acme", row.id), ModelManifest)
     glimpse = Models(database, Bell()).look("acme", row.id, after=0)
@@ -155,11 +169,11 @@ def test_a_bundle_becomes_a_model_of_its_own(
 
 
 def test_texts_are_where_a_purge_of_their_dataset_finds_them(
-    imports: Imports, store: ObjectStore, tmp_path: Path
+    imports: Imports, store: ObjectStore, bundles: dict[bool, bytes], tmp_path: Path
 ) -> None:
     store.put(layout.dataset_manifest("acme", "tone-aaaaaa"), b"{}")
 
-    row = imports.take(exported(tmp_path, texts=True), wish(), request())
+    row = imports.take(incoming(bundles[True], tmp_path), wish(), request())
 
     [copied] = store.list(layout.model_examples_prefix("acme", row.id))
     assert b"".join(store.get(copied.key)) == TEXT.encode()
@@ -167,15 +181,14 @@ def test_texts_are_where_a_purge_of_their_dataset_finds_them(
 
 
 def test_the_same_request_makes_one_model(
-    imports: Imports, database: Database, tmp_path: Path
+    imports: Imports, database: Database, bundle: Path
 ) -> None:
-    path = exported(tmp_path)
 
-    first = imports.take(path, wish(), request("r-1"))
-    again = imports.take(path, wish(), request("r-1"))
-    other = imports.take(path, wish(), request("r-2"))
+    first = imports.take(bundle, wish(), request("r-1"))
+    again = imports.take(bundle, wish(), request("r-1"))
+    other = imports.take(bundle, wish(), request("r-2"))
     with pytest.raises(AlreadyExists):
-        imports.take(path, wish(), request("r-1", b"another bundle"))
+        imports.take(bundle, wish(), request("r-1", b"another bundle"))
 
     page = page_request(page_size=0, page_token="", scope=())
     listed = Models(database, Bell()).list("acme", page, lambda _: 0).items
@@ -184,7 +197,7 @@ def test_the_same_request_makes_one_model(
 
 
 def test_a_request_that_broke_off_goes_on_under_its_name(
-    database: Database, store: ObjectStore, tmp_path: Path
+    database: Database, store: ObjectStore, bundle: Path
 ) -> None:
     class Cut(Imports):
         """Ends between the manifest and the row, as a kill would."""
@@ -192,12 +205,11 @@ def test_a_request_that_broke_off_goes_on_under_its_name(
         def _add(self, *_: object) -> None:  # type: ignore[override]
             raise KeyboardInterrupt
 
-    path = exported(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        Cut(database, store, Bell()).take(path, wish(), request("r-1"))
+        Cut(database, store, Bell()).take(bundle, wish(), request("r-1"))
     [left] = [item for item in store.list("acme/models/") if item.key.endswith("/model.json")]
 
-    row = Imports(database, store, Bell()).take(path, wish(), request("r-1"))
+    row = Imports(database, store, Bell()).take(bundle, wish(), request("r-1"))
 
     assert layout.model_manifest("acme", row.id) == left.key
     manifest = manifests.read_manifest(store, left.key, ModelManifest)
@@ -222,8 +234,35 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "no labels": (edited(lambda d: d.update(labels=[])), "no labels"),
     "a label twice": (edited(lambda d: d.update(labels=["a", "a", "b"])), "label twice"),
     "no label mode": (edited(lambda d: d.pop("label_mode")), "label mode"),
+    "another precision": (edited(lambda d: d["variants"][0].update(precision=7)), "EXACT"),
+    "a later precision": (edited(lambda d: d["variants"].append({"precision": 7})), "precision"),
+    "thresholds": (edited(lambda d: d.update(thresholds=[0.5])), "thresholds"),
+    "a strange name": (edited(lambda d: d.update(display_name="a\nb")), "display name"),
+    "a strange hash": (
+        edited(lambda d: d["lineage"].update(dataset_content_hash="x" * 99)),
+        "content hash",
+    ),
+    "a later preset": (
+        edited(lambda d: d["lineage"]["hyperparameters"].update(preset=77)),
+        "hyperparameters",
+    ),
+    "a rate that is none": (
+        edited(lambda d: d["lineage"]["hyperparameters"].update(learning_rate="NaN")),
+        "hyperparameters",
+    ),
+    "another positive label": (
+        edited(lambda d: d["lineage"].update(positive_label="none")),
+        "positive label",
+    ),
+    "later cleaning": (
+        edited(lambda d: d["input"].update(cleaning={"urls": 9})),
+        "cleans texts",
+    ),
     "no dimension": (edited(lambda d: d.pop("dimension")), "length"),
     "a bad name": (edited(lambda d: d.update(name="../x")), "name that is none"),
+}
+
+UNUSABLE: dict[str, tuple[Change, str]] = {
     "another dimension": (edited(lambda d: d.update(dimension=17)), "of shape (2, 16)"),
     "more labels": (edited(lambda d: d.update(labels=["a", "b", "c", "d"])), "logits"),
     "no graph at all": (graph(b"not a graph"), "cannot be opened"),
@@ -232,41 +271,52 @@ BROKEN: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_wrong_with_a_bundle_is_told_and_nothing_kept(
-    imports: Imports, store: ObjectStore, tmp_path: Path, name: str
-) -> None:
+def test_what_is_wrong_with_a_bundle_is_told(bundle: Path, name: str) -> None:
     change, says = BROKEN[name]
-    path = changed(exported(tmp_path), change)
+    changed(bundle, change)
 
     with pytest.raises(WrongBundle) as refused:
-        imports.take(path, wish(), request())
+        unpack(bundle)
 
     assert says in refused.value.message
     assert "isogloss models export" in refused.value.message
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_what_cannot_be_served_is_told_and_nothing_kept(
+    imports: Imports, store: ObjectStore, bundle: Path, name: str
+) -> None:
+    change, says = UNUSABLE[name]
+    changed(bundle, change)
+
+    with pytest.raises(WrongBundle) as refused:
+        imports.take(bundle, wish(), request())
+
+    assert says in refused.value.message
     assert list(store.list("acme/")) == []
 
 
-def test_a_graph_that_reads_other_files_is_refused(imports: Imports, tmp_path: Path) -> None:
+def test_a_graph_that_reads_other_files_is_refused(imports: Imports, bundle: Path) -> None:
     model = onnx.load_from_string(tiny_graph(labels=len(LABELS)))
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="tokenizer.json")
-    path = changed(exported(tmp_path), graph(model.SerializeToString()))
+    changed(bundle, graph(model.SerializeToString()))
 
     with pytest.raises(WrongBundle, match="weights in other files"):
-        imports.take(path, wish(), request())
+        imports.take(bundle, wish(), request())
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "evaluation.json", "loader.py"])
-def test_a_damaged_file_is_told_by_its_checksum(tmp_path: Path, name: str) -> None:
+def test_a_damaged_file_is_told_by_its_checksum(bundle: Path, name: str) -> None:
     def damage(files: dict[str, bytes]) -> None:
         files[name] = files[name][:-1] + b"\xff"
 
-    path = changed(exported(tmp_path), damage, indexed=False)
+    changed(bundle, damage, indexed=False)
 
     with pytest.raises(WrongBundle, match=name) as refused:
-        unpack(path)
+        unpack(bundle)
     assert refused.value.reason is Reason.CHECKSUM_MISMATCH
 
 
