@@ -13,6 +13,11 @@ def test_keys_are_as_the_services_agreed() -> None:
         layout.model_manifest("t", "m"): "t/models/m/model.json",
         layout.model_examples_prefix("t", "m") + "worst.json": "t/models/m/examples/worst.json",
         layout.attempt_prefix("t", "m", 2, 5) + "model.onnx": "t/models/m/runs/0002-5/model.onnx",
+        layout.attempt_examples_prefix("t", "m", 2, 5) + "x": "t/models/m/examples/0002-5/x",
+        layout.evaluation_prefix("t", "m", "e") + "x": "t/models/m/evaluations/e/x",
+        layout.evaluation_examples_prefix("t", "m", "e") + "x": (
+            "t/models/m/examples/evaluations/e/x"
+        ),
         layout.checkpoint_prefix(layout.checkpoints_prefix("t", "m"), 60, 5) + "manifest.json": (
             "t/models/m/checkpoints/0000000060-0000000005/manifest.json"
         ),
