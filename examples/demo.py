@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from examples.picture import draw
-from isogloss import Client, Evaluation, IsoglossError, ModelUpdate, StepMetrics
+from isogloss import ClassificationMetrics, Client, IsoglossError, ModelUpdate, StepMetrics
 
 TONE = Path(__file__).parent / "tone"
 OUT = Path("out/demo")
@@ -90,10 +90,16 @@ def story(client: Client) -> dict[str, float]:
 
     heading("3. What changed, on 150 messages that it never saw")
     evaluation = client.models.evaluation(model)
+    baseline = evaluation.baseline
+    if baseline is None:
+        message = f"{evaluation.name} came without its baseline"
+        raise RuntimeError(message)
     texts, tones, subjects = test_messages()
     before = client.embed("baseModels/small", texts).vectors
     after = client.embed(model.name, texts).vectors
-    compare(evaluation, before, after, tones, subjects)
+    compare((baseline, evaluation.metrics), (before, after), tones, subjects)
+    for advice in evaluation.advice:
+        console.print(f"- {advice.message}")
     picture = OUT / "before-after.svg"
     panels = [("Before: untrained base", before), ("After: fine-tuned on tone", after)]
     draw(picture, panels, tones, subjects)
@@ -105,7 +111,7 @@ def story(client: Client) -> dict[str, float]:
     vectors = client.embed(model.name, NEW_MESSAGES)
     console.print(f"embedded: {len(vectors)} vectors of {vectors.vectors.shape[1]} numbers")
     return {
-        "baseline_accuracy": round(evaluation.baseline.accuracy, 4),
+        "baseline_accuracy": round(baseline.accuracy, 4),
         "finetuned_accuracy": round(evaluation.metrics.accuracy, 4),
         "baseline_neighbor_agreement": round(agreement(before, tones), 4),
         "finetuned_neighbor_agreement": round(agreement(after, tones), 4),
@@ -114,9 +120,8 @@ def story(client: Client) -> dict[str, float]:
 
 
 def compare(
-    evaluation: Evaluation,
-    before: NDArray[np.float32],
-    after: NDArray[np.float32],
+    metrics: tuple[ClassificationMetrics, ClassificationMetrics],
+    vectors: tuple[NDArray[np.float32], NDArray[np.float32]],
     tones: Sequence[str],
     subjects: Sequence[str],
 ) -> None:
@@ -125,7 +130,7 @@ def compare(
     table.add_column("")
     for column in ("untrained", "fine-tuned", "change"):
         table.add_column(column, justify="right")
-    tuned, baseline = evaluation.metrics, evaluation.baseline
+    (baseline, tuned), (before, after) = metrics, vectors
     lines = [
         ("accuracy", baseline.accuracy, tuned.accuracy),
         ("precision, mean of labels", baseline.precision, tuned.precision),
