@@ -14,6 +14,7 @@ Rows = npt.NDArray[np.int64]
 """Row numbers, ascending."""
 
 _FEW = 20
+# Of each label at least, or the mean of a rare label would be that of a row or two.
 
 
 def cut_dev(targets: Targets, groups: Rows, rows: int, *, seed: int) -> tuple[Rows, Rows]:
