@@ -84,17 +84,19 @@ class Switching:
         """
         self._require_ready(change.tenant, model)
 
-        def draft(current: AliasRecord | None) -> AliasRecord | None:
+        name = f"models/{model}"
+
+        def is_done(current: AliasRecord) -> bool:
+            # Whatever was expected: a call whose answer was lost may be repeated.
+            return current.model == name and preload in {None, current.preload}
+
+        def draft(current: AliasRecord | None) -> AliasRecord:
             if current is None:
                 self._make_room(change.tenant)
                 current = AliasRecord()
-            ahead = current.preload if preload is None else preload
-            wanted = AliasRecord(model=f"models/{model}", preload=ahead)
-            if (current.model, current.preload) == (wanted.model, wanted.preload):
-                return None
-            return wanted
+            return AliasRecord(model=name, preload=current.preload if preload is None else preload)
 
-        return self._write(change, draft)
+        return self._write(change, draft, is_done)
 
     def rollback(self, change: Change, version: int) -> AliasRecord:
         """Set the alias to what it was at `version`; return the version that does so.
@@ -137,18 +139,18 @@ class Switching:
         self._write(change, draft)
 
     def _write(
-        self, change: Change, draft: Callable[[AliasRecord | None], AliasRecord | None]
+        self,
+        change: Change,
+        draft: Callable[[AliasRecord | None], AliasRecord],
+        is_done: Callable[[AliasRecord], bool] = lambda _: False,
     ) -> AliasRecord:
-        """Make the version that `draft` makes of the current one; None keeps that one."""
+        """Make the version that `draft` makes of the current one, unless that one will do."""
         for _ in range(_TRIES):
             current = aliases.find(self._store, change.tenant, change.alias)
+            if current is not None and is_done(current):
+                return current
             _check_expected(change, current)
-            drafted = draft(current)
-            if drafted is None:
-                # Only of a version that there is can `draft` say that it is right already.
-                return current or AliasRecord()
-            record = AliasRecord()
-            record.CopyFrom(drafted)
+            record = draft(current)
             record.format_version = FORMAT_VERSION
             record.version = current.version + 1 if current else 1
             record.previous_model = current.model if current else ""

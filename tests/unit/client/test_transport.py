@@ -13,7 +13,12 @@ from isogloss.api.models import AsyncModels, Models
 from isogloss.api.streams import delays
 from isogloss.client import AsyncClient, Client
 from isogloss.transport import finish
-from isogloss.v1 import dataset_service_pb2, inference_service_pb2, model_service_pb2
+from isogloss.v1 import (
+    alias_service_pb2,
+    dataset_service_pb2,
+    inference_service_pb2,
+    model_service_pb2,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,12 +45,15 @@ def test_the_service_config_repeats_what_is_safe_and_nothing_else() -> None:
     [entry] = config["methodConfig"]
     repeated = {(name["service"], name["method"]) for name in entry["name"]}
     streams = {"WriteDataset", "CheckDataset", "WatchDataset", "DownloadDataset", "WatchModel"}
+    streams |= {"ExportModel", "ImportModel"}
     unsafe = {*streams, "UpdateDataset", "DeleteDataset", "DeleteModel", "DeleteEvaluation"}
+    unsafe |= {"UpdateModel", "RollbackAlias", "DeleteAlias"}
     services = [
         module.DESCRIPTOR.services_by_name[name]
         for module, name in (
             (dataset_service_pb2, "DatasetService"),
             (model_service_pb2, "ModelService"),
+            (alias_service_pb2, "AliasService"),
             (inference_service_pb2, "InferenceService"),
         )
     ]
