@@ -53,7 +53,7 @@ class AsyncModels(ModelEvaluations):
         display_name: str,
         *,
         dataset: str | Dataset,
-        base_model: str | BaseModel = "baseModels/small",
+        base_model: str | BaseModel | Model = "baseModels/small",
         hyperparameters: Hyperparameters | None = None,
         positive_label: str = "",
         webhook_uri: str = "",
@@ -66,7 +66,8 @@ class AsyncModels(ModelEvaluations):
         Args:
             display_name: A name for people, 1 to 100 characters.
             dataset: What it learns, `datasets/{dataset}`.
-            base_model: What it starts from, `baseModels/{base_model}`.
+            base_model: What it starts from, `baseModels/{base_model}`, or a READY `models/{model}`
+                that is trained further.
             hyperparameters: How it learns; what is None is chosen by the server.
             positive_label: Of exactly two labels the one that metrics are told for.
             webhook_uri: Where its end is told: an address at a host that the operator allows.

@@ -105,7 +105,9 @@ class Model(_message.Message):
     display_name: _builtins.str
     """A name for people, 1 to 100 characters. Need not be unique."""
     base_model: _builtins.str
-    """What it starts from. Format: `baseModels/{base_model}`."""
+    """What it starts from. Format: `baseModels/{base_model}`, or `models/{model}` for a READY model
+    that is trained further: labels that both have keep what was learnt of them.
+    """
     dataset: _builtins.str
     """What it learns. Format: `datasets/{dataset}`."""
     positive_label: _builtins.str

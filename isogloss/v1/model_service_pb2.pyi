@@ -163,7 +163,9 @@ class ListModelsRequest(_message.Message):
     dataset: _builtins.str
     """Only models that learn this dataset. Format: `datasets/{dataset}`. Empty: all."""
     base_model: _builtins.str
-    """Only models that start from this base. Format: `baseModels/{base_model}`. Empty: all."""
+    """Only models that start from this. Format: `baseModels/{base_model}` or `models/{model}`.
+    Empty: all.
+    """
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_model_pb2.Model.State.ValueType]:
         """Only models in one of these states. Empty: all."""

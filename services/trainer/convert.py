@@ -21,6 +21,7 @@ from isogloss.v1.model_pb2 import (
 from isogloss.v1.precision_pb2 import Precision
 from services.common.errors import FailedPrecondition, Reason
 from services.common.status import to_status
+from services.trainer import starts
 from services.trainer.catalogue import BaseModel
 from services.trainer.creation import Wish
 from services.trainer.hyperparameters_proto import (
@@ -47,7 +48,7 @@ def model(row: ModelRow, *, queue_position: int = 0) -> Model:
     message = Model(
         name=row.name if row.id else "",
         display_name=row.display_name,
-        base_model=f"baseModels/{row.base_model}",
+        base_model=starts.full_name(row.base_model),
         dataset=f"datasets/{row.dataset}",
         hyperparameters=hyperparameters_to_proto(row.hyperparameters),
         positive_label=row.positive_label,

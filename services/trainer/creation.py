@@ -18,7 +18,7 @@ from services.common.errors import (
 from services.common.names import Collection
 from services.common.requests import check_request_id
 from services.common.storage import ObjectStore
-from services.trainer import datasets, estimate, publishing
+from services.trainer import datasets, estimate, publishing, starts
 from services.trainer.catalogue import Catalogue
 from services.trainer.control import Control
 from services.trainer.datasets import Dataset
@@ -84,8 +84,10 @@ class Creation:
             InvalidArgument: With everything that is wrong with the request.
             NotFound: Where the base or the dataset does not exist.
             FailedPrecondition: Where the dataset is not READY.
+            ResourceExhausted: Where as many of the tenant's models wait as may.
         """
         found = self._resolve(wish, request, model="")
+        self._models.check_room(wish.tenant)
         return draft(found, datetime.now(UTC))
 
     def create(self, wish: Wish, request: Request) -> ModelRow:
@@ -136,17 +138,24 @@ class Creation:
         # nobody who looks from now on finds the row and leaves any.
         publishing.remove(self._store, row)
 
+    def _check_start(self, tenant: str, start: str) -> None:
+        """Refuse what is no base, or no model that is READY."""
+        if starts.is_fine_tuned(start):
+            publishing.required(self._store, self._models.get(tenant, start.partition("/")[2]))
+        else:
+            self._catalogue.get(start)
+
     def _resolve(self, wish: Wish, request: Request, *, model: str) -> NewModel:
         violations = check_request_id(request.request_id)
         violations += names.check_display_name(wish.display_name, field="model.display_name")
-        base = _id(wish.base_model, Collection.BASE_MODELS, "model.base_model", violations)
+        base = _start(wish.base_model, violations)
         dataset = _id(wish.dataset, Collection.DATASETS, "model.dataset", violations)
         violations += _unusable(wish.hyperparameters)
         violations += self._addresses.check(wish.webhook_uri, field="model.webhook_uri")
         if violations:
             raise InvalidArgument(violations)
         found = datasets.find(self._store, tenant=wish.tenant, dataset=dataset)
-        self._catalogue.get(base)
+        self._check_start(wish.tenant, base)
         _check_labels(found, wish.positive_label)
         return NewModel(
             tenant=wish.tenant,
@@ -170,6 +179,16 @@ class Creation:
             ),
             auto_start=wish.auto_start,
         )
+
+
+def _start(name: str, violations: list[FieldViolation]) -> str:
+    """Return what is kept of the name of a base, or note what is wrong with it."""
+    try:
+        known = Collection.BASE_MODELS, Collection.MODELS
+        return starts.reference(names.parse(name, *known, field="model.base_model"))
+    except InvalidArgument as error:
+        violations.extend(error.violations)
+        return ""
 
 
 def _id(name: str, collection: Collection, field: str, violations: list[FieldViolation]) -> str:

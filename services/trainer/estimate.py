@@ -1,6 +1,6 @@
 """What a run will need, before it begins: time and memory from the sizes of dataset and base.
 
-The figures were measured with the base `small` on two cores of one machine; `docs/training.md`
+The figures were measured with the base `small` on one core of one machine; `docs/runs.md`
 tells how. Another machine may take half or twice as long.
 """
 
@@ -16,30 +16,35 @@ from isogloss.v1.dataset_pb2 import TokenStatistics
 from isogloss.v1.split_pb2 import SPLIT_TRAIN
 from services.common import layout, manifests
 from services.common.storage import ObjectStore
-from services.trainer import catalogue as bases
-from services.trainer.base_import import CONFIG, UnsupportedBase, read_base
+from services.trainer import starts
+from services.trainer.base_import import CONFIG, WEIGHTS, UnsupportedBase, read_base
 from services.trainer.base_sources import SourceError, local_directory
 from services.trainer.catalogue import Catalogue
-from services.trainer.recipe import Hyperparameters, Plan, Shape, plan
+from services.trainer.recipe import FOLDS, Hyperparameters, Plan, Shape, plan
 
-_FIXED_SECONDS = 30.0
-_LEARNT_PER_SECOND = 1_250.0
+_FIXED_SECONDS = 15.0
+_EXPORT_SECONDS = 8.0
+_EXPORT_SECONDS_PER_WEIGHT = 3e-6
+_LEARNT_PER_SECOND = 1_500.0
 _READ_PER_SECOND = 3_000.0
-_REFERENCE_WEIGHTS = 10.6e6
-# One core, `small`: start, baseline and export; then tokens learnt and tokens only read in a
-# second, and the weights that every token meets there: time goes by their number.
+_REFERENCE_WEIGHTS = 11.0e6
+# One core, `small`: start and baseline; graphs, compared and tried in 8 bits; tokens learnt and
+# tokens only read in a second, and the weights that every token meets there: time goes by their
+# number.
 
 _PADDING = 1.1
 _READINGS_OF_TRAINING_ROWS = 1
 _READINGS_OF_HELD_OUT_ROWS = 4
 # The frozen base reads the training rows once; held-out rows are scored by model and baseline.
 
+_WEIGHT_BYTES = 4
 _FIXED_BYTES = 700e6
-_BYTES_PER_PARAMETER = 40.0
+_BYTES_PER_PARAMETER_LEARNT = 40.0
+_BYTES_PER_PARAMETER_EXPORTED = 145.0
 _BYTES_PER_TOKEN = 10.0
 _ROW_BYTES = 600.0
-# The libraries; weights, gradients, two moments, averages and copies at 4 bytes each, and three
-# more while the graph is exported; what the backward pass keeps of each layer, by width; a row's
+# The libraries; while it learns weights, gradients, two moments, averages and copies, and what the
+# backward pass keeps of each layer, by width; while it is exported copies of the graph; a row's
 # text, its ids and its embedding.
 
 
@@ -100,7 +105,7 @@ def of_run(
     Raises:
         NotFound, DataLoss: Where the dataset or the base is gone or damaged.
     """
-    encoder = _encoder(store, catalogue, base)
+    encoder = _encoder(store, catalogue, tenant, base)
     if encoder is None:
         return None
     manifest = manifests.read_manifest(
@@ -129,12 +134,19 @@ def estimate(
             max_tokens=encoder.max_tokens,
         ),
     )
-    steps = chosen.steps(max(1, dataset.train))
+    steps = _steps(chosen, max(1, dataset.train))
     return Estimate(
         seconds=_seconds(chosen, steps, dataset, encoder, threads),
         peak_memory_bytes=_bytes(chosen, dataset, encoder),
         total_steps=steps,
     )
+
+
+def _steps(chosen: Plan, rows: int) -> int:
+    """Return the steps of a run: of the training, and of those that choose on held-out folds."""
+    learnt = max(1, rows - chosen.dev_rows)
+    fold = max(1, learnt * (FOLDS - 1) // FOLDS)
+    return chosen.steps(learnt) + chosen.folds_fitted * chosen.steps(fold)
 
 
 def mean_length(tokens: TokenStatistics, *, most: int) -> float:
@@ -155,30 +167,36 @@ def _seconds(
     read = tokens * (
         _READINGS_OF_TRAINING_ROWS * dataset.train + _READINGS_OF_HELD_OUT_ROWS * dataset.held_out
     )
-    weight = (encoder.parameters - encoder.word_parameters) / _REFERENCE_WEIGHTS
+    weights = encoder.parameters - encoder.word_parameters
     busy = learnt / _LEARNT_PER_SECOND + read / _READ_PER_SECOND
-    return _FIXED_SECONDS + weight * busy / threads
+    # Graphs are traced and compared on one thread, whatever the run has.
+    exported = _EXPORT_SECONDS + _EXPORT_SECONDS_PER_WEIGHT * weights
+    return _FIXED_SECONDS + exported + weights / _REFERENCE_WEIGHTS * busy / threads
 
 
 def _bytes(chosen: Plan, dataset: DatasetSize, encoder: EncoderSize) -> int:
-    weights = _BYTES_PER_PARAMETER * encoder.parameters
     batch = chosen.batch_size * min(encoder.max_tokens, 2 * dataset.mean_tokens)
     activations = batch * encoder.layers * encoder.width * _BYTES_PER_TOKEN * 4
     rows = (dataset.train + dataset.held_out) * (_ROW_BYTES + 4 * encoder.width)
-    return round(_FIXED_BYTES + weights + activations + rows)
+    learning = _BYTES_PER_PARAMETER_LEARNT * encoder.parameters + activations
+    exporting = _BYTES_PER_PARAMETER_EXPORTED * encoder.parameters
+    return round(_FIXED_BYTES + rows + max(learning, exporting))
 
 
-def _encoder(store: ObjectStore, catalogue: Catalogue, base: str) -> EncoderSize | None:
-    manifest = bases.find(store, base)
+def _encoder(
+    store: ObjectStore, catalogue: Catalogue, tenant: str, base: str
+) -> EncoderSize | None:
+    manifest = starts.find(store, tenant, base)
     if manifest is None:
         return _unpublished(catalogue, base)
-    file = next(item.file for item in manifest.encoder if item.path == CONFIG)
-    config = json.loads(b"".join(manifests.verified(store, file)))
+    files = {item.path: item.file for item in manifest.encoder}
+    weights = files[WEIGHTS]
+    config = json.loads(b"".join(manifests.verified(store, files[CONFIG])))
     return EncoderSize(
         # DistilBERT has names of its own.
         layers=int(config.get("num_hidden_layers") or config.get("n_layers", 0)),
         width=manifest.dimension,
-        parameters=manifest.base.parameter_count,
+        parameters=weights.size // _WEIGHT_BYTES,
         word_parameters=int(config.get("vocab_size", 0)) * manifest.dimension,
         max_tokens=manifest.input.max_tokens,
     )

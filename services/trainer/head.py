@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,39 @@ class Head:
     def probabilities(self, embeddings: Floats, temperature: float = 1.0) -> Floats:
         """Return [N, K] for embeddings [N, D]; rows sum to 1 unless each label is by itself."""
         return probabilities(self.logits(embeddings) / temperature, multi_label=self.multi_label)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormerHead:
+    """The head of a model that is trained further, perhaps with other labels."""
+
+    labels: tuple[str, ...]
+    head: Head
+
+    def onto(self, start: Head, labels: Sequence[str]) -> Head:
+        """Return `start` with the rows of the labels that are known.
+
+        Where labels compete, a new one becomes as loud as the known ones: its logit for its own
+        mean embedding is theirs, on average, or one side would drown the other. Where one head
+        judges each label by itself and the other does not, nothing can be carried over.
+
+        Args:
+            start: Prototypes of all labels.
+            labels: In the order of `start`.
+        """
+        index = {label: row for row, label in enumerate(self.labels)}
+        known = [row for row, label in enumerate(labels) if label in index]
+        if not known or self.head.multi_label != start.multi_label:
+            return start
+        former = [index[labels[row]] for row in known]
+        rows, offsets = self.head.weight[former], self.head.bias[former]
+        weight, bias = start.weight.copy(), start.bias.copy()
+        if not start.multi_label:
+            own = np.linalg.norm(start.weight, axis=1)  # [K]: of a mean with itself
+            means = start.weight / np.maximum(own[:, None], 1e-12)
+            bias += ((rows * means[known]).sum(axis=1) + offsets).mean() - own
+        weight[known], bias[known] = rows, offsets
+        return Head(weight=weight, bias=bias, multi_label=start.multi_label)
 
 
 def probabilities(logits: Floats, *, multi_label: bool) -> Floats:

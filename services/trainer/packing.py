@@ -7,19 +7,23 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from google.protobuf import json_format
+
 from isogloss.storage.v1.model_manifest_pb2 import (
+    BaseInfo,
     EncoderFile,
     Lineage,
     ModelManifest,
     TextInput,
     Variant,
 )
+from isogloss.v1.evaluation_pb2 import Evaluation
 from isogloss.v1.label_mode_pb2 import LabelMode
 from isogloss.v1.precision_pb2 import Precision
 from services.common import manifests
 from services.common.cleaning_proto import cleaning_to_proto
 from services.common.storage import ObjectStore
-from services.trainer import convert
+from services.trainer import convert, model_card, starts
 from services.trainer.evaluation.stored import Left
 from services.trainer.exporting.variants import Export, ExportedVariant
 from services.trainer.hyperparameters_proto import hyperparameters_to_proto
@@ -69,7 +73,7 @@ def upload(
         )
         for name in names
     ]
-    return ModelManifest(
+    manifest = ModelManifest(
         format_version=manifests.FORMAT_VERSION,
         name=f"models/{spec.model}",
         display_name=spec.display_name,
@@ -96,8 +100,20 @@ def upload(
         projection=judged.projection,
         examples=judged.examples,
         lineage=_lineage(spec, material, model),
+        base=BaseInfo(
+            parameter_count=model.base.parameters, license=material.base_manifest.base.license
+        ),
         create_time=convert.timestamp(datetime.now(UTC)),
     )
+    card = Path(spec.scratch) / "MODEL_CARD.md"
+    card.write_text(model_card.write(manifest, _evaluation(store, judged)), encoding="utf-8")
+    manifest.model_card.CopyFrom(manifests.upload(store, f"{spec.prefix}{card.name}", card))
+    return manifest
+
+
+def _evaluation(store: ObjectStore, judged: Left) -> Evaluation:
+    content = b"".join(manifests.verified(store, judged.evaluation))
+    return json_format.Parse(content, Evaluation())
 
 
 def _variant(store: ObjectStore, spec: RunSpec, exported: ExportedVariant) -> Variant:
@@ -113,7 +129,7 @@ def _variant(store: ObjectStore, spec: RunSpec, exported: ExportedVariant) -> Va
 
 def _lineage(spec: RunSpec, material: Material, model: TrainedModel) -> Lineage:
     return Lineage(
-        base_model=f"baseModels/{spec.base_model}",
+        base_model=starts.full_name(spec.base_model),
         base_digest=next(
             variant.graph.sha256
             for variant in material.base_manifest.variants

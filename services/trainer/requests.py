@@ -10,6 +10,7 @@ from isogloss.v1.model_service_pb2 import ListModelsRequest, UpdateModelRequest
 from services.common import names
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.names import Collection
+from services.trainer import starts
 from services.trainer.control import Change
 from services.trainer.history import Kind
 from services.trainer.models import Filter
@@ -66,7 +67,7 @@ def model_filter(request: ListModelsRequest) -> Filter:
         )
         violations.append(FieldViolation(field="query", description=description))
     dataset = _id(request.dataset, Collection.DATASETS, "dataset", violations)
-    base = _id(request.base_model, Collection.BASE_MODELS, "base_model", violations)
+    base = _start(request.base_model, violations)
     if violations:
         raise InvalidArgument(violations)
     states = sorted({_STATES[number] for number in request.states})
@@ -91,6 +92,16 @@ def event_kinds(numbers: Iterable[int]) -> tuple[Kind, ...]:
     if violations:
         raise InvalidArgument(violations)
     return tuple(sorted({_KINDS[number] for number in numbers}))
+
+
+def _start(name: str, violations: list[FieldViolation]) -> str:
+    """Return what is kept of what models start from, or note what is wrong with its name."""
+    try:
+        known = Collection.BASE_MODELS, Collection.MODELS
+        return starts.reference(names.parse(name, *known, field="base_model")) if name else ""
+    except InvalidArgument as error:
+        violations.extend(error.violations)
+        return ""
 
 
 def _id(name: str, collection: Collection, field: str, violations: list[FieldViolation]) -> str:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from services.trainer.base_import import CONFIG, TOKENIZER, WEIGHTS, BaseEncoder
 from services.trainer.encoder import SentenceEncoder
@@ -47,3 +47,11 @@ def save_encoder(
         prefix=base.prefix,
     )
     return tuple(sorted((CONFIG, WEIGHTS, TOKENIZER, HEAD, *described)))
+
+
+def load_head(directory: Path, *, multi_label: bool) -> Head:
+    """Read the head that `save_encoder` wrote."""
+    tensors = load_file(directory / HEAD)
+    return Head(
+        weight=tensors["weight"].numpy(), bias=tensors["bias"].numpy(), multi_label=multi_label
+    )

@@ -19,10 +19,12 @@ class RunSpec:
 
     tenant: str
     model: str
-    """Bare id, like `base_model` and `dataset`."""
+    """Bare id, like `dataset`."""
 
     display_name: str
     base_model: str
+    """What it starts from, as `starts` keeps it."""
+
     base_source: str
     """Where the base comes from should the store lack it; empty: nowhere."""
 

@@ -51,6 +51,7 @@ class ModelManifest(_message.Message):
     PREDICTIONS_FIELD_NUMBER: _builtins.int
     PROJECTION_FIELD_NUMBER: _builtins.int
     EXAMPLES_FIELD_NUMBER: _builtins.int
+    MODEL_CARD_FIELD_NUMBER: _builtins.int
     format_version: _builtins.int
     """1. A reader refuses a number that it does not know."""
     name: _builtins.str
@@ -91,7 +92,9 @@ class ModelManifest(_message.Message):
 
     @_builtins.property
     def base(self) -> Global___BaseInfo:
-        """What is told of a base; unset for a fine-tuned model."""
+        """What is told of a base; of a fine-tuned model its number of parameters and the licence of its
+        base.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -117,6 +120,12 @@ class ModelManifest(_message.Message):
         the dataset was purged; unset for a base.
         """
 
+    @_builtins.property
+    def model_card(self) -> _stored_file_pb2.StoredFile:
+        """What it is, how good it is and how it came about, as Markdown, without texts of its dataset;
+        unset for a base.
+        """
+
     def __init__(
         self,
         *,
@@ -139,10 +148,11 @@ class ModelManifest(_message.Message):
         predictions: _stored_file_pb2.StoredFile | None = ...,
         projection: _stored_file_pb2.StoredFile | None = ...,
         examples: _stored_file_pb2.StoredFile | None = ...,
+        model_card: _stored_file_pb2.StoredFile | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "create_time", b"create_time", "evaluation", b"evaluation", "examples", b"examples", "input", b"input", "lineage", b"lineage", "predictions", b"predictions", "projection", b"projection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "create_time", b"create_time", "evaluation", b"evaluation", "examples", b"examples", "input", b"input", "lineage", b"lineage", "model_card", b"model_card", "predictions", b"predictions", "projection", b"projection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base", b"base", "create_time", b"create_time", "dimension", b"dimension", "display_name", b"display_name", "encoder", b"encoder", "evaluation", b"evaluation", "examples", b"examples", "format_version", b"format_version", "input", b"input", "label_mode", b"label_mode", "labels", b"labels", "lineage", b"lineage", "name", b"name", "predictions", b"predictions", "projection", b"projection", "thresholds", b"thresholds", "token", b"token", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base", b"base", "create_time", b"create_time", "dimension", b"dimension", "display_name", b"display_name", "encoder", b"encoder", "evaluation", b"evaluation", "examples", b"examples", "format_version", b"format_version", "input", b"input", "label_mode", b"label_mode", "labels", b"labels", "lineage", b"lineage", "model_card", b"model_card", "name", b"name", "predictions", b"predictions", "projection", b"projection", "thresholds", b"thresholds", "token", b"token", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from services.trainer import starts
 from services.trainer.tables import DeliveryRow, ModelRow
 
 
@@ -57,7 +58,7 @@ def _body(row: ModelRow, now: datetime) -> str:
             "state": row.state,
             "state_reason": row.state_reason,
             "dataset": f"datasets/{row.dataset}",
-            "base_model": f"baseModels/{row.base_model}",
+            "base_model": starts.full_name(row.base_model),
         },
     }
     return json.dumps(message, ensure_ascii=False, separators=(",", ":"))

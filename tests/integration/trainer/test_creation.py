@@ -80,6 +80,7 @@ async def test_everything_wrong_is_told_at_once(suite: Suite) -> None:
     [
         ({"dataset": "datasets/none-aaaaaa"}, "NOT_FOUND", "RESOURCE_NOT_FOUND"),
         ({"base_model": "baseModels/none"}, "NOT_FOUND", "RESOURCE_NOT_FOUND"),
+        ({"base_model": "models/none-aaaaaa"}, "NOT_FOUND", "RESOURCE_NOT_FOUND"),
         ({"dataset": "datasets/raw-aaaaaa"}, "FAILED_PRECONDITION", "DATASET_NOT_READY"),
         ({"positive_label": "angry"}, "INVALID_ARGUMENT", "INVALID_FIELD"),
         (

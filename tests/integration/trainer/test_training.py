@@ -114,6 +114,7 @@ async def test_a_model_is_trained_watched_scored_and_deleted(  # noqa: PLR0915 (
     assert used is not None
     named = {variant.graph.key for variant in manifest.variants} | {manifest.evaluation.key}
     named |= {manifest.predictions.key, manifest.projection.key, manifest.examples.key}
+    named |= {manifest.model_card.key}
     named |= {item.file.key for item in manifest.encoder} | {layout.model_manifest(*tenant_id)}
     assert files == named
     assert manifest.examples.key.startswith(layout.model_examples_prefix(*tenant_id))
