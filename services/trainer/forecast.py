@@ -8,8 +8,9 @@ from collections.abc import Callable
 from services.trainer.messages import Progressed
 
 _EXPORT_SECONDS = 8.0
-_EXPORT_SECONDS_PER_MILLION = 0.25
-# Two cores: the tiny test encoder takes 5 s, 22.7 M parameters about 12 s, 110 M about 30 s.
+_EXPORT_SECONDS_PER_MILLION = 1.5
+# One core: the tiny test encoder takes 8 s, 22.7 M parameters about 45 s, the trials of 8-bit
+# forms included.
 
 _FORWARD_SHARE = 1 / 3
 # Backward costs twice what forward does.
