@@ -137,6 +137,15 @@ class Models:
         self._bell.ring()
         return row
 
+    def check_room(self, tenant: str) -> None:
+        """Make sure that one more model of the tenant may wait.
+
+        Raises:
+            ResourceExhausted: Where there are as many as may be.
+        """
+        with self._database.read() as session:
+            self._quota.check(session, tenant)
+
     def repeated(self, tenant: str, request: Request) -> ModelRow | None:
         """Return the model that the same request queued before; None where there is none.
 

@@ -29,7 +29,7 @@ class Quota:
         """Make sure that one more model may wait.
 
         Args:
-            session: The write transaction that adds it.
+            session: The transaction that adds it.
             tenant: Whose.
 
         Raises:

@@ -185,11 +185,14 @@ async def test_a_tenant_is_told_when_enough_of_its_models_wait(suite: Suite) -> 
     settings = suite.settings(concurrent_runs=0, max_queued_per_tenant=1)
     async with running_trainer(settings) as trainer:
         await trainer.CreateModel(request())
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await trainer.CreateModel(request())
+        for validate_only in (True, False):
+            asked = request()
+            asked.validate_only = validate_only
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await trainer.CreateModel(asked)
 
-    assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "max_queued_per_tenant" in str(refused.value.details())
+            assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "max_queued_per_tenant" in str(refused.value.details())
 
 
 async def test_the_end_of_a_model_is_posted(suite: Suite) -> None:

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from isogloss.v1.dataset_pb2 import TokenBin, TokenStatistics
+from services.trainer.estimate import DatasetSize, EncoderSize, Estimate, estimate, mean_length
+from services.trainer.recipe import Hyperparameters
+
+SMALL = EncoderSize(
+    layers=6, width=384, parameters=22_700_000, word_parameters=11_700_000, max_tokens=512
+)
+TONE = DatasetSize(train=600, held_out=150, labels=3, mean_tokens=20.0)
+
+
+def of(
+    dataset: DatasetSize = TONE,
+    encoder: EncoderSize = SMALL,
+    *,
+    threads: int = 1,
+    epochs: int | None = None,
+) -> Estimate:
+    return estimate(Hyperparameters(epochs=epochs), dataset, encoder, threads=threads)
+
+
+def test_what_costs_more_is_said_to_cost_more() -> None:
+    more_rows = of(replace(TONE, train=6000))
+    longer = of(replace(TONE, mean_tokens=80.0))
+    deeper = of(encoder=replace(SMALL, parameters=109_000_000, word_parameters=23_400_000))
+
+    for costly in (more_rows, longer, deeper):
+        assert costly.seconds > of().seconds
+    assert more_rows.peak_memory_bytes > of().peak_memory_bytes
+    assert deeper.peak_memory_bytes > 2 * of().peak_memory_bytes
+
+
+def test_long_texts_in_large_batches_take_memory() -> None:
+    long = replace(TONE, mean_tokens=400.0)
+    large = estimate(Hyperparameters(batch_size=256), long, SMALL, threads=1)
+
+    assert large.peak_memory_bytes > 2 * of(long).peak_memory_bytes
+
+
+def test_steps_are_those_of_the_plan() -> None:
+    assert of(epochs=6).total_steps == 2 * of(epochs=3).total_steps
+    # One of the training, and one of that whose held-out fold is chosen on.
+    assert of(replace(TONE, train=32), epochs=1).total_steps == 2
+
+
+def test_more_threads_take_less_time() -> None:
+    assert of(threads=2).seconds < of(threads=1).seconds
+
+
+def test_a_large_vocabulary_takes_memory_and_no_time() -> None:
+    many_words = replace(SMALL, parameters=118_000_000, word_parameters=107_000_000)
+
+    assert of(encoder=many_words).seconds == pytest.approx(of().seconds)
+    assert of(encoder=many_words).peak_memory_bytes > of().peak_memory_bytes
+
+
+def test_the_mean_length_counts_what_is_read() -> None:
+    tokens = TokenStatistics(
+        histogram=[
+            TokenBin(max_tokens=10, text_count=100),
+            TokenBin(max_tokens=1000, text_count=100),
+        ]
+    )
+
+    assert mean_length(tokens, most=512) == (5 + 505) / 2
+    assert mean_length(tokens, most=128) == (5 + 128) / 2
+    assert mean_length(TokenStatistics(), most=128) == 128
