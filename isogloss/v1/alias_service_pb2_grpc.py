@@ -93,7 +93,7 @@ class AliasServiceServicer:
 
     def SetAlias(self, request, context):
         """Lets an alias stand for a model, whether the alias existed or not. What is set already is
-        answered and makes no version.
+        answered and makes no version, whatever was expected: the call is safe to repeat.
 
         Errors: NOT_FOUND where there is no such model; FAILED_PRECONDITION with MODEL_NOT_READY;
         ABORTED with ETAG_MISMATCH where the alias is at another version than `expected_version`;

@@ -47,7 +47,7 @@ class AliasServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AliasServiceAsyncStub: ...
     SetAlias: _grpc.UnaryUnaryMultiCallable[_alias_service_pb2.SetAliasRequest, _alias_pb2.Alias]
     """Lets an alias stand for a model, whether the alias existed or not. What is set already is
-    answered and makes no version.
+    answered and makes no version, whatever was expected: the call is safe to repeat.
 
     Errors: NOT_FOUND where there is no such model; FAILED_PRECONDITION with MODEL_NOT_READY;
     ABORTED with ETAG_MISMATCH where the alias is at another version than `expected_version`;
@@ -97,7 +97,7 @@ class AliasServiceAsyncStub(AliasServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     SetAlias: _aio.UnaryUnaryMultiCallable[_alias_service_pb2.SetAliasRequest, _alias_pb2.Alias]  # type: ignore[assignment]
     """Lets an alias stand for a model, whether the alias existed or not. What is set already is
-    answered and makes no version.
+    answered and makes no version, whatever was expected: the call is safe to repeat.
 
     Errors: NOT_FOUND where there is no such model; FAILED_PRECONDITION with MODEL_NOT_READY;
     ABORTED with ETAG_MISMATCH where the alias is at another version than `expected_version`;
@@ -150,7 +150,7 @@ class AliasServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_alias_pb2.Alias, _abc.Awaitable[_alias_pb2.Alias]]:
         """Lets an alias stand for a model, whether the alias existed or not. What is set already is
-        answered and makes no version.
+        answered and makes no version, whatever was expected: the call is safe to repeat.
 
         Errors: NOT_FOUND where there is no such model; FAILED_PRECONDITION with MODEL_NOT_READY;
         ABORTED with ETAG_MISMATCH where the alias is at another version than `expected_version`;

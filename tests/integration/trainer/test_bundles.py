@@ -119,8 +119,13 @@ async def test_what_is_sent_wrongly_is_refused(
     huge = await refused(trainer.ImportModel(pieces(b"x" * 2_000_000, size=2_000_000)))
     name = await refused(trainer.ImportModel(pieces(b"", display_name="x" * 101)))
     id_ = await refused(trainer.ImportModel(pieces(b"", request_id="x" * 65)))
+    twice = await refused(
+        trainer.ImportModel(iter([pb.ImportModelRequest(display_name=name) for name in "ab"]))
+    )
 
-    assert {answer[0] for answer in (nothing, rubbish, huge, name, id_)} == {"INVALID_ARGUMENT"}
+    answers = (nothing, rubbish, huge, name, id_, twice)
+    assert {answer[0] for answer in answers} == {"INVALID_ARGUMENT"}
+    assert "first message only" in twice[2]
     assert "nothing came" in nothing[2]
     assert "no tar archive" in rubbish[2]
     assert huge[1] == "LIMIT_EXCEEDED"
