@@ -436,11 +436,11 @@ class WorstError(_message.Message):
     """How sure the model was of that, 0 to 1."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The labels that it has."""
+        """The labels that it has, at most 10 of them."""
 
     @_builtins.property
     def predicted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The labels that it was given."""
+        """The labels that it was given, at most 10 of them."""
 
     def __init__(
         self,
@@ -478,11 +478,11 @@ class LabelSuspicion(_message.Message):
     """How probable the labels that it has are, 0 to 1."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The labels that it has."""
+        """The labels that it has, at most 10 of them."""
 
     @_builtins.property
     def suggested(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The labels that it would be given."""
+        """The labels that it would be given, at most 10 of them."""
 
     def __init__(
         self,

@@ -58,11 +58,11 @@ class Projection(_message.Message):
         """Likewise."""
         @_builtins.property
         def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-            """The labels that it has, as indices into `Projection.labels`."""
+            """The labels that it has, as indices into `Projection.labels`; at most 10."""
 
         @_builtins.property
         def predicted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-            """The labels that it was given."""
+            """The labels that it was given, likewise."""
 
         def __init__(
             self,

@@ -40,6 +40,9 @@ _CONFUSION_CELLS = 20_000
 # 1,000 labels of 100 characters (two times 450 kB) within the 4 MiB of a message.
 
 _UNKNOWN_LABELS = 100
+_LABELS_OF_A_ROW = 10
+# With several labels a text, 150 rows of twice 10 labels of 512 bytes are at most 1.5 MB, and there
+# are no confusions then.
 
 
 def assessment(found: Assessment, advice: Sequence[Advice]) -> Evaluation:
@@ -59,8 +62,8 @@ def assessment(found: Assessment, advice: Sequence[Advice]) -> Evaluation:
     message.suspicious_labels.extend(
         LabelSuspicion(
             row=error.row,
-            labels=[found.labels[label] for label in error.given],
-            suggested=[found.labels[label] for label in error.suggested],
+            labels=_named(error.given, found.labels),
+            suggested=_named(error.suggested, found.labels),
             confidence=error.confidence,
         )
         for error in found.suspicions.errors
@@ -105,8 +108,8 @@ def scored(
         worst_errors=[
             WorstErrorProto(
                 row=error.row,
-                labels=[labels[label] for label in error.labels],
-                predicted=[labels[label] for label in error.given],
+                labels=_named(error.labels, labels),
+                predicted=_named(error.given, labels),
                 confidence=error.confidence,
             )
             for error in worst
@@ -227,14 +230,18 @@ def projection(found: Assessment) -> Projection:
         labels = ids(found.tuned.decisions, row)
         message.points.add(
             row=int(row),
-            labels=labels.labels,
-            predicted=labels.given,
+            labels=labels.labels[:_LABELS_OF_A_ROW],
+            predicted=labels.given[:_LABELS_OF_A_ROW],
             before_x=float(before[0]),
             before_y=float(before[1]),
             after_x=float(after[0]),
             after_y=float(after[1]),
         )
     return message
+
+
+def _named(ids: Sequence[int], labels: Sequence[str]) -> list[str]:
+    return [labels[label] for label in ids[:_LABELS_OF_A_ROW]]
 
 
 def _calibration(found: Calibration) -> CalibrationProto:
