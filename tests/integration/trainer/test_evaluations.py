@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import grpc
@@ -19,9 +20,10 @@ from isogloss.v1.evaluation_pb2 import Evaluation
 from isogloss.v1.split_pb2 import Split
 from services.common import layout, manifests
 from services.common.database import Database
-from services.trainer.tables import ModelRow
+from services.trainer.evaluating.state import State
+from services.trainer.tables import EvaluationRow, ModelRow
 from tests.integration.trainer.calls import Suite, request, running_trainer, watch
-from tests.integration.trainer.published import publish_dataset
+from tests.integration.trainer.published import CONTENT_HASH, publish_dataset
 from tests.integration.trainer.test_creation import reason, violations
 
 if TYPE_CHECKING:
@@ -52,6 +54,31 @@ def copied(suite: Suite, name: str) -> str:
         session.add(ModelRow(**{**columns, "id": copy}))
     database.close()
     return manifest.name
+
+
+def left_by_a_dead_trainer(suite: Suite, model: str, dataset: str) -> str:
+    """Leave an evaluation as a trainer does that is killed, its lease over."""
+    now = datetime.now(UTC)
+    row = EvaluationRow(
+        tenant="default",
+        model=model.removeprefix("models/"),
+        id="aaaabbbbcccc",
+        dataset=dataset.removeprefix("datasets/"),
+        dataset_content_hash=CONTENT_HASH,
+        split="validation",
+        state=State.RUNNING,
+        create_time=now,
+        owner="dead",
+        attempt=1,
+        token=1,
+        lease_until=now - timedelta(seconds=1),
+    )
+    name = row.name
+    database = Database(suite.settings().database_url)
+    with database.write() as session:
+        session.add(row)
+    database.close()
+    return name
 
 
 async def ended(trainer: ModelServiceAsyncStub, name: str) -> Evaluation:
@@ -116,6 +143,8 @@ async def test_models_are_mapped_evaluated_further_compared_and_forgotten(  # no
             trainer,
             (await trainer.EvaluateModel(pb.EvaluateModelRequest(name=first, dataset=odd))).name,
         )
+        inherited = await ended(trainer, left_by_a_dead_trainer(suite, first, later))
+        await trainer.DeleteEvaluation(pb.DeleteEvaluationRequest(name=inherited.name))
         listed = await trainer.ListEvaluations(pb.ListEvaluationsRequest(parent=first, page_size=1))
         rest = await trainer.ListEvaluations(
             pb.ListEvaluationsRequest(parent=first, page_size=1, page_token=listed.next_page_token)
@@ -168,6 +197,7 @@ async def test_models_are_mapped_evaluated_further_compared_and_forgotten(  # no
     assert ready.row_count == 40
     assert ready.split == Split.SPLIT_TEST
     assert not ready.HasField("baseline")
+    assert (inherited.state, inherited.split) == (Evaluation.STATE_READY, Split.SPLIT_VALIDATION)
     assert reason(missing) == "EVALUATION_MISSING"
     assert f"isogloss models evaluate {second}" in str(missing.value.details())
     assert {label.label: label.row_count for label in strange.unknown_labels} == {"plain": 20}
