@@ -214,31 +214,36 @@ def _gap(session: Session) -> None:
 
 def _labels(session: Session, evaluation: Evaluation) -> None:
     """Print one line a label: on a terminal the worst first, with a bar."""
-    after, before = evaluation.metrics, evaluation.baseline
+    labels, before = evaluation.metrics.labels, evaluation.baseline
     old = {label.label: label.f1 for label in before.labels} if before is not None else {}
-    shown = after.labels
+    shown = labels
     if session.rich:
-        shown = tuple(sorted(after.labels, key=lambda label: label.f1))[:MAX_LABELS]
+        shown = tuple(sorted(labels, key=lambda label: label.f1))[:MAX_LABELS]
+    columns = ["label", ">rows", ">precision", ">recall", ">F1"]
+    columns += [">baseline F1", ">change"] if before is not None else []
     rows = []
     for label in shown:
-        known = label.label in old
-        change = label.f1 - old.get(label.label, 0.0)
         cells: list[str | Text] = [
             short(label.label, 40),
             f"{label.support:,}" if session.rich else str(label.support),
             f"{label.precision:.4f}",
             f"{label.recall:.4f}",
             f"{label.f1:.4f}",
-            f"{old[label.label]:.4f}" if known else "",
-            Text(f"{change:+.4f}" if known else "", _style(change) if known else ""),
         ]
+        if before is not None:
+            cells += _against(label.f1, old.get(label.label))
         if session.rich:
             cells.append(Text(bar(label.f1), "cyan"))
         rows.append(cells)
-    columns = ["label", ">rows", ">precision", ">recall", ">F1", ">baseline F1", ">change"]
     session.table(columns + (["!"] if session.rich else []), rows)
-    if (more := len(after.labels) - len(shown)) > 0:
+    if (more := len(labels) - len(shown)) > 0:
         session.note(f"and {count(more, 'label')} that did better: --json has all.")
+
+
+def _against(new: float, old: float | None) -> tuple[str, Text]:
+    if old is None:
+        return "", Text("")
+    return f"{old:.4f}", Text(f"{new - old:+.4f}", _style(new - old))
 
 
 def _matrix(session: Session, metrics: ClassificationMetrics) -> None:
