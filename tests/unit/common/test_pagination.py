@@ -16,6 +16,7 @@ from services.common.pagination import (
     cut_page,
     page_request,
     time_and_id,
+    whole_number,
 )
 
 SCOPE = ("ListDatasets", "default", "")
@@ -131,3 +132,14 @@ def test_cursor_of_time_and_id() -> None:
 def test_cursor_that_anybody_made_up_is_refused(cursor: Cursor) -> None:
     with pytest.raises(InvalidArgument, match="page_token"):
         time_and_id(cursor)
+
+
+def test_cursor_of_a_number() -> None:
+    assert whole_number(None, first=-1) == -1
+    assert whole_number((7,), first=0) == 7
+
+
+@pytest.mark.parametrize("cursor", [("7",), (-1,), (1 << 63,), (1, 2)])
+def test_other_cursors_are_no_number(cursor: tuple[str | int, ...]) -> None:
+    with pytest.raises(InvalidArgument, match="page_token"):
+        whole_number(cursor, first=0)

@@ -9,7 +9,7 @@ from services.trainer.devices import DeviceUnavailable, choose_device, places
 
 def gpus(folder: Path, count: int) -> Path:
     for number in range(count):
-        (folder / f"0000:0{number}:00.0").mkdir(parents=True)
+        (folder / f"0000:0{number}:00.0").mkdir(parents=True, exist_ok=True)
     return folder
 
 
