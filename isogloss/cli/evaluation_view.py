@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.table import Table
 from rich.text import Text
 
 from isogloss import ClassificationMetrics, Evaluation, Improvement, Interval
+from isogloss.cli.confusion_view import bar, gap, show_confusions
 from isogloss.cli.session import Session
 from isogloss.cli.words import count, percent, short
 
-MATRIX_LABELS = 12
-"""Up to here a matrix fits on a screen; beyond, the largest confusions are listed."""
-
-MAX_CONFUSIONS = 15
 MAX_LABELS = 20
-_BAR = 20
 _SHOWN_THRESHOLDS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
 _ROUNDS_TO_NOTHING = 0.00005
-_BLOCKS = " ▏▎▍▌▋▊▉█"
-_SHADES = ("grey11", "grey19", "grey27", "grey39", "grey54")
 
 
 def show_evaluation(session: Session, evaluation: Evaluation) -> None:
@@ -40,14 +33,11 @@ def show_evaluation(session: Session, evaluation: Evaluation) -> None:
     if session.rich:
         for remark in _remarks(evaluation):
             session.out.print(remark)
-    _gap(session)
+    gap(session)
     _labels(session, evaluation)
     if after.confusion:
-        _gap(session)
-        if session.rich and len(after.labels) <= MATRIX_LABELS:
-            _matrix(session, after)
-        else:
-            _confusions(session, after)
+        gap(session)
+        show_confusions(session, after)
     if session.rich:
         _confidence(session, after)
 
@@ -57,7 +47,7 @@ def show_examples(session: Session, evaluation: Evaluation) -> None:
     if evaluation.texts_removed:
         session.note("The dataset was purged, and the texts with it.")
     if evaluation.worst_errors:
-        _gap(session)
+        gap(session)
         session.table(
             [">row", "true label", "predicted", ">confidence", "text"],
             (
@@ -73,7 +63,7 @@ def show_examples(session: Session, evaluation: Evaluation) -> None:
             title=f"Wrong with the greatest confidence ({evaluation.split} rows)",
         )
     if evaluation.suspicious_labels:
-        _gap(session)
+        gap(session)
         session.table(
             [">row", "label", "suggested", ">probability", "text"],
             (
@@ -99,22 +89,6 @@ def in_words(gain: Improvement) -> str:
         f"{100 * change.high:+.1f}, p = {gain.accuracy_p_value:.3g}): {gain.gained:,} rows gained, "
         f"{gain.lost:,} lost"
     )
-
-
-def confusion_rows(metrics: ClassificationMetrics) -> Iterator[list[str]]:
-    """Give a confusion matrix as rows of a file: a head, then a row for each true label."""
-    names = [label.label for label in metrics.labels]
-    yield ["true label", *names]
-    for actual in names:
-        cells = (metrics.confusion.get((actual, predicted), 0) for predicted in names)
-        yield [actual, *map(str, cells)]
-
-
-def bar(share: float, width: int = _BAR) -> str:
-    """Draw a share of 1."""
-    eighths = round(max(0.0, min(share, 1.0)) * width * 8)
-    whole, rest = divmod(eighths, 8)
-    return ("█" * whole + (_BLOCKS[rest] if rest else "")).ljust(width)
 
 
 def _headline(session: Session, evaluation: Evaluation) -> None:
@@ -208,10 +182,6 @@ def _style(change: float) -> str:
     return "" if abs(change) < _ROUNDS_TO_NOTHING else ("green" if change > 0 else "red")
 
 
-def _gap(session: Session) -> None:
-    session.line() if not session.rich else session.out.print()
-
-
 def _labels(session: Session, evaluation: Evaluation) -> None:
     """Print one line a label: on a terminal the worst first, with a bar."""
     labels, before = evaluation.metrics.labels, evaluation.baseline
@@ -246,56 +216,11 @@ def _against(new: float, old: float | None) -> tuple[str, Text]:
     return f"{old:.4f}", Text(f"{new - old:+.4f}", _style(new - old))
 
 
-def _matrix(session: Session, metrics: ClassificationMetrics) -> None:
-    names = [label.label for label in metrics.labels]
-    wrong = [number for pair, number in metrics.confusion.items() if pair[0] != pair[1]]
-    most = max(wrong, default=1)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("", no_wrap=True, max_width=24, overflow="ellipsis", style="bold")
-    for name in names:
-        table.add_column(short(name, 12), justify="right", header_style="bold", no_wrap=True)
-    for actual in names:
-        cells = []
-        for predicted in names:
-            number = metrics.confusion.get((actual, predicted), 0)
-            style = "dim" if not number else "green"
-            if number and actual != predicted:
-                shade = _SHADES[min(len(_SHADES) - 1, number * len(_SHADES) // (most + 1))]
-                style = f"red on {shade}"
-            cells.append(Text(str(number or "·"), style))
-        table.add_row(Text(actual), *cells)
-    session.out.print(Text("rows: true label, columns: predicted", "dim"))
-    session.out.print(table)
-
-
-def _confusions(session: Session, metrics: ClassificationMetrics) -> None:
-    wrong = [(pair, number) for pair, number in metrics.confusion.items() if pair[0] != pair[1]]
-    if not session.rich:
-        session.table(
-            [">rows", "true label", "predicted"],
-            ([str(number), actual, predicted] for (actual, predicted), number in wrong),
-        )
-        return
-    support = {label.label: label.support for label in metrics.labels}
-    session.table(
-        [">rows", "true label", "predicted", "of its rows"],
-        (
-            [
-                str(number),
-                short(actual, 40),
-                short(predicted, 40),
-                Text(bar(number / max(support[actual], 1), 10), "red"),
-            ]
-            for (actual, predicted), number in wrong[:MAX_CONFUSIONS]
-        ),
-    )
-
-
 def _confidence(session: Session, metrics: ClassificationMetrics) -> None:
     """Print how far confidence is from truth, and what leaving unsure rows alone would bring."""
     found = metrics.calibration
     if found is not None:
-        _gap(session)
+        gap(session)
         verdict = "within chance" if found.error <= found.noise_limit else "more than chance"
         session.out.print(
             Text.assemble(
@@ -322,7 +247,7 @@ def _confidence(session: Session, metrics: ClassificationMetrics) -> None:
         if any(abs(point.threshold - wanted) < _ROUNDS_TO_NOTHING for wanted in _SHOWN_THRESHOLDS)
     ]
     if shown:
-        _gap(session)
+        gap(session)
         session.table(
             [">answer from", ">rows answered", ">of them right"],
             (

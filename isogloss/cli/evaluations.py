@@ -11,8 +11,8 @@ from rich.text import Text
 
 from isogloss import Comparison, Evaluation, EvaluationState, Split
 from isogloss.cli.commands import command, dataset_name, model_name
+from isogloss.cli.confusion_view import confusion_rows
 from isogloss.cli.evaluation_view import (
-    confusion_rows,
     in_words,
     show_evaluation,
     show_examples,
