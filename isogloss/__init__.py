@@ -22,6 +22,13 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from isogloss.aliases import Alias, AliasVersion
 from isogloss.client import AsyncClient, Client
+from isogloss.comparisons import (
+    Comparison,
+    ComparisonPair,
+    ComparisonScore,
+    Projection,
+    ProjectionPoint,
+)
 from isogloss.connection import ConnectionOptions
 from isogloss.dataset_options import (
     Cleaning,
@@ -88,9 +95,6 @@ from isogloss.evaluations import (
     Calibration,
     CalibrationBin,
     ClassificationMetrics,
-    Comparison,
-    ComparisonPair,
-    ComparisonScore,
     Coverage,
     CurvePoint,
     Evaluation,
@@ -101,8 +105,6 @@ from isogloss.evaluations import (
     LabelMetrics,
     LabelSuspicion,
     LearningCurve,
-    Projection,
-    ProjectionPoint,
     Topic,
     WorstError,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isogloss import dataset_report, evaluations
+from isogloss import comparisons, dataset_report, evaluations
 from isogloss.status import error_from_status
 from isogloss.v1 import comparison_pb2, evaluation_pb2, projection_pb2
 from isogloss.wire import maybe, member, time
@@ -76,15 +76,15 @@ def evaluation(message: evaluation_pb2.Evaluation) -> evaluations.Evaluation:
     )
 
 
-def projection(message: projection_pb2.Projection) -> evaluations.Projection:
+def projection(message: projection_pb2.Projection) -> comparisons.Projection:
     """Read a map."""
     names = tuple(message.labels)
-    return evaluations.Projection(
+    return comparisons.Projection(
         name=message.name,
         split=member(dataset_report.Split, "split", message),
         labels=names,
         points=tuple(
-            evaluations.ProjectionPoint(
+            comparisons.ProjectionPoint(
                 row=point.row,
                 text=point.text,
                 labels=tuple(names[label] for label in point.labels),
@@ -100,15 +100,15 @@ def projection(message: projection_pb2.Projection) -> evaluations.Projection:
     )
 
 
-def comparison(message: comparison_pb2.Comparison) -> evaluations.Comparison:
+def comparison(message: comparison_pb2.Comparison) -> comparisons.Comparison:
     """Read a comparison."""
-    return evaluations.Comparison(
+    return comparisons.Comparison(
         dataset=message.dataset,
         split=member(dataset_report.Split, "split", message),
         row_count=message.row_count,
         left_out_count=message.left_out_count,
         scores=tuple(
-            evaluations.ComparisonScore(
+            comparisons.ComparisonScore(
                 model=score.model,
                 evaluation=score.evaluation,
                 accuracy=_interval(score.accuracy),
@@ -117,7 +117,7 @@ def comparison(message: comparison_pb2.Comparison) -> evaluations.Comparison:
             for score in message.scores
         ),
         pairs=tuple(
-            evaluations.ComparisonPair(
+            comparisons.ComparisonPair(
                 first=pair.first,
                 second=pair.second,
                 improvement=_improvement(pair.improvement),

@@ -10,10 +10,11 @@ from isogloss import evaluation_convert as convert
 from isogloss.api.dataset_reading import PAGE_SIZE
 from isogloss.api.model_runs import ModelRuns
 from isogloss.api.resources import name_of
+from isogloss.comparisons import Comparison, Projection
 from isogloss.dataset_report import Split
 from isogloss.datasets import Dataset
 from isogloss.errors import DeadlineExceeded
-from isogloss.evaluations import Comparison, Evaluation, EvaluationState, Projection
+from isogloss.evaluations import Evaluation, EvaluationState
 from isogloss.models import Model
 from isogloss.v1 import model_service_pb2 as pb
 from isogloss.v1 import split_pb2
