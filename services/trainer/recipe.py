@@ -207,7 +207,8 @@ def plan(asked: Hyperparameters, shape: Shape) -> Plan:
         asked: Within `RANGES`; not checked here.
         shape: Of the rows and the base.
     """
-    preset = asked.preset or Preset.BALANCED
+    # A name as well: what was written down as JSON comes back as text.
+    preset = Preset(asked.preset or Preset.BALANCED)
     dev_rows = _dev_rows(shape.rows)
     learnt = shape.rows - dev_rows
     batch_size = asked.batch_size or (_BATCH_SIZE if learnt < _LARGE else _LARGE_BATCH_SIZE)

@@ -132,12 +132,20 @@ async def test_two_labels_with_a_positive_one_and_no_test_rows(suite: Suite) -> 
         suite.store, suite.base.parent, dataset="pair-aaaaaa", labels=("angry", "happy"), test=False
     )
     async with running_trainer(suite.settings()) as trainer:
-        model = await trainer.CreateModel(request(dataset=dataset, positive_label="angry"))
+        asked = request(dataset=dataset, positive_label="angry")
+        asked.model.hyperparameters.preset = Hyperparameters.PRESET_FAST
+        model = await trainer.CreateModel(asked)
         await watch(trainer, model.name)
+        ready = await trainer.GetModel(pb.GetModelRequest(name=model.name))
         evaluation = await trainer.GetEvaluation(
             pb.GetEvaluationRequest(name=f"{model.name}/evaluation")
         )
 
+    assert model.hyperparameters.preset == Hyperparameters.PRESET_FAST
+    assert (ready.hyperparameters.preset, ready.hyperparameters.frozen_layers) == (
+        Hyperparameters.PRESET_FAST,
+        1,
+    )
     assert evaluation.split == Split.SPLIT_VALIDATION
     assert evaluation.positive_label == "angry"
     assert evaluation.metrics.headline == ClassificationMetrics.AVERAGING_BINARY

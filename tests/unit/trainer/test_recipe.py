@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import pytest
 
 from services.trainer.learning.gauge import is_metric_point
@@ -65,6 +68,13 @@ def test_presets_differ_in_what_they_cost() -> None:
     assert fast.epochs < balanced.epochs < thorough.epochs
     assert (fast.frozen_layers, balanced.frozen_layers, thorough.frozen_layers) == (3, 0, 0)
     assert fast.folds_fitted == balanced.folds_fitted < thorough.folds_fitted
+
+
+def test_what_was_asked_for_survives_being_written_down() -> None:
+    asked = Hyperparameters(preset=Preset.FAST, epochs=3)
+    read = Hyperparameters(**json.loads(json.dumps(asdict(asked))))
+
+    assert plan(read, _shape(800, 4)) == plan(asked, _shape(800, 4))
 
 
 def test_more_rows_are_seen_less_often() -> None:
