@@ -73,7 +73,9 @@ def create(
     dataset: Annotated[
         str, typer.Option(help="What it learns: datasets/ID, or ID alone.", show_default=False)
     ],
-    base: Annotated[str, typer.Option(help="What it starts from; see `models bases`.")] = "small",
+    base: Annotated[
+        str, typer.Option(help="What it starts from; see `models bases`; or models/ID.")
+    ] = "small",
     epochs: Annotated[
         int | None,
         typer.Option(help="Passes over the rows, 1 to 100. Otherwise by their number."),
