@@ -43,6 +43,7 @@ SWITCHES: Mapping[str, Mapping[str, Any]] = {
     "recipe": {},
     "all tokens shown": {"token_dropout": 0.0},
     "half the passes": {"epochs": 0.5},
+    "a third more passes": {"epochs": 1.34},
     "twice the passes": {"epochs": 2.0},
     "learning rate 2e-4": {"learning_rate": 2e-4, "head_learning_rate": 1e-3},
     "layer decay 0.9": {"layer_decay": 0.9},
