@@ -218,7 +218,7 @@ class Attempt:
     def _give_up_place(self) -> None:
         """Leave a run that was halted, or need not begin: for who asked for it, or anybody."""
         if self._pause:
-            self._queue.pause(self._run, "Paused by a caller.")
+            self._queue.pause(self._run)
             self._clean()
         elif self._stop.is_set():
             raise Stopping
@@ -227,7 +227,7 @@ class Attempt:
 
     def _end(self, message: str, *, retry: bool) -> None:
         if retry and self._run.lease.attempt < self._settings.max_attempts:
-            self._leave(f"Attempt {self._run.lease.attempt} was lost, tried again: {message}")
+            self._leave(f"Attempt {self._run.lease.attempt} was lost: {message}")
             return
         try:
             self._queue.close_failed(self._run, message)

@@ -111,6 +111,7 @@ class Control:
             now = self._clock()
             if row.phase is State.PAUSED:
                 row.queue_time = now
+                row.not_before = None
                 queued = Entered(state=State.QUEUED, reason="Resumed by a caller.")
                 events.append(session, row, queued, now=now, actor=actor)
             elif row.pause_requested:

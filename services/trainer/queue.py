@@ -18,7 +18,7 @@ from services.common.database import Database, take_turns
 from services.common.leases import Claim, LeaseLost, LeaseQueue
 from services.trainer import events, turns
 from services.trainer.bell import Bell
-from services.trainer.messages import Entered, Planned, Progressed, Report
+from services.trainer.messages import Entered, Logged, Planned, Progressed, Report
 from services.trainer.state import ACTIVE, State
 from services.trainer.tables import ModelRow
 from services.trainer.webhooks.outbox import Outbox
@@ -26,10 +26,8 @@ from services.trainer.webhooks.outbox import Outbox
 Run = Claim[ModelRow]
 """A model whose training this process holds."""
 
-_RETRY_SECONDS = 5.0
 _RETRY_GROWTH = 4.0
 # 5 s, then 20 s: long enough for a store to come back, short beside any run.
-
 _CLAIM_KEY = 0x150_6105_6
 """Key of the lock around claims: one fixed number, of this project's choice."""
 
@@ -57,6 +55,7 @@ class RunQueue:
         owner: Name of this trainer, for people.
         lease_seconds: How long a run is held without a sign of life.
         outbox: Takes the news of a model that has ended.
+        retry_seconds: How long a run waits that was lost for the first time.
         max_runs_per_tenant: Runs of one tenant at the same time; 0 sets no limit.
         clock: Now, in UTC, for timestamps; leases go by the database's clock.
     """
@@ -69,6 +68,7 @@ class RunQueue:
         owner: str,
         lease_seconds: float,
         outbox: Outbox,
+        retry_seconds: float = 5.0,
         max_runs_per_tenant: int = 0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -76,6 +76,7 @@ class RunQueue:
         self._database = database
         self._bell = bell
         self._outbox = outbox
+        self._retry_seconds = retry_seconds
         self._max_runs_per_tenant = max_runs_per_tenant
         self._clock = clock
         self._leases = LeaseQueue(database, ModelRow, owner=owner, seconds=lease_seconds)
@@ -191,7 +192,7 @@ class RunQueue:
             self._outbox.note(session, row, now)
 
     def give_back(self, run: Run, reason: str, *, refund: bool = False) -> None:
-        """Put the run back into the queue.
+        """Put the run back into the queue, or pause it where somebody asked for that meanwhile.
 
         Args:
             run: Which.
@@ -203,24 +204,25 @@ class RunQueue:
             LeaseLost: As `renew`.
         """
         now = self._clock()
-        wait = _RETRY_SECONDS * _RETRY_GROWTH ** (run.lease.attempt - 1)
+        wait = self._retry_seconds * _RETRY_GROWTH ** (run.lease.attempt - 1)
         with self._fenced(run, release=True) as (session, row):
             row.not_before = None if refund else now + timedelta(seconds=wait)
-            entered = Entered(state=State.QUEUED, reason=reason)
-            events.append(session, row, entered, now=now)
+            if row.pause_requested:
+                events.append(session, row, Logged(level="warning", message=reason), now=now)
+                _pause(session, row, now)
+            else:
+                events.append(session, row, Entered(state=State.QUEUED, reason=reason), now=now)
             if refund:
                 row.attempt -= 1
 
-    def pause(self, run: Run, reason: str) -> None:
+    def pause(self, run: Run) -> None:
         """Leave the run to whoever resumes it; this was no attempt.
 
         Raises:
             LeaseLost: As `renew`.
         """
         with self._fenced(run, release=True) as (session, row):
-            row.pause_requested = False
-            entered = Entered(state=State.PAUSED, reason=reason)
-            events.append(session, row, entered, now=self._clock())
+            _pause(session, row, self._clock())
             row.attempt -= 1
 
     @contextmanager
@@ -236,3 +238,9 @@ class RunQueue:
             if release:
                 row.owner = row.lease_until = None
         self._bell.ring()
+
+
+def _pause(session: Session, row: ModelRow, now: datetime) -> None:
+    row.pause_requested = False
+    paused = Entered(state=State.PAUSED, reason="Paused by a caller.")
+    events.append(session, row, paused, now=now)

@@ -79,6 +79,10 @@ class TrainerSettings(DatabaseSettings):
     """How often a run is begun before it counts as failed. Only what may go better the next
     time (a killed process, a store that does not answer) is tried again."""
 
+    retry_seconds: float = Field(default=5.0, ge=0, le=3600)
+    """How long a run that was lost waits before it is tried again; four times as long after each
+    further loss."""
+
     checkpoint_seconds: float = Field(default=60.0, gt=0, le=86_400)
     """About how much training a run that is lost has to repeat: a checkpoint is left this often,
     and whenever a run is paused or its trainer shuts down. The newest two are kept until the run

@@ -66,6 +66,7 @@ class Supervisor:
             owner=owner(),
             lease_seconds=settings.lease_seconds,
             outbox=outbox,
+            retry_seconds=settings.retry_seconds,
             max_runs_per_tenant=settings.max_runs_per_tenant,
         )
         self._stop = threading.Event()

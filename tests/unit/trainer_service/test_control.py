@@ -65,7 +65,7 @@ def test_a_run_is_asked_to_pause_and_gives_its_place_up(desk: Desk) -> None:
     asked = desk.control.pause(TENANT, MODEL, "bert")
     seen = queue.look(run)
     queue.record(run, [PROGRESSED])
-    queue.pause(run, "Paused by a caller.")
+    queue.pause(run)
 
     row = desk.models.get(TENANT, MODEL)
     assert (asked.phase, asked.pause_requested) == (State.TRAINING, True)
@@ -74,6 +74,21 @@ def test_a_run_is_asked_to_pause_and_gives_its_place_up(desk: Desk) -> None:
     assert row.progress == {**asdict(PROGRESSED), "eta_seconds": None}
     assert row.lease_until is None
     assert queue.claim() is None
+
+
+def test_a_run_that_is_lost_before_it_could_pause_is_paused_too(desk: Desk) -> None:
+    queue = desk.trainer()
+    run = learning(desk, queue)
+    desk.control.pause(TENANT, MODEL, "bert")
+
+    queue.give_back(run, "Attempt 1 was lost: killed")
+
+    row = desk.models.get(TENANT, MODEL)
+    assert (row.phase, row.attempt, row.pause_requested) == (State.PAUSED, 1, False)
+    told = desk.models.look(TENANT, MODEL, after=0).events[-2]
+    assert told.body["message"] == "Attempt 1 was lost: killed"
+    resumed = desk.control.resume(TENANT, MODEL, "bert")
+    assert (resumed.phase, resumed.not_before) == (State.QUEUED, None)
 
 
 def test_pausing_twice_asks_once(desk: Desk) -> None:
