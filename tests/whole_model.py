@@ -39,7 +39,7 @@ def publish_whole_model(
             manifest.encoder.append(EncoderFile(path=name, file=file))
     scores = f'{{"name": "models/{model}/evaluation", "metrics": {{"accuracy": 0.75}}}}'
     manifest.evaluation.CopyFrom(store_file(store, f"{prefix}evaluation.json", scores.encode()))
-    examples = layout.model_examples_prefix(tenant, model) + "examples.json"
+    examples = layout.attempt_examples_prefix(tenant, model, 1, 1) + "examples.json"
     manifest.examples.CopyFrom(store_file(store, examples, TEXT.encode()))
     manifest.lineage.CopyFrom(
         Lineage(

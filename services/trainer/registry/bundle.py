@@ -20,7 +20,7 @@ from isogloss.storage.v1.bundle_pb2 import Bundle, BundleFile
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from isogloss.storage.v1.stored_file_pb2 import StoredFile
 from services.common import layout, manifests
-from services.common.errors import FailedPrecondition, Reason
+from services.common.errors import DataLoss, FailedPrecondition, Reason
 from services.common.storage import ObjectStore
 from services.trainer.registry import tar
 
@@ -51,13 +51,23 @@ class Place:
     @property
     def examples(self) -> str:
         """What the keys of the copied texts start with."""
-        return layout.model_examples_prefix(self.tenant, self.model)
+        return layout.attempt_examples_prefix(self.tenant, self.model, self.attempt, self.token)
 
     def path(self, key: str) -> str:
-        """Return where a file of the store is in a bundle."""
+        """Return where a file of the store is in a bundle.
+
+        Raises:
+            DataLoss: Where it is none of the attempt's: nothing else ever leaves.
+        """
         if key.startswith(self.examples):
             return EXAMPLES + key.removeprefix(self.examples)
-        return key.removeprefix(self.prefix)
+        if key.startswith(self.prefix):
+            return key.removeprefix(self.prefix)
+        raise DataLoss(
+            f"The manifest of models/{self.model} names the file {key}, which is not its own: "
+            "restore the manifest from a backup, or train the model again.",
+            metadata={"key": key},
+        )
 
     def key(self, path: str) -> str:
         """Return where a file of a bundle is in the store."""

@@ -93,6 +93,7 @@ class Imports:
         self._describe(manifest, place, display_name)
         published = self._publish(manifest, place)
         row = self._add(published, place, request)
+        publishing.tidy(self._store, row, published)
         self._bell.ring()
         return row
 
@@ -152,12 +153,14 @@ class Imports:
         manifest.attempt, manifest.token = place.attempt, place.token
 
     def _publish(self, manifest: ModelManifest, place: Place) -> ModelManifest:
-        """Publish the model, unless the same request did at the same time."""
+        """Publish the model, unless the same request did before; return the one that holds.
+
+        Where the store does not answer, nobody knows whether it is published: files stay, and
+        the same request, sent again, finds out and removes what is not needed.
+        """
         key = layout.model_manifest(place.tenant, place.model)
-        with self._removed_on_failure(place):
-            if manifests.create_manifest(self._store, key, manifest):
-                return manifest
-        self._remove(place)
+        if manifests.create_manifest(self._store, key, manifest):
+            return manifest
         return manifests.read_manifest(self._store, key, ModelManifest)
 
     def _add(self, manifest: ModelManifest, place: Place, request: Request) -> ModelRow:
@@ -185,12 +188,10 @@ class Imports:
             yield
         except BaseException:
             with contextlib.suppress(IsoglossError):
-                self._remove(place)
+                for prefix in (place.prefix, place.examples):
+                    for item in list(self._store.list(prefix)):
+                        self._store.delete(item.key)
             raise
-
-    def _remove(self, place: Place) -> None:
-        for item in list(self._store.list(place.prefix)):
-            self._store.delete(item.key)
 
 
 def _probe(bundle: Unpacked, directory: Path) -> None:

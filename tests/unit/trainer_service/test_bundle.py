@@ -17,7 +17,14 @@ from services.common import layout
 from services.common.errors import DataLoss, FailedPrecondition
 from services.common.storage import ObjectStore, open_store
 from services.trainer.registry.bundle import Place, pack
-from tests.tiny_model import DIMENSION, LABELS, MAX_TOKENS, tiny_tokenizer, tiny_weights
+from tests.tiny_model import (
+    DIMENSION,
+    LABELS,
+    MAX_TOKENS,
+    store_file,
+    tiny_tokenizer,
+    tiny_weights,
+)
 from tests.whole_model import TEXT, publish_whole_model
 
 PLACE = Place(tenant="default", model="tone", attempt=1, token=1)
@@ -110,12 +117,13 @@ def test_a_damaged_file_ends_the_export(store: ObjectStore, manifest: ModelManif
         packed(store, manifest)
 
 
-def test_an_attempt_of_another_model_is_never_packed(
+def test_what_is_another_tenants_is_never_packed(
     store: ObjectStore, manifest: ModelManifest
 ) -> None:
-    manifest.evaluation.key = layout.attempt_prefix("rival", "secret", 1, 1) + "evaluation.json"
+    secret = layout.attempt_prefix("rival", "secret", 1, 1) + "evaluation.json"
+    manifest.evaluation.CopyFrom(store_file(store, secret, b"{}"))
 
-    with pytest.raises(DataLoss):
+    with pytest.raises(DataLoss, match="not its own"):
         packed(store, manifest)
 
 
