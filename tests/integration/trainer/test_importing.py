@@ -1,4 +1,4 @@
-"""Imports beside others and through faults, on both databases."""
+"""Imports beside others, on both databases, and through faults of the store."""
 
 from __future__ import annotations
 
@@ -113,6 +113,7 @@ def test_the_same_request_at_the_same_time_makes_one_model(
     kept_files(store, made[0].id)
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("writes", [3, 9])
 def test_a_request_goes_on_after_the_store_failed(
     database: Database, store: FailingStore, bundles: list[Path], writes: int
