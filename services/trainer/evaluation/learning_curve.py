@@ -70,24 +70,25 @@ def measure(
         seed: Of the draws.
     """
     random = np.random.default_rng(seed)
-    figures = []  # of each share: [draws, 1 + K]
+    sizes, figures = [], []  # of each share: rows, and [draws, 1 + K]
     for share, draws in zip(_SHARES, _DRAWS, strict=True):
         drawn = []
         for _ in range(draws):
             rows = _part(truth, share, random)
             found = fitted_probabilities(embeddings[rows], truth[rows], asked, single=single)
             drawn.append(_figures(found, asked_truth, single=single))
+        sizes.append(len(rows))
         figures.append(np.stack(drawn))
     means = np.stack([drawn.mean(axis=0) for drawn in figures])  # [shares, 1 + K]
     seen = asked_truth.any(axis=0)
     return LearningCurve(
         points=tuple(
             CurvePoint(
-                rows=round(share * len(embeddings)),
+                rows=size,
                 accuracy=float(mean[0]),
                 f1=float(mean[1:][seen].mean()) if seen.any() else 0.0,
             )
-            for share, mean in zip(_SHARES, means, strict=True)
+            for size, mean in zip(sizes, means, strict=True)
         ),
         doubling=float(means[_WHOLE, 0] - means[_HALF, 0]),
         doubling_noise=float(figures[_HALF][:, 0].std(ddof=1)),
@@ -96,14 +97,17 @@ def measure(
 
 
 def _part(truth: BoolArray, share: float, random: np.random.Generator) -> IntArray:
-    """Return so much of each label's rows, at least one; a row counts for its first label."""
+    """Return so much of the rows, of each label alike and at least one, by a row's first label."""
     order = random.permutation(len(truth))
     first = truth[order].argmax(axis=1)
-    kept = []
+    place = np.empty(len(truth))  # of a row among those of its label, 0 to 1
     for label in np.unique(first):
         rows = order[first == label]
-        kept.append(rows[: max(1, round(share * len(rows)))])
-    return np.sort(np.concatenate(kept))
+        # The offset says which labels get the row more where a share of them is no whole number.
+        place[rows] = (np.arange(len(rows)) + random.random()) / len(rows)
+        place[rows[0]] = 0.0
+    size = max(round(share * len(truth)), len(np.unique(first)))
+    return np.sort(np.argsort(place, kind="stable")[:size])
 
 
 def _figures(found: FloatArray, truth: BoolArray, *, single: bool) -> FloatArray:

@@ -111,6 +111,18 @@ def test_more_rows_help_where_clusters_are_wide() -> None:
     assert abs(plenty.doubling) < 0.02
 
 
+def test_every_label_has_a_row_in_every_part_and_parts_are_as_large_as_they_say() -> None:
+    # Three rows a label: a quarter of them is less than one, a half is no whole number.
+    embeddings, label_ids = _clusters(12)
+
+    found = learning_curve.measure(
+        embeddings, _truth(label_ids), embeddings, _truth(label_ids), single=True, seed=0
+    )
+
+    assert [point.rows for point in found.points] == [4, 6, 9, 12]
+    assert found.points[0].accuracy > 0.5
+
+
 @pytest.mark.parametrize("single", [True, False])
 def test_neighbours_vote_for_their_labels(*, single: bool) -> None:
     embeddings, label_ids = _clusters(200)
