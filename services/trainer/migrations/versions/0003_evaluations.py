@@ -34,9 +34,7 @@ def upgrade() -> None:
         sa.Column("token", sa.BigInteger(), nullable=False),
     )
     op.create_index("evaluations_by_state", "evaluations", ["state", "create_time"])
-    op.create_index(
-        "evaluations_by_time", "evaluations", ["tenant", "model", "create_time", "id"]
-    )
+    op.create_index("evaluations_by_time", "evaluations", ["tenant", "model", "create_time", "id"])
 
 
 def downgrade() -> None:
