@@ -322,8 +322,8 @@ def _facts(model: Model) -> Generator[tuple[str, Text]]:
     for variant in model.variants:
         what = f"{size(variant.size_bytes)}, sha256 {variant.digest}"
         if variant.precision is Precision.QUANTIZED:
-            points = 100 * variant.accuracy_loss
-            what += f", {variant.speedup:.1f} times as fast, accuracy {-points:+.1f} points"
+            points = 0.0 - 100 * variant.accuracy_loss
+            what += f", {variant.speedup:.1f} times as fast, accuracy {points:+.1f} points"
         yield variant.precision.lower(), Text(what)
     if model.attempt > 1:
         yield "attempt", Text(str(model.attempt))

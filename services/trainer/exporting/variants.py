@@ -69,7 +69,7 @@ class ExportedVariant:
         if self.form is Form.EXACT:
             return f"{agreement}."
         return (
-            f"{agreement}; accuracy changes by {-100 * self.accuracy_loss:+.1f} points, "
+            f"{agreement}; accuracy changes by {0.0 - 100 * self.accuracy_loss:+.1f} points, "
             f"and it is {self.speedup:.1f} times as fast here."
         )
 
