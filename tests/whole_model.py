@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+from pyarrow import parquet
+
 from isogloss.storage.v1.model_manifest_pb2 import EncoderFile, Lineage, ModelManifest
 from isogloss.v1.cleaning_pb2 import Cleaning
 from isogloss.v1.hyperparameters_pb2 import Hyperparameters
@@ -40,7 +43,14 @@ def publish_whole_model(
     scores = f'{{"name": "models/{model}/evaluation", "metrics": {{"accuracy": 0.75}}}}'
     manifest.evaluation.CopyFrom(store_file(store, f"{prefix}evaluation.json", scores.encode()))
     examples = layout.attempt_examples_prefix(tenant, model, 1, 1) + "examples.json"
-    manifest.examples.CopyFrom(store_file(store, examples, TEXT.encode()))
+    texts = f'{{"format_version": 1, "scored": {{"0": "{TEXT}"}}}}'
+    manifest.examples.CopyFrom(store_file(store, examples, texts.encode()))
+    predictions = scratch / "predictions.parquet"
+    columns = {"digest": [b"d" * 16], "occurrence": [0], "labels": [["a"]], "predicted": [["a"]]}
+    parquet.write_table(pa.table(columns), predictions)
+    manifest.predictions.CopyFrom(
+        store_file(store, f"{prefix}predictions.parquet", predictions.read_bytes())
+    )
     manifest.lineage.CopyFrom(
         Lineage(
             base_model="baseModels/small",

@@ -203,9 +203,13 @@ def _probe(bundle: Unpacked, directory: Path) -> None:
         graphs.append(str(path))
     tokenizer = directory / "tokenizer.json"
     _extract(bundle, manifest.input.tokenizer.key, tokenizer)
+    predictions = directory / "predictions.parquet"
+    if manifest.predictions.key:
+        _extract(bundle, manifest.predictions.key, predictions)
     spec = ProbeSpec(
         graphs=graphs,
         tokenizer=str(tokenizer),
+        predictions=str(predictions) if manifest.predictions.key else "",
         dimension=manifest.dimension,
         labels=len(manifest.labels),
         max_tokens=manifest.input.max_tokens,

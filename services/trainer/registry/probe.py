@@ -26,6 +26,9 @@ _GROWTH = 8
 """Address space: ONNX Runtime maps some GB whatever the graph, and opens a graph in four times
 its size."""
 
+_COLUMNS = frozenset({"digest", "occurrence", "labels", "predicted"})
+"""Of the predictions: what models are compared by."""
+
 _TEXT = "a text"
 _REFUSED = 1
 _LAST_WORDS = 300
@@ -40,6 +43,9 @@ class ProbeSpec:
 
     tokenizer: str
     """Path."""
+
+    predictions: str
+    """Path of the Parquet file; empty where there is none."""
 
     dimension: int
     labels: int
@@ -82,6 +88,8 @@ def main() -> None:
     try:
         _limit_memory(sum(Path(graph).stat().st_size for graph in spec.graphs))
         _open_tokenizer(spec)
+        if spec.predictions:
+            _open_predictions(spec.predictions)
         for graph in spec.graphs:
             _check_tensors(graph)
             _open_graph(graph, spec)
@@ -108,6 +116,13 @@ def _open_tokenizer(spec: ProbeSpec) -> None:
     tokenizer.no_truncation()
     if len(tokenizer.encode(_TEXT).ids) > spec.max_tokens:
         raise Refused(f"its tokenizer makes more than {spec.max_tokens} tokens of {_TEXT!r}")
+
+
+def _open_predictions(path: str) -> None:
+    from pyarrow import parquet  # noqa: PLC0415
+
+    if missing := _COLUMNS - set(parquet.read_table(path).column_names):
+        raise Refused(f"its predictions have no column {min(missing)!r}")
 
 
 def _check_tensors(path: str) -> None:

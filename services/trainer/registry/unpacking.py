@@ -17,10 +17,13 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from isogloss.storage.v1.bundle_pb2 import Bundle
+from isogloss.storage.v1.example_texts_pb2 import ExampleTexts
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
+from isogloss.v1.evaluation_pb2 import Evaluation
 from isogloss.v1.hyperparameters_pb2 import Hyperparameters
 from isogloss.v1.label_mode_pb2 import LabelMode
 from isogloss.v1.precision_pb2 import Precision
+from isogloss.v1.projection_pb2 import Projection
 from services.common import manifests, names
 from services.common.cleaning_proto import cleaning_from_proto
 from services.common.errors import FieldViolation, InvalidArgument, Reason
@@ -37,6 +40,9 @@ from services.trainer.registry.bundle import (
 MAX_FILES = 1000
 _MAX_JSON_BYTES = 64 * 1024 * 1024
 """As a manifest may have; an index of 1,000 files has some 200 kB."""
+
+_MAX_ANSWER_BYTES = 3 * 1024 * 1024
+"""Of the 4 MiB that every client takes; texts and names come on top."""
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -101,7 +107,8 @@ def unpack(archive: Path) -> Unpacked:
             )
         _check_files(file, files, index)
         manifest = _read(file, files, MANIFEST, ModelManifest)
-    _check_manifest(manifest, index)
+        _check_manifest(manifest, index)
+        _check_documents(file, files, manifest)
     return Unpacked(archive=archive, manifest=manifest, files=files)
 
 
@@ -159,6 +166,19 @@ def _check_manifest(manifest: ModelManifest, index: Bundle) -> None:
         raise WrongBundle(f"{MANIFEST} does not name {min(unnamed)!r}; a later release may")
     for problem in _problems(manifest):
         raise WrongBundle(f"{MANIFEST} {problem}")
+
+
+def _check_documents(
+    file: BinaryIO, files: Mapping[str, tar.Member], manifest: ModelManifest
+) -> None:
+    """See that what is told of the model can be told again."""
+    for stored, kind in (
+        (manifest.evaluation, Evaluation),
+        (manifest.projection, Projection),
+        (manifest.examples, ExampleTexts),
+    ):
+        if stored.key and _read(file, files, stored.key, kind).ByteSize() > _MAX_ANSWER_BYTES:
+            raise WrongBundle(f"{stored.key} holds more than one answer can")
 
 
 def _problems(manifest: ModelManifest) -> Iterator[str]:

@@ -129,6 +129,21 @@ def graph(content: bytes) -> Change:
     return apply
 
 
+def named(name: str, content: bytes) -> Change:
+    """Put other bytes in the place of a file, which the manifest names rightly."""
+
+    def apply(files: dict[str, bytes]) -> None:
+        files[name] = content
+        manifest = json.loads(files["model.json"])
+        manifest[name.partition(".")[0]] |= {
+            "size": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        files["model.json"] = json.dumps(manifest).encode()
+
+    return apply
+
+
 def wish(display_name: str = "") -> ImportWish:
     return ImportWish(tenant="acme", display_name=display_name)
 
@@ -176,7 +191,7 @@ def test_texts_are_where_a_purge_of_their_dataset_finds_them(
     row = imports.take(incoming(bundles[True], tmp_path), wish(), request())
 
     [copied] = store.list(layout.model_examples_prefix("acme", row.id))
-    assert b"".join(store.get(copied.key)) == TEXT.encode()
+    assert TEXT.encode() in b"".join(store.get(copied.key))
     assert store.stat(layout.dataset_use("acme", "tone-aaaaaa", row.id)) is not None
 
 
@@ -258,11 +273,17 @@ BROKEN: dict[str, tuple[Change, str]] = {
         edited(lambda d: d["input"].update(cleaning={"urls": 9})),
         "cleans texts",
     ),
+    "rubbish for an evaluation": (named("evaluation.json", b"{"), "evaluation.json cannot"),
+    "a huge evaluation": (
+        named("evaluation.json", json.dumps({"name": "x" * 4_000_000}).encode()),
+        "more than one answer",
+    ),
     "no dimension": (edited(lambda d: d.pop("dimension")), "length"),
     "a bad name": (edited(lambda d: d.update(name="../x")), "name that is none"),
 }
 
 UNUSABLE: dict[str, tuple[Change, str]] = {
+    "rubbish for predictions": (named("predictions.parquet", b"PAR1"), "cannot be opened"),
     "another dimension": (edited(lambda d: d.update(dimension=17)), "of shape (2, 16)"),
     "more labels": (edited(lambda d: d.update(labels=["a", "b", "c", "d"])), "logits"),
     "no graph at all": (graph(b"not a graph"), "cannot be opened"),
