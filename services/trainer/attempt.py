@@ -157,20 +157,23 @@ class Attempt:
 
     def _follow(self, child: Child) -> End | None:
         """Write down what the run tells until it ends; None where it ended without a word."""
-        deadline = math.inf
-        while time.monotonic() < deadline:
+        asked = math.inf
+        while time.monotonic() - asked < self._patience():
             code = child.exit_code()
             end = self._note(child.lines(0.0 if code is not None else _TICK_SECONDS))
             if end is not None or code is not None:
                 return end
             if not self._pause and not self._stop.is_set():
-                deadline = math.inf
-            elif deadline == math.inf:
+                asked = math.inf
+            elif asked == math.inf:
                 child.tell(HALT)
-                patience = _HANDOVER_SECONDS if self._stop.is_set() else _PAUSE_SECONDS
-                deadline = time.monotonic() + patience
+                asked = time.monotonic()
         # It does not react; its last checkpoint is what it leaves.
         return Halted()
+
+    def _patience(self) -> float:
+        """Return the seconds that a run has to stop, once it is asked to."""
+        return _HANDOVER_SECONDS if self._stop.is_set() else _PAUSE_SECONDS
 
     def _note(self, lines: list[str]) -> End | None:
         end = None
