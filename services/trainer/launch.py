@@ -85,10 +85,10 @@ def environment(settings: TrainerSettings, scratch: Path) -> dict[str, str]:
     }
 
 
-def describe_exit(code: int | None) -> str:
+def describe_exit(code: int | None, process: str = "The training process") -> str:
     """Return why a process ended that said nothing, in a sentence."""
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         hint = " (most often: out of memory)" if -code == signal.SIGKILL else ""
-        return f"The training process was killed by {name}{hint}."
-    return f"The training process ended with code {code} and said nothing."
+        return f"{process} was killed by {name}{hint}."
+    return f"{process} ended with code {code} and said nothing."

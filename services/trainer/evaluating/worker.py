@@ -156,7 +156,8 @@ class Evaluator:
                     if isinstance(message, Finished | Failed):
                         return message
                 if code is not None:
-                    return Failed(message=launch.describe_exit(code), retry=True)
+                    why = launch.describe_exit(code, "The evaluation's process")
+                    return Failed(message=why, retry=True)
                 if time.monotonic() - renewed >= self._settings.heartbeat_seconds:
                     self._leases.renew(work.lease)
                     renewed = time.monotonic()
