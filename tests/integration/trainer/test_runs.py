@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Callable
 
 import grpc
 import pytest
@@ -44,10 +45,21 @@ def stored(suite: Suite, name: str) -> list[str]:
     return [item.key for item in suite.store.list(f"default/{name}/checkpoints/")]
 
 
-def is_at(step: int) -> object:
+def is_at(step: int) -> Callable[[pb.WatchModelResponse], bool]:
     return lambda response: (
         response.model.state == State.STATE_TRAINING and response.model.progress.step >= step
     )
+
+
+def is_exported_by(attempt: int) -> Callable[[pb.WatchModelResponse], bool]:
+    return lambda response: (
+        response.model.state == State.STATE_EXPORTING and response.model.attempt == attempt
+    )
+
+
+def kill_the_run() -> None:
+    (run,) = run_processes(os.getpid())
+    run.send_signal(signal.SIGKILL)
 
 
 def is_paused(response: pb.WatchModelResponse) -> bool:
@@ -55,11 +67,12 @@ def is_paused(response: pb.WatchModelResponse) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_a_run_that_was_paused_and_killed_learns_what_another_one_learns(
     suite: Suite,
 ) -> None:
-    async with running_trainer(suite.settings(checkpoint_seconds=0.5)) as trainer:
+    settings = suite.settings(checkpoint_seconds=0.5, retry_seconds=0)
+    async with running_trainer(settings) as trainer:
         broken = await trainer.CreateModel(middling_request())
         await until(trainer, broken.name, is_training)
         asked = await trainer.PauseModel(pb.PauseModelRequest(name=broken.name))
@@ -70,9 +83,10 @@ async def test_a_run_that_was_paused_and_killed_learns_what_another_one_learns(
         undisturbed = states(await watch(trainer, whole.name))
 
         resumed = await trainer.ResumeModel(pb.ResumeModelRequest(name=broken.name))
-        await until(trainer, broken.name, is_at(paused.progress.step + 20))  # type: ignore[arg-type]
-        (run,) = run_processes(os.getpid())
-        run.send_signal(signal.SIGKILL)
+        await until(trainer, broken.name, is_at(paused.progress.step + 20))
+        kill_the_run()
+        await until(trainer, broken.name, is_exported_by(2))
+        kill_the_run()
         seen = await watch(trainer, broken.name)
         ready = await trainer.GetModel(pb.GetModelRequest(name=broken.name))
         lines = await trainer.ListModelEvents(
@@ -87,15 +101,16 @@ async def test_a_run_that_was_paused_and_killed_learns_what_another_one_learns(
     assert resumed.state == State.STATE_QUEUED
     assert states(seen) == [
         *("QUEUED", "TRAINING", "PAUSED", "QUEUED", "TRAINING"),
+        *("QUEUED", "TRAINING", "EXPORTING"),
         *("QUEUED", "TRAINING", "EXPORTING", "READY"),
     ]
     reasons = [response.event.state_change.reason for response in seen]
     assert any("killed by SIGKILL" in reason for reason in reasons)
-    assert ready.attempt == 2
+    assert ready.attempt == 3
     files = [item.key for item in suite.store.list(f"default/{broken.name}/runs/")]
     assert len({key.split("/")[4] for key in files}) == 1
     told = [event.log_line.message for event in lines.events]
-    assert sum("to go on from" in line for line in told) == 2
+    assert sum("to go on from" in line for line in told) == 3
     assert any(line.startswith("Computing on the CPU") for line in told)
     steps = [measured.step for measured in curve.step_metrics]
     assert steps == sorted(set(steps))
@@ -104,7 +119,7 @@ async def test_a_run_that_was_paused_and_killed_learns_what_another_one_learns(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_a_trainer_that_stops_leaves_a_checkpoint_and_a_cancel_takes_it(
     suite: Suite,
 ) -> None:
