@@ -10,7 +10,8 @@ from services.common.errors import FieldViolation, InvalidArgument
 from services.common.names import Collection
 
 _PARTS = re.compile(r"(models/[^/]*)/(evaluation|evaluations/([a-z2-7]{12})|projection)")
-_ID_BYTES = 12
+_EVALUATION_FORMS = "models/ID/evaluation or models/ID/evaluations/ID"
+_PROJECTION_FORM = "models/ID/projection"
 _SHOWN = 100
 
 
@@ -38,9 +39,9 @@ def parse_evaluation(name: str) -> EvaluationName:
     """
     found = _PARTS.fullmatch(name)
     if found is None or found[2] == "projection":
-        raise _wrong(name, "models/ID/evaluation or models/ID/evaluations/ID")
+        raise _wrong(name, _EVALUATION_FORMS)
     return EvaluationName(
-        model=names.parse(found[1], Collection.MODELS).id, evaluation=found[3] or ""
+        model=_model(found[1], name, _EVALUATION_FORMS), evaluation=found[3] or ""
     )
 
 
@@ -52,8 +53,16 @@ def parse_projection(name: str) -> str:
     """
     found = _PARTS.fullmatch(name)
     if found is None or found[2] != "projection":
-        raise _wrong(name, "models/ID/projection")
-    return names.parse(found[1], Collection.MODELS).id
+        raise _wrong(name, _PROJECTION_FORM)
+    return _model(found[1], name, _PROJECTION_FORM)
+
+
+def _model(parent: str, name: str, form: str) -> str:
+    try:
+        return names.parse(parent, Collection.MODELS).id
+    except InvalidArgument as error:
+        # Told in the form that the method takes, not in that of a model's name.
+        raise _wrong(name, form) from error
 
 
 def _wrong(name: str, form: str) -> InvalidArgument:

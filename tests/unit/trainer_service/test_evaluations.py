@@ -81,8 +81,10 @@ def test_names_come_apart_and_together() -> None:
     ],
 )
 def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(InvalidArgument, match="models/ID/evaluation or models/ID/evaluations/ID"):
         parse_evaluation(name)
+    with pytest.raises(InvalidArgument, match="models/ID/projection"):
+        parse_projection(name.replace("/projection", "/map"))
 
 
 def test_the_same_request_makes_one_evaluation(evaluations: Evaluations) -> None:
