@@ -7,6 +7,7 @@ the graph, so what a text gives does not depend on the texts beside it. Judges n
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,10 @@ def quantise(graph: Path, path: Path, *, ranges: Ranges, weights: Iterable[str])
         if not weight.uses():
             del model.graph.initializers[str(weight.name)]
     onnx_ir.save(model, path)
+    # A graph refers to itself in circles, and is large: of dozens that are tried in a row none
+    # may wait until the collector comes by.
+    del model, rounded
+    gc.collect()
 
 
 def _product_nodes(model: onnx_ir.Model) -> list[onnx_ir.Node]:
