@@ -13,7 +13,8 @@ import grpc
 import psutil
 
 from isogloss.v1 import model_service_pb2 as pb
-from isogloss.v1.model_pb2 import Hyperparameters, Model
+from isogloss.v1.hyperparameters_pb2 import Hyperparameters
+from isogloss.v1.model_pb2 import Model
 from isogloss.v1.model_service_pb2_grpc import ModelServiceStub
 from services.common.server import running_server
 from services.common.storage import ObjectStore, open_store
