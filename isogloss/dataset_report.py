@@ -160,7 +160,7 @@ class DatasetReport:
     """Whether the files could be read as labelled texts."""
 
     trainable: bool
-    """Whether a model can be trained on them: enough rows, enough labels."""
+    """Whether a model can be trained on them: enough rows and labels, and a row to score it on."""
 
     files: tuple[FileReport, ...]
     rows: Mapping[Split, int]
