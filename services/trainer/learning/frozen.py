@@ -20,6 +20,9 @@ _MOST_BYTES = 16 << 30
 
 _BATCH = 64
 
+_WIDENING, _LAST_NORM = "embeddings_project", "final_norm"
+# What some families have before the first layer, and behind the last.
+
 
 class FrozenLayers:
     """The lowest layers of an encoder.
@@ -43,8 +46,12 @@ class FrozenLayers:
         self._upper = nn.ModuleList(list(found)[count:])
         self._words = encoder.backbone.get_submodule("embeddings")
         if count:
-            for module in (self._words, self._lower):
-                module.requires_grad_(False)  # noqa: FBT003 (torch's own signature)
+            # All but the upper ones: what layers share, as MPNet's bias of positions, would move
+            # the lower ones as well, whose states are kept.
+            above = {id(tensor) for tensor in self._upper.parameters()}
+            for place, tensor in encoder.backbone.named_parameters():
+                if id(tensor) not in above and not place.startswith(f"{_LAST_NORM}."):
+                    tensor.requires_grad_(False)  # noqa: FBT003 (torch's own signature)
 
     @property
     def device(self) -> torch.device:
@@ -92,19 +99,20 @@ class FrozenLayers:
     @contextmanager
     def _having(self, layers: nn.ModuleList, words: nn.Module) -> Iterator[None]:
         backbone = self._backbone
-        # A norm after the last layer belongs to the upper ones.
-        norm = getattr(backbone, "final_norm", None) if layers is self._lower else None
+        # What comes before all layers belongs to the lower ones, what comes behind to the upper.
+        other = _LAST_NORM if layers is self._lower else _WIDENING
+        passed_over = getattr(backbone, other, None)
         backbone.set_submodule(self._place, layers)
         backbone.set_submodule("embeddings", words)
-        if norm is not None:
-            backbone.set_submodule("final_norm", nn.Identity())
+        if passed_over is not None:
+            backbone.set_submodule(other, nn.Identity())
         try:
             yield
         finally:
             backbone.set_submodule(self._place, self._all)
             backbone.set_submodule("embeddings", self._words)
-            if norm is not None:
-                backbone.set_submodule("final_norm", norm)
+            if passed_over is not None:
+                backbone.set_submodule(other, passed_over)
 
 
 class _Given(nn.Module):

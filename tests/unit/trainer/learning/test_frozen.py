@@ -9,6 +9,7 @@ from transformers import (
     AutoModel,
     BertConfig,
     DistilBertConfig,
+    ElectraConfig,
     ModernBertConfig,
     MPNetConfig,
     PretrainedConfig,
@@ -33,6 +34,7 @@ _FAMILIES: dict[str, PretrainedConfig] = {
     "mpnet": MPNetConfig(**_ROW, **_WIDE),
     "xlm-roberta": XLMRobertaConfig(**_ROW, **_WIDE),
     "distilbert": DistilBertConfig(**_ROW, dim=16, n_layers=_LAYERS, n_heads=2, hidden_dim=32),
+    "electra": ElectraConfig(**_ROW, **_WIDE, embedding_size=8),
     "modernbert": ModernBertConfig(**_ROW, **_WIDE, local_attention=4),
 }
 
@@ -80,6 +82,21 @@ def test_what_learns_is_what_lies_above(family: str) -> None:
     depths = dict(frozen.by_depth())
     assert {0, 1} <= set(depths) <= {0, 1, 2}
     assert all(tensor.requires_grad for tensors in depths.values() for tensor in tensors)
+
+
+@pytest.mark.parametrize("family", _FAMILIES)
+def test_nothing_that_learns_has_a_part_in_the_frozen_layers(family: str) -> None:
+    encoder = _encoder(family)
+    frozen = FrozenLayers(encoder, 1, layers=_LAYERS)
+    ids = torch.randint(5, 50, (2, 12))
+    before = frozen.states(ids, torch.ones_like(ids))
+
+    with torch.no_grad():
+        for _, tensors in frozen.by_depth():
+            for tensor in tensors:
+                tensor.add_(torch.randn_like(tensor))
+
+    assert torch.equal(frozen.states(ids, torch.ones_like(ids)), before)
 
 
 def test_kept_states_are_those_of_each_text_alone() -> None:
