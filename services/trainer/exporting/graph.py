@@ -52,8 +52,9 @@ def trace(module: Exportable, base: BaseEncoder) -> onnx_ir.Model:
     Raises:
         ExportFailed: Where the exporter makes no graph of it.
     """
-    # More than one row and more than one token, or the exporter takes the sizes for constants.
-    ids, mask = collate([[1] * 9, [1] * 5, [1] * 7], base.pad_token_id)
+    # More than one row and more than one token, or the exporter takes the sizes for constants; and
+    # no more tokens than the shortest limit that a run may have.
+    ids, mask = collate([[1] * 7, [1] * 5, [1] * 6], base.pad_token_id)
     dynamic = {
         0: torch.export.Dim("batch"),
         1: torch.export.Dim("sequence", max=base.max_tokens),

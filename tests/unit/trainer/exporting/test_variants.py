@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from services.trainer.exporting.variants import (
     Form,
     export_base,
 )
+from services.trainer.recipe import RANGES
 from services.trainer.tokenize import Tokenizer
 from services.trainer.training import TrainedModel
 from tests.tiny_base import HIDDEN, INTERMEDIATE, LAYERS
@@ -85,6 +87,15 @@ def test_a_base_has_embeddings_alone(
     assert list(outputs) == ["sentence_embedding"]
     assert np.abs(outputs["sentence_embedding"] - model.baseline.embed(["good app"])).max() < 1e-5
     assert export.exact.max_probability_difference == 0.0
+
+
+def test_a_model_of_the_shortest_limit_can_be_exported(base: BaseEncoder, tmp_path: Path) -> None:
+    short = replace(base, max_tokens=int(RANGES["max_tokens"].least))
+
+    export = export_base(short, tmp_path, probe_texts=_PROBES)
+
+    outputs = _run(export.exact.path, short, ["good " * 1000])
+    assert outputs["sentence_embedding"].shape == (1, HIDDEN)
 
 
 def test_the_quantised_graph_is_near_and_the_same_in_any_company(
