@@ -54,7 +54,7 @@ def describe(embeddings: FloatArray, truth: BoolArray, *, single: bool, seed: in
         given[np.arange(len(held)), votes.argmax(axis=1)] = True
     else:
         given = votes > 1 / 2
-    few = rows[:_MOST_SILHOUETTE_ROWS]
+    few = draw(len(embeddings), _MOST_SILHOUETTE_ROWS, seed)
     return Geometry(
         neighbour_accuracy=float((given == held).all(axis=1).mean()),
         neighbour_agreement=float((held[near[:, 0]] == held).all(axis=1).mean()),

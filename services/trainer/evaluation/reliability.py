@@ -64,11 +64,15 @@ def calibration(confidences: FloatArray, right: BoolArray, *, seed: int) -> Cali
     """Compare confidences with what came true.
 
     Args:
-        confidences: [M], 0 to 1; only the first 200,000 are looked at.
+        confidences: [M], 0 to 1; of more than 200,000 a draw is looked at.
         right: [M], whether what was said with that confidence was so.
-        seed: Of the simulated models.
+        seed: Of the draw and of the simulated models.
     """
-    confidences, right = confidences[:_MOST_DECISIONS], right[:_MOST_DECISIONS]
+    if len(confidences) > _MOST_DECISIONS:
+        # The first of them would be of a few labels, where rows are sorted by label.
+        every = len(confidences)
+        drawn = np.random.default_rng(seed).choice(every, _MOST_DECISIONS, replace=False)
+        confidences, right = confidences[drawn], right[drawn]
     order = np.argsort(confidences, kind="stable")
     sure, came_true = confidences[order].astype(np.float64), right[order]
     starts = np.unique(np.linspace(0, len(sure), _BINS + 1).astype(np.int64)[:-1])

@@ -59,6 +59,15 @@ def test_the_silhouette_is_scikit_learns(seed: int) -> None:
     assert found == pytest.approx(silhouette_score(embeddings, label_ids, metric="cosine"))
 
 
+def test_the_silhouette_of_many_texts_is_that_of_a_draw_and_not_of_the_first() -> None:
+    # As they come out of a file that was sorted by label.
+    truth = np.eye(2, dtype=bool)[np.repeat([0, 1], [2000, 400])]
+
+    found = describe(_points(2400), truth, single=True, seed=0)
+
+    assert found.silhouette is not None
+
+
 def test_labels_that_cannot_be_told_apart_have_no_silhouette() -> None:
     assert silhouette(_points(4), np.zeros(4, dtype=int)) is None
     assert silhouette(_points(4), np.arange(4)) is None

@@ -33,6 +33,15 @@ def test_bins_have_as_many_decisions_each_and_lose_none() -> None:
     assert [part.confidence for part in found.bins] == sorted(p.confidence for p in found.bins)
 
 
+def test_of_very_many_decisions_a_draw_is_looked_at_and_not_the_first() -> None:
+    right = np.arange(300_000) < 200_000
+
+    found = calibration(np.full(300_000, 0.9), right, seed=0)
+
+    assert sum(part.count for part in found.bins) == 200_000
+    assert found.error == pytest.approx(0.9 - 2 / 3, abs=0.01)
+
+
 def test_fewer_decisions_than_bins_are_bins_of_one() -> None:
     found = calibration(np.array([0.6, 0.9]), np.array([True, False]), seed=0)
 
