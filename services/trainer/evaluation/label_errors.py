@@ -47,6 +47,8 @@ def _single(probabilities: FloatArray, truth: BoolArray) -> list[LabelError]:
     likely: IntArray = confident.argmax(axis=1)
     suspicious = (confident.max(axis=1) > 0) & (likely != given)
     suspicious &= probabilities[np.arange(len(given)), likely] > own
+    # Who has a label alone was judged by heads that never saw the label.
+    suspicious &= truth.sum(axis=0)[given] > 1
     return [
         LabelError(
             row=int(row),
@@ -63,6 +65,9 @@ def _several(probabilities: FloatArray, truth: BoolArray) -> list[LabelError]:
     missing = (~truth) & (probabilities >= _thresholds(probabilities, truth))
     needless = truth & (1 - probabilities >= _thresholds(1 - probabilities, ~truth))
     wrong = (missing & (probabilities > 1 / 2)) | (needless & (probabilities < 1 / 2))
+    # As above: who has a label alone, or lacks it alone.
+    having = truth.sum(axis=0)
+    wrong &= np.where(truth, having > 1, len(truth) - having > 1)
     own = np.where(truth, probabilities, 1 - probabilities)
     return [
         LabelError(

@@ -66,6 +66,19 @@ def test_rows_without_suspicion_leave_none() -> None:
     assert label_errors.find(truth * 0.9 + 0.025, truth, single=True) == []
 
 
+def test_who_has_a_label_alone_is_not_judged() -> None:
+    truth = np.eye(3, dtype=bool)[[0, 0, 1, 1, 2]]
+    said = np.where(truth, 0.9, 0.05)
+    # From heads that learnt from the others.
+    said[4] = [0.95, 0.05, 0.0]
+    apart = said.copy()
+    apart[4, 0] = 0.05
+
+    assert label_errors.find(said, truth, single=True) == []
+    assert label_errors.find(apart, truth, single=False) == []
+    assert label_errors.find(1 - apart, ~truth, single=False) == []
+
+
 def test_a_label_without_rows_is_never_suggested() -> None:
     embeddings, label_ids = _clusters(60)
     truth = np.column_stack([_truth(label_ids), np.zeros(60, dtype=bool)])
