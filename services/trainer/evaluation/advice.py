@@ -155,11 +155,13 @@ def _confidence(found: Assessment) -> Iterator[Advice]:
     if measured.error <= measured.noise_limit:
         return
     sure = sum(part.count * (part.confidence - part.accuracy) for part in measured.bins)
+    # With several labels a text there is no such table.
+    remedy = " Choose thresholds by the coverage table, not by what they seem to say."
     yield Advice(
         topic=Topic.CONFIDENCE,
         message=f"Confidences are too {'high' if sure > 0 else 'low'}, by "
         f"{100 * measured.error:.1f} points on average; {100 * measured.noise_limit:.1f} would be "
-        "within chance. Choose thresholds by the coverage table, not by what they seem to say.",
+        f"within chance.{remedy if found.tuned.coverage else ''}",
     )
 
 

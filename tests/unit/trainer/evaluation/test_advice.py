@@ -141,6 +141,19 @@ def test_confidences_that_are_off_are_told(good: Assessment, sure: float, says: 
     assert says in next(p.message for p in found if p.topic is Topic.CONFIDENCE)
 
 
+def test_a_coverage_table_is_named_only_where_there_is_one(good: Assessment) -> None:
+    actual = np.arange(ROWS) % len(LABELS)
+    given = (actual + (np.arange(ROWS) % 5 == 0)) % len(LABELS)
+    boastful = _scored(given, actual, sure=0.999)
+
+    def told(tuned: Scored) -> str:
+        found = advise(replace(good, tuned=tuned))
+        return next(piece.message for piece in found if piece.topic is Topic.CONFIDENCE)
+
+    assert "coverage table" in told(boastful)
+    assert told(replace(boastful, coverage=())).endswith("within chance.")
+
+
 def test_labels_with_few_scored_rows_are_named_the_fewest_first(good: Assessment) -> None:
     actual = np.array([0] * 10 + [1] * 50 + [2] * 5)
 
