@@ -55,7 +55,9 @@ def carry_out(spec: EvaluationSpec, store: ObjectStore) -> dict[str, Any]:
             f"No row of the {spec.split} split of datasets/{spec.dataset} has only labels that "
             f"models/{spec.model} knows: {', '.join(model.labels[:10])}."
         )
-    evaluation, decided = _score(model, known, unknown, manifest, scratch)
+    evaluation, decided = _score(
+        model, known, manifest, scratch, unknown=unknown, left_out=len(rows) - len(known)
+    )
     evaluation.name = f"models/{spec.model}/evaluations/{spec.evaluation}"
     evaluation.split = Split.Value(f"SPLIT_{spec.split.upper()}")
     evaluation.dataset = f"datasets/{spec.dataset}"
@@ -121,9 +123,11 @@ def _known(
 def _score(
     model: ServedModel,
     rows: Sequence[LabelledRow],
-    unknown: Counter[str],
     manifest: ModelManifest,
     scratch: Path,
+    *,
+    unknown: Counter[str],
+    left_out: int,
 ) -> tuple[Evaluation, Path]:
     texts = [row.text for row in rows]
     targets = _targets(rows, model)
@@ -145,7 +149,12 @@ def _score(
         seed=_SEED,
     )
     evaluation = figures.scored(
-        found, model.labels, worst_errors(found), geometry=geometry, unknown=unknown
+        found,
+        model.labels,
+        worst_errors(found),
+        geometry=geometry,
+        unknown=unknown,
+        left_out=left_out,
     )
     return evaluation, decided
 

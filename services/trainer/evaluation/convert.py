@@ -86,6 +86,7 @@ def scored(
     *,
     geometry: Geometry,
     unknown: Mapping[str, int] | None = None,
+    left_out: int = 0,
 ) -> Evaluation:
     """Return what one model scored, without name, dataset, split and time.
 
@@ -95,6 +96,7 @@ def scored(
         worst: Rows that it got wrong.
         geometry: How its embedding lays the rows out.
         unknown: Rows with a label that the model does not know, by label.
+        left_out: How many rows these are: with several labels a text, one can have two of them.
     """
     unknown = unknown or {}
     frequent = sorted(unknown.items(), key=lambda item: (-item[1], item[0]))
@@ -118,7 +120,7 @@ def scored(
             UnknownLabel(label=label, row_count=count)
             for label, count in frequent[:_UNKNOWN_LABELS]
         ],
-        unknown_label_row_count=sum(unknown.values()),
+        unknown_label_row_count=left_out,
     )
 
 

@@ -132,6 +132,17 @@ def test_several_labels_a_text_are_scored_by_the_models_thresholds(
     assert summary.label_mode == LabelMode.LABEL_MODE_MULTI
 
 
+def test_a_row_of_two_unknown_labels_is_left_out_once(store: ObjectStore, tmp_path: Path) -> None:
+    publish_tiny_model(store, "default", MODEL, labels=("green", "red"), thresholds=(0.5, 0.5))
+    publish_dataset(store, tmp_path, label_mode=LabelMode.LABEL_MODE_MULTI)
+
+    found = carry_out(spec(tmp_path), store)
+
+    summary = json_format.ParseDict(found["summary"], Evaluation())
+    assert summary.row_count + summary.unknown_label_row_count == 60
+    assert sum(unknown.row_count for unknown in summary.unknown_labels) > 60 - summary.row_count
+
+
 def test_rows_that_were_learnt_from_are_called_so(store: ObjectStore, tmp_path: Path) -> None:
     manifest = publish_tiny_model(store, "default", MODEL, labels=TONES)
     manifest.lineage.dataset_content_hash = CONTENT_HASH
