@@ -80,7 +80,8 @@ def log_loss(logits: Floats, targets: Targets) -> float:
 def fit_thresholds(chances: Floats, targets: Indicators) -> Floats:
     """Return the probability from which on each label is given, [K]: where its F1 is best.
 
-    A label that few of the rows have takes the threshold that is best for all labels together.
+    A label that few of the rows have takes the threshold that is best for all labels together;
+    where they all have few, that is one half.
 
     Args:
         chances: [N, K], 0 to 1, of rows that the model did not learn from.
@@ -97,7 +98,7 @@ def fit_thresholds(chances: Floats, targets: Indicators) -> Floats:
 
 def _best_threshold(chances: Floats, targets: Indicators) -> float:
     """Return the threshold with the best F1, in the middle between two chances."""
-    if not targets.any():
+    if targets.sum() < _ENOUGH_POSITIVES:
         return DEFAULT_THRESHOLD
     order = np.argsort(-chances, kind="stable")
     ordered = chances[order].astype(np.float64)

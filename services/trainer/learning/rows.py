@@ -13,7 +13,7 @@ from services.trainer.head import Floats, Head
 from services.trainer.learning import selection
 from services.trainer.learning.fitting import Fitting
 from services.trainer.learning.selection import Rows
-from services.trainer.learning.targets import Targets
+from services.trainer.learning.targets import Targets, is_multi
 from services.trainer.recipe import FOLDS, Plan
 from services.trainer.tokenize import TokenIds
 
@@ -53,12 +53,18 @@ class TrainingRows:
         if not self.plan.folds_fitted:
             return []
         everything = np.arange(len(self.targets))
-        parts = selection.folds(self.targets, self.groups, FOLDS, seed=self.plan.seed)
-        return [
-            Part(learnt=np.setdiff1d(everything, held), held=held)
-            for held in parts[: self.plan.folds_fitted]
-            if 0 < len(held) < len(everything)
+        dealt = selection.folds(self.targets, self.groups, FOLDS, seed=self.plan.seed)
+        parts = [
+            self._part(np.setdiff1d(everything, held), held)
+            for held in dealt[: self.plan.folds_fitted]
         ]
+        return [part for part in parts if len(part.learnt) and len(part.held)]
+
+    def _part(self, learnt: Rows, held: Rows) -> Part:
+        """Pass over held rows of a label that no row is left to learn from."""
+        if not is_multi(self.targets):
+            held = held[np.isin(self.targets[held], self.targets[learnt])]
+        return Part(learnt=learnt, held=held)
 
     def embed(self, encoder: SentenceEncoder, rows: Rows) -> Floats:
         """Embed some rows, [N, D]; there may be none."""

@@ -18,10 +18,11 @@ _FEW = 20
 
 
 def cut_dev(targets: Targets, groups: Rows, rows: int, *, seed: int) -> tuple[Rows, Rows]:
-    """Cut rows off, label by label in proportion, at least one of each label.
+    """Cut rows off, label by label in proportion, one of each label where it can give one.
 
     Near duplicates stay on one side: where they were apart, the rows that are chosen on would be
-    rows that were learnt by heart. A label keeps a row to learn from before it gives one.
+    rows that were learnt by heart. A label keeps a row to learn from before it gives one, and
+    keeps any group that is larger than its share.
 
     Args:
         targets: Of N rows.
@@ -46,12 +47,16 @@ def cut_dev(targets: Targets, groups: Rows, rows: int, *, seed: int) -> tuple[Ro
     home = labels[first]
     for label in np.unique(home):
         mine = random.permutation(np.flatnonzero(home == label))
-        wanted = max(1, round(share * sizes[mine].sum()))
-        before = np.concatenate([[0], np.cumsum(sizes[mine])[:-1]])
-        chosen = mine[before < wanted][: len(mine) - 1]
+        giving = mine[sizes[mine] <= _share(share, sizes[mine])]
+        before = np.cumsum(sizes[giving]) - sizes[giving]
+        chosen = giving[before < _share(share, sizes[giving])][: len(mine) - 1]
         spent[chosen] = True
     cut = spent[unit_of]
     return np.flatnonzero(~cut), np.flatnonzero(cut)
+
+
+def _share(share: float, sizes: Rows) -> int:
+    return max(1, round(share * int(sizes.sum())))
 
 
 def folds(targets: Targets, groups: Rows, count: int, *, seed: int) -> list[Rows]:

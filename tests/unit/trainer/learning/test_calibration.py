@@ -72,6 +72,13 @@ def test_a_rare_label_takes_the_common_threshold() -> None:
     assert thresholds[2] == pytest.approx(0.5, abs=0.06)
 
 
+def test_two_lucky_rows_choose_no_threshold() -> None:
+    chances = np.array([[0.93, 0.1], [0.1, 0.94], [0.91, 0.2]], dtype=np.float32)
+    targets = np.array([[True, False], [False, True], [False, False]])
+
+    assert fit_thresholds(chances, targets).tolist() == [0.5, 0.5]
+
+
 def test_equal_chances_are_given_together_and_no_label_at_all_leaves_one_half() -> None:
     chances = np.full((10, 1), 0.2, dtype=np.float32)
     targets = np.zeros((10, 1), dtype=bool)

@@ -19,6 +19,17 @@ def test_dev_holds_each_label_in_proportion_and_at_least_once() -> None:
     assert sorted([*learnt, *dev]) == list(range(1404))
 
 
+def test_a_label_that_is_mostly_one_text_in_many_forms_is_still_learnt_from() -> None:
+    label_ids = np.repeat([0, 1], 1000)
+    alone = _NONE.repeat(100)
+    groups = np.concatenate([np.repeat([0], 900), alone, np.repeat([1], 900), alone])
+
+    for seed in range(8):
+        learnt, _ = cut_dev(label_ids, groups, 200, seed=seed)
+
+        assert np.bincount(label_ids[learnt]).tolist() == [990, 990]
+
+
 def test_no_rows_are_cut_off_when_none_are_asked_for() -> None:
     learnt, dev = cut_dev(np.array([0, 1, 0, 1]), _NONE.repeat(4), 0, seed=0)
 
