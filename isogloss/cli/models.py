@@ -82,10 +82,11 @@ def create(
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help="Peak of the encoder's, 1e-6 to 1e-2. Otherwise the base's."),
+        typer.Option(help="Peak of the encoder's, 1e-6 to 1e-2. Otherwise the recipe's."),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Texts of one step, 2 to 256. Otherwise 32.")
+        int | None,
+        typer.Option(help="Texts of one step, 2 to 256. Otherwise 32, or 64 of many rows."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of everything random, 0 or more. Otherwise 0.")
