@@ -216,13 +216,19 @@ class RunQueue:
                 row.attempt -= 1
 
     def pause(self, run: Run) -> None:
-        """Leave the run to whoever resumes it; this was no attempt.
+        """Leave the run to whoever resumes it, or has just done so; this was no attempt.
 
         Raises:
             LeaseLost: As `renew`.
         """
+        now = self._clock()
         with self._fenced(run, release=True) as (session, row):
-            _pause(session, row, self._clock())
+            if row.pause_requested:
+                _pause(session, row, now)
+            else:
+                # The caller was told that it goes on, after its trainer had last looked.
+                taken_back = Entered(state=State.QUEUED, reason="Resumed before it had paused.")
+                events.append(session, row, taken_back, now=now)
             row.attempt -= 1
 
     @contextmanager

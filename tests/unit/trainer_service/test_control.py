@@ -110,6 +110,19 @@ def test_a_pause_that_is_under_way_can_be_taken_back(desk: Desk) -> None:
     assert not queue.look(run).pause_requested
 
 
+def test_a_pause_that_is_taken_back_as_the_run_stops_is_none(desk: Desk) -> None:
+    queue = desk.trainer()
+    run = learning(desk, queue)
+    desk.control.pause(TENANT, MODEL, "bert")
+    desk.control.resume(TENANT, MODEL, "bert")
+
+    queue.pause(run)
+
+    row = desk.models.get(TENANT, MODEL)
+    assert (row.phase, row.attempt, row.lease_until) == (State.QUEUED, 0, None)
+    assert queue.claim() is not None
+
+
 def test_the_run_of_a_dead_trainer_is_paused_without_it(desk: Desk) -> None:
     dead = desk.trainer(lease_seconds=0.01)
     run = learning(desk, dead)
