@@ -21,7 +21,7 @@ from services.common import manifests
 from services.common.storage import ObjectStore
 
 _TEXT_CHARACTERS = 500
-_POINT_CHARACTERS = 160
+POINT_CHARACTERS = 160
 # 2,000 points of 160 characters are at most 1.3 MB, 150 rows of 500 at most 300 kB: each message
 # stays within 4 MiB.
 
@@ -121,7 +121,7 @@ def read_projection(store: ObjectStore, file: StoredFile, examples: StoredFile) 
         found.texts_removed = True
         return found
     for point in found.points:
-        point.text = texts.scored[point.row][:_POINT_CHARACTERS]
+        point.text = texts.scored[point.row][:POINT_CHARACTERS]
     return found
 
 

@@ -142,8 +142,14 @@ class Imports:
     def _note_texts(self, manifest: ModelManifest, place: Place) -> None:
         """Let a purge of the dataset, where it is one of ours, find the texts that came along."""
         dataset = manifest.lineage.dataset.removeprefix("datasets/")
-        if self._store.stat(layout.dataset_manifest(place.tenant, dataset)) is not None:
-            datasets.note_use(self._store, tenant=place.tenant, dataset=dataset, model=place.model)
+        published = layout.dataset_manifest(place.tenant, dataset)
+        if self._store.stat(published) is None:
+            return
+        datasets.note_use(self._store, tenant=place.tenant, dataset=dataset, model=place.model)
+        if self._store.stat(published) is None:
+            # Purged meanwhile, possibly before the mark was there to be found.
+            for item in list(self._store.list(place.examples)):
+                self._store.delete(item.key)
 
     def _describe(self, manifest: ModelManifest, place: Place, display_name: str) -> None:
         manifest.lineage.imported_from = manifest.name

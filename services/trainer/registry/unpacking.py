@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeVar
@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 
 from isogloss.storage.v1.bundle_pb2 import Bundle
 from isogloss.storage.v1.example_texts_pb2 import ExampleTexts
-from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
+from isogloss.storage.v1.model_manifest_pb2 import ModelManifest, Variant
 from isogloss.v1.evaluation_pb2 import Evaluation
 from isogloss.v1.hyperparameters_pb2 import Hyperparameters
 from isogloss.v1.label_mode_pb2 import LabelMode
@@ -28,6 +28,8 @@ from services.common import manifests, names
 from services.common.cleaning_proto import cleaning_from_proto
 from services.common.errors import FieldViolation, InvalidArgument, Reason
 from services.common.names import Collection, check_display_name
+from services.trainer.base_import import CONFIG, TOKENIZER, WEIGHTS
+from services.trainer.evaluation.stored import POINT_CHARACTERS
 from services.trainer.registry import tar
 from services.trainer.registry.bundle import (
     FORMAT_VERSION,
@@ -39,10 +41,11 @@ from services.trainer.registry.bundle import (
 
 MAX_FILES = 1000
 _MAX_JSON_BYTES = 64 * 1024 * 1024
-"""As a manifest may have; an index of 1,000 files has some 200 kB."""
+"""As a manifest may have; an index of 1,000 files has some 200 kB. Whoever reads one has it in
+memory as a whole."""
 
 _MAX_ANSWER_BYTES = 3 * 1024 * 1024
-"""Of the 4 MiB that every client takes; texts and names come on top."""
+"""Of the 4 MiB that every client takes, texts included; names come on top."""
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -125,6 +128,10 @@ def _files(found: Iterator[tar.Member]) -> dict[str, tar.Member]:
             )
         if path in files:
             raise WrongBundle(f"{path!r} is in it twice")
+        if path.endswith(".json") and member.size > _MAX_JSON_BYTES:
+            raise WrongBundle(
+                f"{path} has {member.size} bytes, {_MAX_JSON_BYTES} are taken at most"
+            )
         if len(files) == MAX_FILES:
             raise WrongBundle(f"it has more than {MAX_FILES} files")
         files[path] = member
@@ -156,13 +163,14 @@ def _check_manifest(manifest: ModelManifest, index: Bundle) -> None:
             f"{MANIFEST} has format {manifest.format_version} and this release reads "
             f"{manifests.FORMAT_VERSION}"
         )
-    entries = {entry.path: entry for entry in index.files}
+    # A model has neither of its own: a stranger's loader would leave with it as ours.
+    entries = {entry.path: entry for entry in index.files if entry.path not in (MANIFEST, LOADER)}
     named = list(stored_files(manifest))
     for stored in named:
         entry = entries.get(stored.key)
         if entry is None or (entry.size, entry.sha256) != (stored.size, stored.sha256):
             raise WrongBundle(f"{MANIFEST} names {stored.key[:100]!r}, which {INDEX} does not")
-    if unnamed := entries.keys() - {stored.key for stored in named} - {MANIFEST, LOADER}:
+    if unnamed := entries.keys() - {stored.key for stored in named}:
         raise WrongBundle(f"{MANIFEST} does not name {min(unnamed)!r}; a later release may")
     for problem in _problems(manifest):
         raise WrongBundle(f"{MANIFEST} {problem}")
@@ -171,14 +179,26 @@ def _check_manifest(manifest: ModelManifest, index: Bundle) -> None:
 def _check_documents(
     file: BinaryIO, files: Mapping[str, tar.Member], manifest: ModelManifest
 ) -> None:
-    """See that what is told of the model can be told again."""
-    for stored, kind in (
-        (manifest.evaluation, Evaluation),
-        (manifest.projection, Projection),
-        (manifest.examples, ExampleTexts),
-    ):
-        if stored.key and _read(file, files, stored.key, kind).ByteSize() > _MAX_ANSWER_BYTES:
-            raise WrongBundle(f"{stored.key} holds more than one answer can")
+    """See that what is told of the model can be told again, each row with its text."""
+    evaluation = _read(file, files, manifest.evaluation.key, Evaluation)
+    projection, texts = Projection(), ExampleTexts()
+    if manifest.projection.key:
+        projection = _read(file, files, manifest.projection.key, Projection)
+    if manifest.examples.key:
+        texts = _read(file, files, manifest.examples.key, ExampleTexts)
+    scored, train = _sizes(texts.scored), _sizes(texts.train)
+    points = _sizes(texts.scored, characters=POINT_CHARACTERS)
+    told = evaluation.ByteSize() + sum(scored.get(one.row, 0) for one in evaluation.worst_errors)
+    told += sum(train.get(one.row, 0) for one in evaluation.suspicious_labels)
+    shown = projection.ByteSize() + sum(points.get(one.row, 0) for one in projection.points)
+    for key, size in ((manifest.evaluation.key, told), (manifest.projection.key, shown)):
+        if size > _MAX_ANSWER_BYTES:
+            raise WrongBundle(f"{key} holds more than one answer can")
+
+
+def _sizes(texts: Mapping[int, str], *, characters: int | None = None) -> dict[int, int]:
+    """Return the bytes of each text, or of its beginning."""
+    return {row: len(text[:characters].encode()) for row, text in texts.items()}
 
 
 def _problems(manifest: ModelManifest) -> Iterator[str]:
@@ -188,7 +208,10 @@ def _problems(manifest: ModelManifest) -> Iterator[str]:
     for problem, wrong in (
         ("names no EXACT graph", Precision.PRECISION_EXACT not in precisions),
         ("has a graph of an unknown precision", not precisions <= _PRECISIONS),
+        ("has a variant whose figures are no numbers", not _are_numbers(manifest.variants)),
         ("names no tokenizer", not manifest.input.tokenizer.key),
+        ("names no evaluation", not manifest.evaluation.key),
+        ("lacks files of the encoder", not _ENCODER.issubset(one.path for one in manifest.encoder)),
         ("has no labels", not manifest.labels),
         ("has a label twice", len(set(manifest.labels)) != len(manifest.labels)),
         ("has an unknown label mode", manifest.label_mode not in _LABEL_MODES),
@@ -215,6 +238,7 @@ def _problems(manifest: ModelManifest) -> Iterator[str]:
 
 _PRECISIONS = frozenset({Precision.PRECISION_EXACT, Precision.PRECISION_QUANTIZED})
 _LABEL_MODES = frozenset({LabelMode.LABEL_MODE_SINGLE, LabelMode.LABEL_MODE_MULTI})
+_ENCODER = frozenset({CONFIG, TOKENIZER, WEIGHTS})
 _HASH = re.compile(r"[0-9a-f]{0,64}")
 
 
@@ -222,6 +246,19 @@ def _thresholds_fit(manifest: ModelManifest) -> bool:
     several = manifest.label_mode == LabelMode.LABEL_MODE_MULTI
     count = len(manifest.labels) if several else 0
     return len(manifest.thresholds) == count and all(0 <= one <= 1 for one in manifest.thresholds)
+
+
+def _are_numbers(variants: Iterable[Variant]) -> bool:
+    return all(
+        math.isfinite(figure)
+        for one in variants
+        for figure in (
+            one.min_cosine,
+            one.max_probability_error,
+            one.accuracy_loss,
+            one.speedup,
+        )
+    )
 
 
 def _known(given: Hyperparameters) -> bool:
@@ -233,8 +270,6 @@ def _read(file: BinaryIO, files: Mapping[str, tar.Member], path: str, kind: type
     member = files.get(path)
     if member is None:
         raise WrongBundle(f"it holds no {path}")
-    if member.size > _MAX_JSON_BYTES:
-        raise WrongBundle(f"{path} has {member.size} bytes, {_MAX_JSON_BYTES} are taken at most")
     content = b"".join(_content(file, member))
     try:
         # What a later release has added, and this one does not know, is no new format.

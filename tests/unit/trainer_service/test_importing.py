@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from services.common import layout, manifests
 from services.common.database import Database
 from services.common.errors import AlreadyExists, Reason
 from services.common.pagination import page_request
-from services.common.storage import ObjectStore, open_store
+from services.common.storage import ObjectInfo, ObjectStore, open_store
+from services.common.storage.directory import DirectoryStore
 from services.trainer.bell import Bell
 from services.trainer.models import Models, Request
 from services.trainer.registry import tar
@@ -144,6 +145,17 @@ def named(name: str, content: bytes) -> Change:
     return apply
 
 
+def loader_as_card(files: dict[str, bytes]) -> None:
+    """Let the loader be a file of the model."""
+    content, manifest = files["loader.py"], json.loads(files["model.json"])
+    manifest["model_card"] = {
+        "key": "loader.py",
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    files["model.json"] = json.dumps(manifest).encode()
+
+
 def wish(display_name: str = "") -> ImportWish:
     return ImportWish(tenant="acme", display_name=display_name)
 
@@ -193,6 +205,28 @@ def test_texts_are_where_a_purge_of_their_dataset_finds_them(
     [copied] = store.list(layout.model_examples_prefix("acme", row.id))
     assert TEXT.encode() in b"".join(store.get(copied.key))
     assert store.stat(layout.dataset_use("acme", "tone-aaaaaa", row.id)) is not None
+
+
+def test_texts_whose_dataset_is_purged_meanwhile_go_with_it(
+    database: Database, bundles: dict[bool, bytes], tmp_path: Path
+) -> None:
+    class Purging(DirectoryStore):
+        """Loses the dataset just before the mark is there."""
+
+        def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
+            if "/uses/" in key:
+                self.delete(layout.dataset_manifest("acme", "tone-aaaaaa"))
+            return super().put(key, data)
+
+    store = Purging(tmp_path / "store")
+    store.put(layout.dataset_manifest("acme", "tone-aaaaaa"), b"{}")
+
+    row = Imports(database, store, Bell()).take(
+        incoming(bundles[True], tmp_path), wish(), request()
+    )
+
+    assert row.phase is State.READY
+    assert list(store.list(layout.model_examples_prefix("acme", row.id))) == []
 
 
 def test_the_same_request_makes_one_model(
@@ -278,6 +312,15 @@ BROKEN: dict[str, tuple[Change, str]] = {
         named("evaluation.json", json.dumps({"name": "x" * 4_000_000}).encode()),
         "more than one answer",
     ),
+    "its loader": (loader_as_card, "names 'loader.py'"),
+    "a speed that is none": (
+        edited(lambda d: d["variants"][0].update(speedup="NaN")),
+        "no numbers",
+    ),
+    "no encoder": (
+        edited(lambda d: [one.update(path="x") for one in d["encoder"]]),
+        "encoder",
+    ),
     "no dimension": (edited(lambda d: d.pop("dimension")), "length"),
     "a bad name": (edited(lambda d: d.update(name="../x")), "name that is none"),
 }
@@ -301,6 +344,40 @@ def test_what_is_wrong_with_a_bundle_is_told(bundle: Path, name: str) -> None:
 
     assert says in refused.value.message
     assert "isogloss models export" in refused.value.message
+
+
+def test_a_text_that_is_shown_many_times_counts_each_time(
+    bundles: dict[bool, bytes], tmp_path: Path
+) -> None:
+    path = incoming(bundles[True], tmp_path)
+
+    def repeat(files: dict[str, bytes]) -> None:
+        manifest = json.loads(files["model.json"])
+        files["evaluation.json"] = json.dumps({"worst_errors": 2000 * [{"row": 0}]}).encode()
+        texts = {"format_version": 1, "scored": {"0": 2000 * "x"}}
+        files["examples/examples.json"] = json.dumps(texts).encode()
+        for name in ("evaluation", "examples"):
+            content = files[manifest[name]["key"]]
+            digest = hashlib.sha256(content).hexdigest()
+            manifest[name] |= {"size": len(content), "sha256": digest}
+        files["model.json"] = json.dumps(manifest).encode()
+
+    changed(path, repeat)
+
+    with pytest.raises(WrongBundle, match="more than one answer"):
+        unpack(path)
+
+
+def test_a_document_that_fills_the_memory_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "bundle.tar"
+    size = 64 * 1024 * 1024 + 1
+    path.write_bytes(tar.header("encoder/config.json", size))
+    with path.open("r+b") as file:
+        # Zeros that take no place on the disk.
+        file.truncate(2 * size)
+
+    with pytest.raises(WrongBundle, match="are taken at most"):
+        unpack(path)
 
 
 @pytest.mark.parametrize("name", UNUSABLE)
