@@ -21,7 +21,7 @@ from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from isogloss.storage.v1.stored_file_pb2 import StoredFile
 from services.common import layout, manifests
 from services.common.errors import DataLoss, FailedPrecondition, Reason
-from services.common.storage import ObjectStore
+from services.common.storage import CHUNK_BYTES, ObjectStore
 from services.trainer.registry import tar
 
 FORMAT_VERSION = 1
@@ -160,7 +160,12 @@ def stored_files(message: Message) -> Iterator[StoredFile]:
 
 def _written(path: str, content: bytes) -> _File:
     entry = BundleFile(path=path, size=len(content), sha256=hashlib.sha256(content).hexdigest())
-    return _File(entry=entry, chunks=lambda: iter((content,)))
+    return _File(entry=entry, chunks=partial(_pieces, content))
+
+
+def _pieces(content: bytes) -> Iterator[bytes]:
+    for start in range(0, len(content), CHUNK_BYTES):
+        yield content[start : start + CHUNK_BYTES]
 
 
 def _json(message: Message) -> bytes:

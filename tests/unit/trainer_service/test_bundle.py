@@ -90,6 +90,12 @@ def test_the_same_model_gives_the_same_bytes(store: ObjectStore, manifest: Model
     assert manifest == before
 
 
+def test_many_labels_take_several_messages(store: ObjectStore, manifest: ModelManifest) -> None:
+    manifest.labels.extend(f"{number:0100d}" for number in range(20_000))
+
+    assert f"{19_999:0100d}".encode() in packed(store, manifest)
+
+
 def test_texts_come_along_only_where_they_are_asked_for(
     store: ObjectStore, manifest: ModelManifest
 ) -> None:
