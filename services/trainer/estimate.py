@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest
+from isogloss.storage.v1.stored_file_pb2 import StoredFile
 from isogloss.v1.dataset_pb2 import TokenStatistics
 from isogloss.v1.split_pb2 import SPLIT_TRAIN
 from services.common import layout, manifests
@@ -36,6 +37,11 @@ _PADDING = 1.1
 _READINGS_OF_TRAINING_ROWS = 1
 _READINGS_OF_HELD_OUT_ROWS = 4
 # The frozen base reads the training rows once; held-out rows are scored by model and baseline.
+
+_MAX_CONFIG_BYTES = 1024 * 1024
+_MOST_LAYERS = 1_000
+_MOST_WORDS = 100_000_000
+# Far beyond any base: what says more is none.
 
 _WEIGHT_BYTES = 4
 _FIXED_BYTES = 700e6
@@ -190,16 +196,36 @@ def _encoder(
     if manifest is None:
         return _unpublished(catalogue, base)
     files = {item.path: item.file for item in manifest.encoder}
-    weights = files[WEIGHTS]
-    config = json.loads(b"".join(manifests.verified(store, files[CONFIG])))
+    layers, words = _layers_and_words(store, files[CONFIG])
+    if not 0 < layers <= _MOST_LAYERS or not 0 < words <= _MOST_WORDS:
+        return None
+    parameters = files[WEIGHTS].size // _WEIGHT_BYTES
     return EncoderSize(
-        # DistilBERT has names of its own.
-        layers=int(config.get("num_hidden_layers") or config.get("n_layers", 0)),
+        layers=layers,
         width=manifest.dimension,
-        parameters=weights.size // _WEIGHT_BYTES,
-        word_parameters=int(config.get("vocab_size", 0)) * manifest.dimension,
+        parameters=parameters,
+        word_parameters=min(parameters, words * manifest.dimension),
         max_tokens=manifest.input.max_tokens,
     )
+
+
+def _layers_and_words(store: ObjectStore, file: StoredFile) -> tuple[int, int]:
+    """Return what a configuration says; zeros where it is none, and the run says why.
+
+    That of an imported model is a stranger's.
+    """
+    if file.size > _MAX_CONFIG_BYTES:
+        return 0, 0
+    try:
+        config = json.loads(b"".join(manifests.verified(store, file)))
+    except (ValueError, RecursionError):
+        return 0, 0
+    if not isinstance(config, dict):
+        return 0, 0
+    # DistilBERT has names of its own.
+    found = config.get("num_hidden_layers") or config.get("n_layers"), config.get("vocab_size")
+    layers, words = (number if isinstance(number, int) else 0 for number in found)
+    return layers, words
 
 
 def _unpublished(catalogue: Catalogue, base: str) -> EncoderSize | None:

@@ -1,12 +1,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from isogloss.v1.dataset_pb2 import TokenBin, TokenStatistics
-from services.trainer.estimate import DatasetSize, EncoderSize, Estimate, estimate, mean_length
+from services.common import layout, manifests
+from services.common.storage import open_store
+from services.trainer.catalogue import Catalogue
+from services.trainer.estimate import (
+    DatasetSize,
+    EncoderSize,
+    Estimate,
+    estimate,
+    mean_length,
+    of_run,
+)
 from services.trainer.recipe import Hyperparameters
+from tests.tiny_model import store_file
+from tests.whole_model import publish_whole_model
 
 SMALL = EncoderSize(
     layers=6, width=384, parameters=22_700_000, word_parameters=11_700_000, max_tokens=512
@@ -70,3 +83,28 @@ def test_the_mean_length_counts_what_is_read() -> None:
     assert mean_length(tokens, most=512) == (5 + 505) / 2
     assert mean_length(tokens, most=128) == (5 + 128) / 2
     assert mean_length(TokenStatistics(), most=128) == 128
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"[]", b'{"num_hidden_layers": 1e30}', b"[" * 100_000, b" " * 2_000_000],
+    ids=["cut off", "no object", "no whole number", "too deep", "too long"],
+)
+def test_of_a_stranger_s_broken_encoder_nothing_is_said(tmp_path: Path, content: bytes) -> None:
+    store = open_store(str(tmp_path / "store"))
+    manifest = publish_whole_model(store, tmp_path, "tone")
+    [config] = [item for item in manifest.encoder if item.path == "config.json"]
+    config.file.CopyFrom(store_file(store, config.file.key, content))
+    manifests.replace_manifest(store, layout.model_manifest("default", "tone"), manifest)
+
+    said = of_run(
+        store,
+        Catalogue(store, {}),
+        {},
+        tenant="default",
+        dataset="tone-zzzzzz",
+        base="models/tone",
+        threads=1,
+    )
+
+    assert said is None
