@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from google.protobuf import json_format
@@ -19,6 +20,7 @@ from services.common.errors import (
     InvalidArgument,
     NotFound,
     Reason,
+    ResourceExhausted,
 )
 from services.common.pagination import Page, PageRequest
 from services.common.storage import ObjectStore
@@ -32,6 +34,10 @@ from services.trainer.models import Models, Request
 from services.trainer.tables import EvaluationRow
 
 _BY_PREFERENCE = ("test", "validation", "train")
+
+_COMPARED_BYTES = 32 * 1024 * 1024
+# A row has 16 bytes that nothing compresses and takes some 500 in memory: two million rows of all
+# models together, and 1 GB.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +186,7 @@ class EvaluationCalls:
         Raises:
             NotFound: Where there is no such model.
             FailedPrecondition: Where one is not READY or was not evaluated there.
+            ResourceExhausted: Where there are more rows than one call takes.
             DataLoss: Where a stored file is missing or damaged.
         """
         # Imported here: it takes scipy, which no other call needs.
@@ -192,6 +199,7 @@ class EvaluationCalls:
             for model in wish.models[1:]
         ]
         found = [first, *others]
+        _check_size(found)
         contents = [b"".join(manifests.verified(self._store, each.predictions)) for each in found]
         try:
             compared = comparison.compare([predictions.read(content) for content in contents])
@@ -225,7 +233,9 @@ class EvaluationCalls:
     ) -> _Found:
         manifest = publishing.required(self._store, self._models.get(tenant, model))
         own = json_format.Parse(
-            b"".join(manifests.verified(self._store, manifest.evaluation)), Evaluation()
+            b"".join(manifests.verified(self._store, manifest.evaluation)),
+            Evaluation(),
+            ignore_unknown_fields=True,  # an imported one may be a later release's
         )
         own_dataset = own.dataset.removeprefix("datasets/")
         own_split = Split.Name(own.split).removeprefix("SPLIT_").lower()
@@ -239,7 +249,7 @@ class EvaluationCalls:
                 split=row.split,
                 predictions=_file(row, "predictions"),
             )
-        if dataset == own_dataset and split in (None, own_split):
+        if manifest.predictions.key and dataset == own_dataset and split in (None, own_split):
             return _Found(
                 model=model,
                 evaluation=f"models/{model}/evaluation",
@@ -254,6 +264,17 @@ class EvaluationCalls:
             f"{asked}` makes one.",
             reason=Reason.EVALUATION_MISSING,
             metadata={"model": f"models/{model}", "dataset": f"datasets/{dataset}"},
+        )
+
+
+def _check_size(found: Sequence[_Found]) -> None:
+    size = sum(each.predictions.size for each in found)
+    if size > _COMPARED_BYTES:
+        raise ResourceExhausted(
+            f"The predictions of {len(found)} models have {size} bytes, and {_COMPARED_BYTES} are "
+            "compared at once: compare fewer models, or evaluate them on a smaller split.",
+            reason=Reason.LIMIT_EXCEEDED,
+            metadata={"size": str(size), "limit": str(_COMPARED_BYTES)},
         )
 
 

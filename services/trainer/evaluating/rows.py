@@ -7,21 +7,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from services.common.database import Database
-from services.common.errors import NotFound
+from services.common.errors import NotFound, Reason, ResourceExhausted
 from services.common.pagination import Page, PageRequest, cut_page, time_and_id
 from services.common.requests import claim_request
 from services.trainer.bell import Bell
-from services.trainer.evaluating.state import State
-from services.trainer.models import Request
+from services.trainer.evaluating.state import ACTIVE, State
+from services.trainer.models import Request, find_row
 from services.trainer.tables import EvaluationRow, RequestRow
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _ID_LENGTH = 12
 # 32**12 = 1.2e18: no two evaluations of a model ever share an id.
+
+MAX_WAITING = 100
+"""Evaluations of one tenant that are not done yet: a trainer does one after the other, for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,12 @@ class Evaluations:
         self._clock = clock
 
     def add(self, new: NewEvaluation, request: Request) -> EvaluationRow:
-        """Queue an evaluation, or return the one that the same request queued before."""
+        """Queue an evaluation, or return the one that the same request queued before.
+
+        Raises:
+            NotFound: Where the model was deleted meanwhile.
+            ResourceExhausted: Where as many of the tenant's wait as may be.
+        """
         now = self._clock()
         row = EvaluationRow(
             tenant=new.tenant,
@@ -86,6 +94,9 @@ class Evaluations:
             )
             if before is not None:
                 return _get(session, new.tenant, new.model, before)
+            # Held until the row is there: a deletion of the model comes before or finds it.
+            find_row(session, new.tenant, new.model, lock=True)
+            _check_room(session, new.tenant)
             session.add(row)
         self._bell.ring()
         return row
@@ -158,6 +169,21 @@ class Evaluations:
         with self._database.write() as session:
             session.execute(query)
         self._bell.ring()
+
+
+def _check_room(session: Session, tenant: str) -> None:
+    count = session.scalar(
+        select(func.count())
+        .select_from(EvaluationRow)
+        .where(EvaluationRow.tenant == tenant, EvaluationRow.state.in_(ACTIVE))
+    )
+    if (count or 0) >= MAX_WAITING:
+        raise ResourceExhausted(
+            f"{count} of your evaluations wait, and {MAX_WAITING} may: try again when some of "
+            "them are READY.",
+            reason=Reason.QUOTA_EXCEEDED,
+            metadata={"queued_count": str(count), "limit": str(MAX_WAITING)},
+        )
 
 
 def _get(session: Session, tenant: str, model: str, evaluation: str) -> EvaluationRow:

@@ -21,10 +21,10 @@ from sqlalchemy import or_
 
 from services.common import layout
 from services.common.database import Database
-from services.common.errors import IsoglossError
+from services.common.errors import IsoglossError, Unavailable
 from services.common.leases import Claim, LeaseLost, LeaseQueue
 from services.common.storage import ObjectStore
-from services.trainer import launch
+from services.trainer import datasets, launch
 from services.trainer.bell import Bell
 from services.trainer.evaluating.spec import EvaluationSpec
 from services.trainer.evaluating.state import ACTIVE, State
@@ -117,6 +117,8 @@ class Evaluator:
                 self._fail(work, "It was lost several times: its trainer died each time.")
                 return
             self._leases.update(lease, {"state": State.RUNNING})
+            # Again, as who queued it may have been killed before: a purge finds texts by it.
+            datasets.note_use(self._store, tenant=row.tenant, dataset=row.dataset, model=row.model)
             with Scratch(self._settings.scratch, "evaluation") as scratch:
                 end = self._follow(work, scratch)
             if isinstance(end, Finished):
@@ -159,10 +161,22 @@ class Evaluator:
                     why = launch.describe_exit(code, "The evaluation's process")
                     return Failed(message=why, retry=True)
                 if time.monotonic() - renewed >= self._settings.heartbeat_seconds:
-                    self._leases.renew(work.lease)
-                    renewed = time.monotonic()
+                    renewed = self._renew(work, renewed)
         finally:
             child.stop(_GRACE_SECONDS)
+
+    def _renew(self, work: Work, renewed: float) -> float:
+        """Hold the lease for another while; return when that was done last."""
+        now = time.monotonic()
+        try:
+            self._leases.renew(work.lease)
+        except Unavailable as error:
+            # The evaluation goes on as long as the lease can still be ours.
+            if now - renewed > self._settings.lease_seconds:
+                raise LeaseLost from error
+            _log.warning("database does not answer", error=error.message)
+            return renewed
+        return now
 
     def _close(self, work: Work, found: Mapping[str, Any]) -> None:
         row = work.row

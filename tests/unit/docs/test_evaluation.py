@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from isogloss.cli.app import app
+from services.trainer.evaluating import calls, rows
 from services.trainer.evaluation import (
     advice,
     heads,
@@ -33,7 +34,9 @@ def test_its_numbers_are_the_codes() -> None:
         f"an interval from {significance._MOST_RESAMPLES:,} draws",
         f"{significance._LEAST_RESAMPLES} at least",
         f"at most {scoring._WORST} worst errors, {whole._MOST_LABEL_ERRORS} suspicious rows",
-        f"Excerpts ({stored._TEXT_CHARACTERS} characters; {stored._POINT_CHARACTERS} on the map)",
+        f"may have {rows.MAX_WAITING} evaluations",
+        f"reads {calls._COMPARED_BYTES // 1024**2} MiB of predictions",
+        f"Excerpts ({stored._TEXT_CHARACTERS} characters; {stored.POINT_CHARACTERS} on the map)",
         f"From {heads._MOST_ROWS:,} training rows on",
         f"C = {heads._STRENGTH:.0f}",
         f"own F1 is below {advice._FEEDABLE_F1}",

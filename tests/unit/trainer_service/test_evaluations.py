@@ -10,21 +10,29 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 
 from isogloss.v1.evaluation_pb2 import Evaluation
-from services.common import pagination
+from services.common import layout, pagination
 from services.common.database import Database
-from services.common.errors import AlreadyExists, InvalidArgument, NotFound
+from services.common.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
 from services.common.storage import open_store
 from services.trainer.bell import Bell
 from services.trainer.evaluating.naming import EvaluationName, parse_evaluation, parse_projection
 from services.trainer.evaluating.requests import summary
-from services.trainer.evaluating.rows import Evaluations, NewEvaluation
+from services.trainer.evaluating.rows import MAX_WAITING, Evaluations, NewEvaluation
 from services.trainer.evaluating.state import State
 from services.trainer.evaluating.worker import Evaluator
-from services.trainer.models import Request
+from services.trainer.models import Models, Request
 from services.trainer.settings import TrainerSettings
 from services.trainer.tables import MIGRATIONS, EvaluationRow
+from tests.unit.trainer_service.desk import new_model
 
 
 @pytest.fixture
@@ -37,6 +45,9 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def evaluations(database: Database) -> Evaluations:
+    models = Models(database, Bell())
+    for tenant in ("default", "rival"):
+        models.add(new_model("tone-abcdef", tenant=tenant), asked())
     return Evaluations(database, Bell())
 
 
@@ -100,6 +111,25 @@ def test_the_same_request_makes_one_evaluation(evaluations: Evaluations) -> None
     assert summary(first).dataset == "datasets/d-abcdef"
 
 
+def test_a_model_that_was_deleted_meanwhile_leaves_no_evaluation(
+    evaluations: Evaluations,
+) -> None:
+    with pytest.raises(NotFound):
+        evaluations.add(new(model="gone-abcdef"), asked())
+
+    assert evaluations.datasets("default", "gone-abcdef") == set()
+
+
+def test_no_tenant_fills_the_queue(evaluations: Evaluations) -> None:
+    for _ in range(MAX_WAITING):
+        evaluations.add(new(), asked())
+
+    with pytest.raises(ResourceExhausted, match=f"{MAX_WAITING} may"):
+        evaluations.add(new(), asked())
+
+    assert evaluations.add(new(tenant="rival"), asked()).state == State.QUEUED
+
+
 def test_nobody_sees_another_tenants(evaluations: Evaluations) -> None:
     row = evaluations.add(new(tenant="rival"), asked())
 
@@ -159,3 +189,43 @@ async def test_what_killed_its_trainers_is_given_up(
 
     assert found.lease_until is None
     assert "lost several times" in summary(found).error.message
+
+
+async def test_a_database_that_is_away_for_a_moment_costs_no_attempt(
+    evaluations: Evaluations, tmp_path: Path
+) -> None:
+    class Away(Database):
+        """Does not answer the third write: the claim and the start come before."""
+
+        writes = 0
+
+        @contextlib.contextmanager
+        def write(self) -> Iterator[Session]:
+            self.writes += 1
+            if self.writes == 3:
+                raise Unavailable("The database is away.")
+            with super().write() as session:
+                yield session
+
+    away = Away(f"sqlite:///{tmp_path / 'trainer.sqlite'}")
+    row = evaluations.add(new(), asked())
+    settings = TrainerSettings.model_validate(
+        {"data_directory": tmp_path, "lease_seconds": 3.0, "heartbeat_seconds": 0.01}
+    )
+    bell = Bell()
+    store = open_store(str(tmp_path / "store"))
+    evaluator = Evaluator(settings, database=away, store=store, bell=bell, owner="me")
+
+    serving = asyncio.create_task(evaluator.serve())
+    while (found := evaluations.get(row.tenant, row.model, row.id)).state != State.FAILED:
+        await bell.wait(0.02)
+    serving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+    away.close()
+
+    assert away.writes > 3
+    assert found.attempt == 1
+    assert "is gone" in summary(found).error.message
+    # What a purge finds texts by, though whoever queued it has left no mark.
+    assert store.stat(layout.dataset_use(row.tenant, row.dataset, row.model)) is not None
