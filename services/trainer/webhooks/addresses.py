@@ -60,4 +60,5 @@ def known_hosts(uris: Iterable[str]) -> frozenset[str]:
 def _place(parts: SplitResult) -> str:
     host = parts.hostname or ""
     shown = f"[{host}]" if ":" in host else host
-    return shown if parts.port in {None, 443} else f"{shown}:{parts.port}"
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return shown if port == 443 else f"{shown}:{port}"  # noqa: PLR2004 (the port of https)

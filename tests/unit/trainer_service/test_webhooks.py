@@ -266,6 +266,13 @@ def test_callers_name_only_hosts_that_the_operator_allows() -> None:
         assert "127.0.0.1:8080, hooks.example" in violation.description
 
 
+def test_a_host_without_a_port_is_its_port_443_alone() -> None:
+    allowed = Addresses(hosts=known_hosts(["localhost"]))
+
+    assert allowed.check("https://localhost/x", field="f") == []
+    assert allowed.check("http://localhost/x", field="f") != []
+
+
 def test_webhooks_without_a_secret_are_no_setting(tmp_path: Path) -> None:
     for wrong in (
         {"webhook_urls": ["https://hooks.example/x"]},
