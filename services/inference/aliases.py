@@ -108,16 +108,21 @@ class Aliases:
         Raises:
             Unavailable: Where the store does not answer.
         """
+        before = dict(self._known)
         current = {
             (tenant, alias): version
             for tenant in aliases.tenants(self._store)
             for alias, version in aliases.newest(self._store, tenant).items()
         }
-        for name in self._known.keys() - current.keys():
+        for name in (before.keys() | self._coming.keys()) - current.keys():
             # Deleted long ago, and cleared away.
             self._known.pop(name, None)
+            self._coming.pop(name, None)
         for name, version in current.items():
             known = self._known.get(name)
+            if known is not before.get(name):
+                # A call has asked meanwhile, and may know more than this list does.
+                continue
             if known is None or known.version != version:
                 self._follow(name, version, known)
         self._models.pin(frozenset(self._preloaded()))

@@ -10,6 +10,7 @@ from isogloss.storage.v1.alias_record_pb2 import AliasRecord
 from services.common import aliases, layout
 from services.common.errors import DataLoss, NotFound, Unavailable
 from services.common.names import Collection, ResourceName
+from services.common.storage import ObjectInfo
 from services.inference.aliases import Aliases
 from services.inference.devices import Device
 from services.inference.file_cache import FileCache
@@ -205,6 +206,26 @@ def test_an_alias_that_was_cleared_away_is_forgotten(
     assert followed.known("acme", "reviews") is None
     with pytest.raises(NotFound, match="isogloss aliases list"):
         followed.find("acme", "reviews")
+
+
+def test_what_a_call_has_found_is_not_taken_back_by_an_older_list(
+    store: WatchedStore, models: Models, tmp_path: Path
+) -> None:
+    class Behind(WatchedStore):
+        """Lists what was there before the call that comes in between."""
+
+        def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
+            yield from super().list(prefix, start_after=start_after)
+            if prefix == layout.aliases_prefix("acme"):
+                switch(store, 2, "two")
+                assert watched.find("acme", "reviews") == named("two")
+
+    watched = Aliases(Behind(tmp_path / "store"), models, poll_seconds=1.0)
+    switch(store, 1, "one")
+
+    watched.look()
+
+    assert watched.known("acme", "reviews") == named("two")
 
 
 def test_an_unreadable_version_harms_no_other_alias(store: WatchedStore, followed: Aliases) -> None:
