@@ -22,9 +22,9 @@ from services.trainer.exporting.variants import Export, Probes, export_trained
 from services.trainer.forecast import Forecast
 from services.trainer.judging import judge
 from services.trainer.labelled_texts import LabelledTexts
-from services.trainer.learning.listening import Progress, StepMetrics
+from services.trainer.learning.listening import Diverged, Progress, StepMetrics
 from services.trainer.learning.targets import indicators
-from services.trainer.material import RunFailed, gather
+from services.trainer.material import gather
 from services.trainer.messages import Entered, Finished, Logged, Measured, Planned, Tell
 from services.trainer.recipe import Hyperparameters, Shape, plan
 from services.trainer.spec import RunSpec
@@ -48,7 +48,7 @@ def execute(
 
     Raises:
         Cancelled: Within a step after `should_stop` says so; a checkpoint is left.
-        RunFailed: Where a further try would fail as well.
+        RunFailed, Diverged: Where a further try would fail as well.
         ExportMismatch: Where the exported graph does not compute what the model does.
         IsoglossError: Where the store fails or holds something broken.
     """
@@ -155,10 +155,7 @@ class _Listener:
 
     def on_metrics(self, metrics: StepMetrics) -> None:
         if not math.isfinite(metrics.loss):
-            raise RunFailed(
-                "The training diverged: the loss is no longer a number. "
-                "Choose a smaller learning_rate, or leave it to be chosen."
-            )
+            raise Diverged
         self._tell(
             Measured(
                 step=metrics.step,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 
@@ -10,7 +11,7 @@ from services.trainer.learning import snapshot
 from services.trainer.learning.fitting import Fitting
 from services.trainer.learning.gauge import Gauge, is_metric_point
 from services.trainer.learning.keeper import Keeper
-from services.trainer.learning.listening import Cancelled, Listener, Progress
+from services.trainer.learning.listening import Cancelled, Diverged, Listener, Progress
 from services.trainer.learning.regression import Regression
 from services.trainer.learning.snapshot import Losses, Snapshot
 from services.trainer.recipe import Plan
@@ -68,6 +69,7 @@ class Course:
 
         Raises:
             Cancelled: After keeping the training as it is.
+            Diverged: Where the loss is no longer a number; such a step is not kept.
         """
         losses = Losses()
         if found is not None:
@@ -93,6 +95,7 @@ class Course:
                 raise Cancelled("The run was asked to stop.")
 
         def after(done: int, loss: float) -> None:
+            _check(loss)
             self._done = done
             losses.add(loss)
             self._tell()
@@ -107,6 +110,7 @@ class Course:
 
         Raises:
             Cancelled: Within a step.
+            Diverged: Where the loss is no longer a number.
         """
         begun = self._done
 
@@ -114,7 +118,8 @@ class Course:
             if self._should_stop():
                 raise Cancelled("The run was asked to stop.")
 
-        def after(done: int, _: float) -> None:
+        def after(done: int, loss: float) -> None:
+            _check(loss)
             self._done = begun + done
             self._tell()
 
@@ -147,3 +152,8 @@ class Course:
 
     def _epoch(self) -> float:
         return self._plan.epochs * min(1.0, self._done / self._steps)
+
+
+def _check(loss: float) -> None:
+    if not math.isfinite(loss):
+        raise Diverged

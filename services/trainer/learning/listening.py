@@ -49,3 +49,14 @@ class Listener(Protocol):
 
 class Cancelled(Exception):
     """The run was asked to stop, and did."""
+
+
+class Diverged(Exception):
+    """The loss is no longer a number, and would be none again; the message says what to do."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__(
+            "The training diverged: the loss is no longer a number. "
+            "Choose a smaller learning_rate, or leave it to be chosen."
+        )

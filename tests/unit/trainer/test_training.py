@@ -11,7 +11,7 @@ from services.trainer.base_import import BaseEncoder, read_base
 from services.trainer.encoder import collate, embed, load_encoder
 from services.trainer.evaluation import evaluate, neighbour_share
 from services.trainer.labelled_texts import LabelledTexts
-from services.trainer.learning.listening import Cancelled, Progress, StepMetrics
+from services.trainer.learning.listening import Cancelled, Diverged, Progress, StepMetrics
 from services.trainer.recipe import Hyperparameters
 from services.trainer.tokenize import Tokenizer
 from services.trainer.training import TrainedModel, fit_baseline, train
@@ -317,3 +317,13 @@ def test_batches_are_padded_on_the_right() -> None:
 
     assert ids.tolist() == [[5, 6, 7], [8, 9, 9]]
     assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+
+
+def test_a_run_that_diverges_ends_there_also_where_nothing_is_measured(base: BaseEncoder) -> None:
+    wild = Hyperparameters(epochs=10, learning_rate=1e38, head_learning_rate=1e38, batch_size=16)
+    notes = _Notes()
+
+    with pytest.raises(Diverged, match="smaller learning_rate"):
+        _train(base, messages(0, 40), notes=notes, hyperparameters=wild)
+
+    assert notes.progress[-1].step < 10
