@@ -54,10 +54,11 @@ KEYS
 printf 'isogloss' > store_access_key
 random > store_secret_key
 random > postgres_password
+printf 'whsec_%s' "$(openssl rand -base64 32)" > webhook_secret
 for service in ingest trainer; do
     printf 'postgresql://%s:%s@postgres/%s' "$service" "$(random)" "$service" \
         > "${service}_database"
 done
-publish api_keys.toml store_access_key store_secret_key postgres_password ./*_database
+publish api_keys.toml store_access_key store_secret_key postgres_password webhook_secret ./*_database
 
 echo "Wrote $target. Callers need api_key and ca.pem."
