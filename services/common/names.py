@@ -72,6 +72,28 @@ def parse(name: str, *collections: Collection, field: str = "name") -> ResourceN
     raise InvalidArgument(FieldViolation(field=field, description=description))
 
 
+def read(
+    name: str, *collections: Collection, field: str, violations: list[FieldViolation]
+) -> ResourceName | None:
+    """Take a full name apart like `parse`, or note what is wrong with it and return None.
+
+    For requests of several fields, of which all that are wrong are told at once.
+    """
+    try:
+        return parse(name, *collections, field=field)
+    except InvalidArgument as error:
+        violations.extend(error.violations)
+        return None
+
+
+def read_id(
+    name: str, collection: Collection, *, field: str, violations: list[FieldViolation]
+) -> str:
+    """Return the id in a full name, or note what is wrong with it and return nothing."""
+    found = read(name, collection, field=field, violations=violations)
+    return "" if found is None else found.id
+
+
 def new_name(collection: Collection, display_name: str) -> ResourceName:
     """Make a name that starts like `display_name` and ends in a random suffix."""
     plain = unicodedata.normalize("NFKD", display_name).encode("ascii", "ignore").decode().lower()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from isogloss.v1 import inference_service_pb2 as pb
 from isogloss.v1 import label_mode_pb2, precision_pb2, vector_pb2
+from services.common import names
 from services.common.errors import FieldViolation, InvalidArgument, Reason
-from services.common.names import Collection, ResourceName, parse
+from services.common.names import Collection, ResourceName
 from services.inference.classification import classify
 from services.inference.limits import MAX_TEXT_BYTES
 from services.inference.model import Computed, LabelMode, Model, Precision
@@ -62,11 +63,7 @@ def call_from_proto(request: pb.EmbedRequest | pb.ClassifyRequest, *, max_texts:
         InvalidArgument: Naming everything that is wrong with it.
     """
     violations: list[FieldViolation] = []
-    name: ResourceName | None = None
-    try:
-        name = parse(request.model, *_COLLECTIONS, field="model")
-    except InvalidArgument as error:
-        violations += error.violations
+    name = names.read(request.model, *_COLLECTIONS, field="model", violations=violations)
     texts = list(request.texts)
     violations += _text_violations(texts, max_texts)
     truncation = _TRUNCATIONS.get(request.truncation)

@@ -148,8 +148,10 @@ class Creation:
     def _resolve(self, wish: Wish, request: Request, *, model: str) -> NewModel:
         violations = check_request_id(request.request_id)
         violations += names.check_display_name(wish.display_name, field="model.display_name")
-        base = _start(wish.base_model, violations)
-        dataset = _id(wish.dataset, Collection.DATASETS, "model.dataset", violations)
+        base = starts.read(wish.base_model, field="model.base_model", violations=violations)
+        dataset = names.read_id(
+            wish.dataset, Collection.DATASETS, field="model.dataset", violations=violations
+        )
         violations += _unusable(wish.hyperparameters)
         violations += self._addresses.check(wish.webhook_uri, field="model.webhook_uri")
         if violations:
@@ -179,25 +181,6 @@ class Creation:
             ),
             auto_start=wish.auto_start,
         )
-
-
-def _start(name: str, violations: list[FieldViolation]) -> str:
-    """Return what is kept of the name of a base, or note what is wrong with it."""
-    try:
-        known = Collection.BASE_MODELS, Collection.MODELS
-        return starts.reference(names.parse(name, *known, field="model.base_model"))
-    except InvalidArgument as error:
-        violations.extend(error.violations)
-        return ""
-
-
-def _id(name: str, collection: Collection, field: str, violations: list[FieldViolation]) -> str:
-    """Return the id in a full name, or note what is wrong with it."""
-    try:
-        return names.parse(name, collection, field=field).id
-    except InvalidArgument as error:
-        violations.extend(error.violations)
-        return ""
 
 
 def _unusable(hyperparameters: Mapping[str, Any]) -> list[FieldViolation]:

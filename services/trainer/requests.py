@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from isogloss.v1.model_event_pb2 import ModelEvent
 from isogloss.v1.model_pb2 import Model
 from isogloss.v1.model_service_pb2 import ListModelsRequest, UpdateModelRequest
-from services.common import names
+from services.common import choices, names
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.names import Collection
 from services.trainer import starts
@@ -18,6 +18,7 @@ from services.trainer.state import State
 
 _MUTABLE = ("display_name", "webhook_uri")
 _STATES: dict[int, State] = {Model.State.Value(f"STATE_{state}"): state for state in State}
+_STATE_NAMES = [f"STATE_{state}" for state in State]
 _KINDS: dict[int, Kind] = {
     ModelEvent.KIND_STATE_CHANGE: Kind.ENTERED,
     ModelEvent.KIND_STEP_METRICS: Kind.MEASURED,
@@ -53,25 +54,24 @@ def model_filter(request: ListModelsRequest) -> Filter:
     Raises:
         InvalidArgument: Naming every field that is wrong.
     """
-    violations = [
-        FieldViolation(
-            field=f"states[{position}]",
-            description=f"{number} is none of {', '.join(f'STATE_{state}' for state in State)}.",
-        )
-        for position, number in enumerate(request.states)
-        if number not in _STATES
-    ]
+    violations: list[FieldViolation] = []
+    states = choices.read(
+        request.states, _STATES, field="states", words=_STATE_NAMES, violations=violations
+    )
     if len(request.query) > names.MAX_DISPLAY_NAME or "\0" in request.query:
         description = (
             f"is no part of a display name, which has {names.MAX_DISPLAY_NAME} characters."
         )
         violations.append(FieldViolation(field="query", description=description))
-    dataset = _id(request.dataset, Collection.DATASETS, "dataset", violations)
-    base = _start(request.base_model, violations)
+    dataset = request.dataset and names.read_id(
+        request.dataset, Collection.DATASETS, field="dataset", violations=violations
+    )
+    base = request.base_model and starts.read(
+        request.base_model, field="base_model", violations=violations
+    )
     if violations:
         raise InvalidArgument(violations)
-    states = sorted({_STATES[number] for number in request.states})
-    return Filter(states=tuple(states), name_part=request.query, dataset=dataset, base_model=base)
+    return Filter(states=states, name_part=request.query, dataset=dataset, base_model=base)
 
 
 def event_kinds(numbers: Iterable[int]) -> tuple[Kind, ...]:
@@ -80,34 +80,9 @@ def event_kinds(numbers: Iterable[int]) -> tuple[Kind, ...]:
     Raises:
         InvalidArgument: Where one is unspecified or unknown.
     """
-    numbers = tuple(numbers)
-    violations = [
-        FieldViolation(
-            field=f"kinds[{position}]",
-            description=f"{number} is none of {', '.join(ModelEvent.Kind.keys()[1:])}.",
-        )
-        for position, number in enumerate(numbers)
-        if number not in _KINDS
-    ]
+    violations: list[FieldViolation] = []
+    words = ModelEvent.Kind.keys()[1:]
+    found = choices.read(numbers, _KINDS, field="kinds", words=words, violations=violations)
     if violations:
         raise InvalidArgument(violations)
-    return tuple(sorted({_KINDS[number] for number in numbers}))
-
-
-def _start(name: str, violations: list[FieldViolation]) -> str:
-    """Return what is kept of what models start from, or note what is wrong with its name."""
-    try:
-        known = Collection.BASE_MODELS, Collection.MODELS
-        return starts.reference(names.parse(name, *known, field="base_model")) if name else ""
-    except InvalidArgument as error:
-        violations.extend(error.violations)
-        return ""
-
-
-def _id(name: str, collection: Collection, field: str, violations: list[FieldViolation]) -> str:
-    """Return the id in a full name, empty where there is none, or note what is wrong with it."""
-    try:
-        return names.parse(name, collection, field=field).id if name else ""
-    except InvalidArgument as error:
-        violations.extend(error.violations)
-        return ""
+    return found

@@ -6,7 +6,8 @@ Rows and runs keep a base's bare id and a model's full name: ids have no slash.
 from __future__ import annotations
 
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
-from services.common import layout, manifests
+from services.common import layout, manifests, names
+from services.common.errors import FieldViolation
 from services.common.names import Collection, ResourceName
 from services.common.storage import ObjectStore
 
@@ -16,6 +17,13 @@ _FINE_TUNED = f"{Collection.MODELS}/"
 def reference(name: ResourceName) -> str:
     """Return what is kept of a name."""
     return str(name) if name.collection is Collection.MODELS else name.id
+
+
+def read(name: str, *, field: str, violations: list[FieldViolation]) -> str:
+    """Return what is kept of a full name, or note what is wrong with it and return nothing."""
+    known = Collection.BASE_MODELS, Collection.MODELS
+    found = names.read(name, *known, field=field, violations=violations)
+    return "" if found is None else reference(found)
 
 
 def full_name(start: str) -> str:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 from isogloss.v1 import dataset_pb2
 from isogloss.v1 import dataset_service_pb2 as messages
+from services.common import choices
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.names import MAX_DISPLAY_NAME
 from services.ingest.convert.datasets import split_from_proto
@@ -19,7 +20,7 @@ from services.ingest.finding import Code
 from services.ingest.published.download import Content, Wanted
 from services.ingest.registry import Change
 
-_STATES_BACK = {number: state for state, number in STATES.items()}
+_STATES_BACK: dict[int, State] = {number: state for state, number in STATES.items()}
 _MUTABLE = ("display_name", "expire_time")
 
 _CODES = frozenset(Code)
@@ -179,17 +180,12 @@ def states_from_proto(
     Raises:
         InvalidArgument: Where one is unspecified or unknown.
     """
-    violations = [
-        FieldViolation(
-            field=f"states[{position}]",
-            description=f"{number} is none of {', '.join(f'STATE_{state}' for state in State)}.",
-        )
-        for position, number in enumerate(numbers)
-        if number not in _STATES_BACK
-    ]
+    violations: list[FieldViolation] = []
+    words = [f"STATE_{state}" for state in State]
+    found = choices.read(numbers, _STATES_BACK, field="states", words=words, violations=violations)
     if violations:
         raise InvalidArgument(violations)
-    return tuple(sorted({_STATES_BACK[number] for number in numbers}))
+    return found
 
 
 def _is_set(dataset: dataset_pb2.Dataset, path: str) -> bool:

@@ -60,8 +60,10 @@ def wish(request: EvaluateModelRequest) -> Wish:
     """
     violations = check_request_id(request.request_id)
     found = Wish(
-        model=_id(request.name, Collection.MODELS, "name", violations),
-        dataset=_id(request.dataset, Collection.DATASETS, "dataset", violations),
+        model=names.read_id(request.name, Collection.MODELS, field="name", violations=violations),
+        dataset=names.read_id(
+            request.dataset, Collection.DATASETS, field="dataset", violations=violations
+        ),
         split=_split(request.split, violations),
     )
     if violations:
@@ -85,11 +87,15 @@ def comparison_wish(request: CompareModelsRequest) -> ComparisonWish:
         raise InvalidArgument(FieldViolation(field="models", description=description))
     found = ComparisonWish(
         models=tuple(
-            _id(name, Collection.MODELS, f"models[{position}]", violations)
+            names.read_id(
+                name, Collection.MODELS, field=f"models[{position}]", violations=violations
+            )
             for position, name in enumerate(request.models)
         ),
         dataset=(
-            _id(request.dataset, Collection.DATASETS, "dataset", violations)
+            names.read_id(
+                request.dataset, Collection.DATASETS, field="dataset", violations=violations
+            )
             if request.dataset
             else None
         ),
@@ -115,15 +121,6 @@ def summary(row: EvaluationRow) -> Evaluation:
         error = FailedPrecondition(row.error, reason=Reason.EVALUATION_FAILED)
         message.error.CopyFrom(to_status(error))
     return message
-
-
-def _id(name: str, collection: Collection, field: str, violations: list[FieldViolation]) -> str:
-    """Return the id in a full name, or note what is wrong with it."""
-    try:
-        return names.parse(name, collection, field=field).id
-    except InvalidArgument as error:
-        violations.extend(error.violations)
-        return ""
 
 
 def _split(number: int, violations: list[FieldViolation]) -> str | None:

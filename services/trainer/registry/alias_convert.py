@@ -56,19 +56,17 @@ def switch(request: pb.SetAliasRequest, principal: Principal) -> tuple[Change, s
         InvalidArgument: With everything that is wrong with the request.
     """
     violations: list[FieldViolation] = []
-    ids = []
-    for field, name, collection in (
-        ("alias.name", request.alias.name, Collection.ALIASES),
-        ("alias.model", request.alias.model, Collection.MODELS),
-    ):
-        try:
-            ids.append(names.parse(name, collection, field=field).id)
-        except InvalidArgument as error:
-            violations += error.violations
+    alias, model = (
+        names.read_id(name, collection, field=field, violations=violations)
+        for field, name, collection in (
+            ("alias.name", request.alias.name, Collection.ALIASES),
+            ("alias.model", request.alias.model, Collection.MODELS),
+        )
+    )
     violations += _negative("expected_version", request.expected_version)
     if violations:
         raise InvalidArgument(violations)
-    return _change(request, ids[0], principal), ids[1]
+    return _change(request, alias, principal), model
 
 
 def change(
@@ -82,11 +80,7 @@ def change(
     violations = _negative("expected_version", request.expected_version)
     if isinstance(request, pb.RollbackAliasRequest):
         violations += _negative("version", request.version)
-    found = ""
-    try:
-        found = alias_id(request.name)
-    except InvalidArgument as error:
-        violations += error.violations
+    found = names.read_id(request.name, Collection.ALIASES, field="name", violations=violations)
     if violations:
         raise InvalidArgument(violations)
     return _change(request, found, principal)
