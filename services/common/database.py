@@ -114,11 +114,6 @@ class Database:
             sa.event.listen(self._engine, "begin", _begin_sqlite)
         self._writer = self._engine.execution_options(isogloss_write=True)
 
-    @property
-    def is_sqlite(self) -> bool:
-        """Whether all processes must be on this machine."""
-        return self._sqlite
-
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Open a session on one snapshot (SQLite) or committed state (PostgreSQL).

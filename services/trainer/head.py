@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from services.trainer.learning.targets import Targets, indicators, is_multi
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.integer[Any]]
+Real = TypeVar("Real", bound=np.floating[Any])
 
 NEVER = 1e4
 """A bias of -10,000 cannot be made up for by any embedding of length 1."""
@@ -77,14 +78,14 @@ class FormerHead:
         return Head(weight=weight, bias=bias, multi_label=start.multi_label)
 
 
-def probabilities(logits: Floats, *, multi_label: bool) -> Floats:
-    """Return [N, K]: the softmax of logits [N, K], or their sigmoid."""
+def probabilities(logits: npt.NDArray[Real], *, multi_label: bool) -> npt.NDArray[Real]:
+    """Return [N, K]: the softmax of logits [N, K], or their sigmoid, as precise as they are."""
     if multi_label:
         # Of a large negative number, exp would overflow.
-        halves: Floats = 0.5 * (1.0 + np.tanh(0.5 * logits))
+        halves: npt.NDArray[Real] = 0.5 * (1.0 + np.tanh(0.5 * logits))
         return halves
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: Floats = powers / powers.sum(axis=1, keepdims=True)
+    result: npt.NDArray[Real] = powers / powers.sum(axis=1, keepdims=True)
     return result
 
 

@@ -5,7 +5,6 @@ Knows when work is looked for and how it ends with the service; `attempt` knows 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import sys
@@ -18,6 +17,7 @@ from services.common.database import Database
 from services.common.errors import IsoglossError
 from services.common.storage import ObjectStore
 from services.trainer.attempt import Attempt
+from services.trainer.background import until_cancelled
 from services.trainer.bell import Bell
 from services.trainer.catalogue import Catalogue
 from services.trainer.devices import places
@@ -78,10 +78,7 @@ class Supervisor:
     async def serve(self) -> None:
         """Work until cancelled, then give the runs back and end their processes."""
         self.start()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await asyncio.shield(asyncio.to_thread(self.stop))
+        await until_cancelled(self.stop)
 
     def start(self) -> None:
         """Start the threads."""

@@ -21,6 +21,7 @@ from services.common.cleaning import Cleaner
 from services.common.cleaning_proto import cleaning_from_proto
 from services.common.storage import ObjectStore
 from services.trainer.evaluation.arrays import FloatArray
+from services.trainer.head import probabilities
 
 _OUTPUTS = ["sentence_embedding", "logits"]
 _BATCH_TOKENS = 4096
@@ -76,7 +77,8 @@ class ServedModel:
             start = end
         back = np.argsort(order)
         embeddings, logits = (np.concatenate(output)[back] for output in zip(*parts, strict=True))
-        return embeddings, self._probabilities(logits.astype(np.float64))
+        wide = logits.astype(np.float64)
+        return embeddings, probabilities(wide, multi_label=self.multi_label)
 
     def _run(self, sequences: Sequence[Sequence[int]]) -> list[FloatArray]:
         shape = len(sequences), max(map(len, sequences))
@@ -88,14 +90,6 @@ class ServedModel:
         feed = {"input_ids": ids, "attention_mask": mask}
         outputs: list[Any] = self._session.run(_OUTPUTS, feed)
         return outputs
-
-    def _probabilities(self, logits: FloatArray) -> FloatArray:
-        if self.multi_label:
-            halves: FloatArray = 0.5 * (1.0 + np.tanh(0.5 * logits))
-            return halves
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        result: FloatArray = powers / powers.sum(axis=1, keepdims=True)
-        return result
 
 
 def fetch(

@@ -5,7 +5,6 @@ Only who holds the lease closes one; what an attempt wrote is under keys of its 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -25,6 +24,7 @@ from services.common.errors import IsoglossError, Unavailable
 from services.common.leases import Claim, LeaseLost, LeaseQueue
 from services.common.storage import ObjectStore
 from services.trainer import datasets, launch
+from services.trainer.background import until_cancelled
 from services.trainer.bell import Bell
 from services.trainer.evaluating.spec import EvaluationSpec
 from services.trainer.evaluating.state import ACTIVE, State
@@ -76,19 +76,19 @@ class Evaluator:
             database, EvaluationRow, owner=owner, seconds=settings.lease_seconds
         )
         self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="evaluations")
 
     async def serve(self) -> None:
         """Work until cancelled, then give back what is under way."""
         if self._settings.concurrent_runs == 0:
             return
-        thread = threading.Thread(target=self._work, name="evaluations")
-        thread.start()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            self._stop.set()
-            self._bell.ring()
-            await asyncio.shield(asyncio.to_thread(thread.join))
+        self._thread.start()
+        await until_cancelled(self._end)
+
+    def _end(self) -> None:
+        self._stop.set()
+        self._bell.ring()
+        self._thread.join()
 
     def _work(self) -> None:
         while not self._stop.is_set():

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # ships no types
 
-from services.trainer.head import NEVER, Floats, Head, Ints
+from services.trainer.head import NEVER, Floats, Head, Ints, probabilities
 from services.trainer.learning.calibration import DEFAULT_THRESHOLD, fit_thresholds, log_loss
 from services.trainer.learning.selection import folds
 from services.trainer.learning.targets import Indicators, Targets, is_multi
@@ -116,7 +116,7 @@ def _apart(embeddings: Floats, targets: Indicators, seed: int) -> Regression:
             logits[held] = head.logits(tuned[held])
     best = int(np.argmin([log_loss(logits, answers) for logits in unseen]))
     *_, head = _path(embeddings, targets, INVERSE_REGULARISATION[best : best + 1])
-    thresholds = fit_thresholds(0.5 * (1 + np.tanh(0.5 * unseen[best])), answers)
+    thresholds = fit_thresholds(probabilities(unseen[best], multi_label=True), answers)
     thresholds[~targets.any(axis=0)] = DEFAULT_THRESHOLD
     return Regression(head=head, thresholds=thresholds)
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy.exc import IntegrityError
 
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
@@ -153,7 +152,7 @@ class Imports:
 
     def _describe(self, manifest: ModelManifest, place: Place, display_name: str) -> None:
         manifest.lineage.imported_from = manifest.name
-        manifest.lineage.import_time.CopyFrom(_timestamp(self._clock()))
+        manifest.lineage.import_time.FromDatetime(self._clock())
         manifest.name = f"models/{place.model}"
         manifest.display_name = display_name
         manifest.attempt, manifest.token = place.attempt, place.token
@@ -254,9 +253,3 @@ def _row(manifest: ModelManifest, place: Place, now: datetime) -> ModelRow:
     row.dimension = facts.dimension
     row.max_tokens = facts.max_tokens
     return row
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp

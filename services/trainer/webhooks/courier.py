@@ -5,7 +5,6 @@ Knows nothing of runs, and none waits for it.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from services.common.database import Database
 from services.common.errors import IsoglossError
 from services.common.leases import Claim, LeaseLost, LeaseQueue
 from services.trainer import events
+from services.trainer.background import until_cancelled
 from services.trainer.messages import Logged
 from services.trainer.tables import DeliveryRow, ModelRow
 from services.trainer.webhooks.signing import headers
@@ -90,10 +90,7 @@ class Courier:
     async def serve(self) -> None:
         """Send until cancelled."""
         self.start()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await asyncio.shield(asyncio.to_thread(self.stop))
+        await until_cancelled(self.stop)
 
     def start(self) -> None:
         """Start the thread."""
