@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from isogloss import Comparison, Evaluation, EvaluationState, Split
+from isogloss import Comparison, Evaluation, EvaluationState
 from isogloss.cli.commands import command, dataset_name, model_name
 from isogloss.cli.confusion_view import confusion_rows
+from isogloss.cli.dataset_files import SplitChoice
 from isogloss.cli.evaluation_view import (
     in_words,
     show_evaluation,
@@ -25,7 +26,7 @@ Id = Annotated[str, typer.Argument(help="models/ID, or ID alone.", show_default=
 _COORDINATES = (">before x", ">before y", ">after x", ">after y")
 
 Which = Annotated[
-    Split | None,
+    SplitChoice | None,
     typer.Option(
         "--split",
         help="Which rows: train, validation or test. Otherwise the last of them that there is.",
