@@ -293,3 +293,12 @@ def command_name(process: subprocess.Popen[bytes]) -> str:
     arguments = process.args
     assert isinstance(arguments, list)
     return Path(str(arguments[0])).name
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new and empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/{secrets.token_hex(4)}.sqlite"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.create_database()

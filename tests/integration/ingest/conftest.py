@@ -15,7 +15,6 @@ from services.common.server import running_server
 from services.common.storage import ObjectStore, open_store
 from services.ingest.__main__ import MIGRATIONS, build
 from services.ingest.settings import IngestSettings
-from tests.engines import PostgresServer
 from tests.integration.ingest.places import Place
 
 if TYPE_CHECKING:
@@ -43,13 +42,9 @@ async def stub(settings: IngestSettings) -> AsyncIterator[DatasetServiceAsyncStu
         yield DatasetServiceStub(channel)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path}/ingest.sqlite"
-    if request.param == "postgres":
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = server.create_database()
-    database = Database(url)
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
     database.upgrade(MIGRATIONS)
     yield database
     database.close()

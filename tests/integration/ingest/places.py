@@ -21,15 +21,16 @@ from services.ingest.uploading.quotas import Quotas
 from services.ingest.uploading.uploads import UploadLimits, Uploads
 from services.ingest.workbench import EngineOptions
 from services.ingest.worker import Worker, WorkerOptions
+from tests.stores import PassingStore
 
 PROFILES = {"standard": Profile(min_examples=250, advised_examples=500, min_per_label=5)}
 
 
-class StallingStore:
+class StallingStore(PassingStore):
     """A store that stalls or fails where a test wants it to."""
 
     def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+        super().__init__(store)
         self.stall_at = ""
         self.fail_at = ""
         self.created: list[str] = []
@@ -37,7 +38,7 @@ class StallingStore:
         self.go_on = threading.Event()
 
     def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
-        info = self._store.put(key, data)
+        info = super().put(key, data)
         self._meet(key)
         return info
 
@@ -45,21 +46,12 @@ class StallingStore:
         if "/raw/" not in key:
             self._meet(key)
         self.created.append(key)
-        return self._store.create(key, data)
+        return super().create(key, data)
 
     def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         if "/raw/" in key:
             self._meet(key)
-        return self._store.get(key, offset=offset, length=length)
-
-    def stat(self, key: str) -> ObjectInfo | None:
-        return self._store.stat(key)
-
-    def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
-        return self._store.list(prefix, start_after=start_after)
-
-    def delete(self, key: str) -> None:
-        self._store.delete(key)
+        return super().get(key, offset=offset, length=length)
 
     def _meet(self, key: str) -> None:
         if self.fail_at and key.endswith(self.fail_at):
@@ -69,11 +61,11 @@ class StallingStore:
             assert self.go_on.wait(60)
 
 
-class CrowdedStore:
+class CrowdedStore(PassingStore):
     """A store at which somebody else acts at one moment, once."""
 
     def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+        super().__init__(store)
         self._moment = ""
         self._act: Callable[[], object] = lambda: None
 
@@ -84,27 +76,18 @@ class CrowdedStore:
         """
         self._moment, self._act = moment, act
 
-    def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
-        return self._store.put(key, data)
-
     def create(self, key: str, data: bytes) -> bool:
         self._reach("before create", key)
-        created = self._store.create(key, data)
+        created = super().create(key, data)
         self._reach("after create", key)
         return created
 
-    def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        return self._store.get(key, offset=offset, length=length)
-
-    def stat(self, key: str) -> ObjectInfo | None:
-        return self._store.stat(key)
-
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
-        yield from self._store.list(prefix, start_after=start_after)
+        yield from super().list(prefix, start_after=start_after)
         self._reach("after list", prefix)
 
     def delete(self, key: str) -> None:
-        self._store.delete(key)
+        super().delete(key)
         self._reach("after delete", key)
 
     def _reach(self, moment: str, key: str) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,59 +12,22 @@ from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from services.common import layout, manifests
 from services.common.database import Database
 from services.common.errors import Unavailable
-from services.common.storage import ObjectInfo, ObjectStore, open_store
+from services.common.storage import ObjectStore, open_store
 from services.trainer.bell import Bell
 from services.trainer.models import Request
 from services.trainer.registry.bundle import Place, pack
 from services.trainer.registry.importing import Imports, ImportWish
 from services.trainer.tables import MIGRATIONS
-from tests.engines import PostgresServer
+from tests.stores import FailingStore
 from tests.whole_model import publish_whole_model
 
 WISH = ImportWish(tenant="acme", display_name="Theirs")
 REQUEST = Request(actor="anna", request_id="r-1", fingerprint=b"f")
 
 
-class FailingStore:
-    """A directory that fails at one of its next writes."""
-
-    def __init__(self, directory: Path) -> None:
-        self._store = open_store(str(directory))
-        self.writes_left = 1 << 30
-
-    def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
-        self._count()
-        return self._store.put(key, data)
-
-    def create(self, key: str, data: bytes) -> bool:
-        self._count()
-        return self._store.create(key, data)
-
-    def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        return self._store.get(key, offset=offset, length=length)
-
-    def stat(self, key: str) -> ObjectInfo | None:
-        return self._store.stat(key)
-
-    def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
-        return self._store.list(prefix, start_after=start_after)
-
-    def delete(self, key: str) -> None:
-        self._store.delete(key)
-
-    def _count(self) -> None:
-        if not self.writes_left:
-            raise Unavailable("The store is down.")
-        self.writes_left -= 1
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path}/{secrets.token_hex(4)}.sqlite"
-    if request.param == "postgres":
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = server.create_database()
-    database = Database(url)
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
     database.upgrade(MIGRATIONS)
     yield database
     database.close()
@@ -73,7 +35,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 @pytest.fixture
 def store(tmp_path: Path) -> FailingStore:
-    return FailingStore(tmp_path / "store")
+    return FailingStore(open_store(str(tmp_path / "store")))
 
 
 @pytest.fixture

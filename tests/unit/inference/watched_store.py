@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from services.common.errors import Unavailable
 from services.common.storage import ObjectInfo, open_store
+from tests.stores import PassingStore
 
 
-class WatchedStore:
+class WatchedStore(PassingStore):
     """A directory that can be down, and counts what is asked of it."""
 
     def __init__(self, directory: Path) -> None:
-        self._store = open_store(str(directory))
+        super().__init__(open_store(str(directory)))
         self.down = False
         self.refused: set[str] = set()
         """Keys that cannot be read for the moment."""
@@ -22,25 +23,16 @@ class WatchedStore:
 
     def stat(self, key: str) -> ObjectInfo | None:
         self._check()
-        return self._store.stat(key)
+        return super().stat(key)
 
     def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         self._check(key)
         self.gets.append(key)
-        return self._store.get(key, offset=offset, length=length)
-
-    def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
-        return self._store.put(key, data)
-
-    def create(self, key: str, data: bytes) -> bool:
-        return self._store.create(key, data)
+        return super().get(key, offset=offset, length=length)
 
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
         self._check()
-        return self._store.list(prefix, start_after=start_after)
-
-    def delete(self, key: str) -> None:
-        self._store.delete(key)
+        return super().list(prefix, start_after=start_after)
 
     def _check(self, key: str = "") -> None:
         if self.down or key in self.refused:

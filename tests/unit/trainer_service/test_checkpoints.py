@@ -1,47 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-from services.common.errors import Unavailable
-from services.common.storage import ObjectInfo, ObjectStore, open_store
+from services.common.storage import ObjectStore, open_store
 from services.trainer.checkpoints import KEPT, Checkpoints, StoredCheckpoints, discard
 from services.trainer.messages import Logged, Message
-
-
-class BreakingStore:
-    """A store that stops answering after so many writes."""
-
-    def __init__(self, store: ObjectStore, writes: int) -> None:
-        self._store = store
-        self._left = writes
-
-    def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
-        self._count()
-        return self._store.put(key, data)
-
-    def create(self, key: str, data: bytes) -> bool:
-        self._count()
-        return self._store.create(key, data)
-
-    def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        return self._store.get(key, offset=offset, length=length)
-
-    def stat(self, key: str) -> ObjectInfo | None:
-        return self._store.stat(key)
-
-    def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
-        return self._store.list(prefix, start_after=start_after)
-
-    def delete(self, key: str) -> None:
-        self._store.delete(key)
-
-    def _count(self) -> None:
-        if not self._left:
-            raise Unavailable("The store does not answer.")
-        self._left -= 1
+from tests.stores import FailingStore
 
 
 class Desk:
@@ -128,7 +94,7 @@ def test_the_same_step_of_the_same_attempt_is_not_written_over(desk: Desk) -> No
 @pytest.mark.parametrize("writes", range(4))
 def test_a_save_that_breaks_off_is_invisible(desk: Desk, writes: int) -> None:
     desk.attempt(1).save(desk.write("whole"), step=1)
-    desk.attempt(2, BreakingStore(desk.store, writes)).save(desk.write("in part"), step=2)
+    desk.attempt(2, FailingStore(desk.store, writes)).save(desk.write("in part"), step=2)
 
     (told,) = desk.told
     assert isinstance(told, Logged)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.common.errors import DataLoss, OutOfRange, ResourceExhausted
-from services.common.storage import ObjectInfo, ObjectStore, open_store
+from services.common.storage import ObjectStore, open_store
 from services.ingest.dataset import Split
 from services.ingest.uploading.uploads import UploadLimits, Uploads
+from tests.stores import PassingStore
 
 LIMITS = UploadLimits(max_file_bytes=1000, max_dataset_bytes=1500, part_bytes=100)
 
@@ -151,34 +151,19 @@ def test_any_breaks_give_the_same_bytes(
     assert read(uploads, len(content)) == content
 
 
-class SlowStore:
+class SlowStore(PassingStore):
     """A store whose first creation waits."""
 
     def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+        super().__init__(store)
         self.waits = threading.Event()
         self.go_on = threading.Event()
-
-    def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
-        return self._store.put(key, data)
 
     def create(self, key: str, data: bytes) -> bool:
         if not self.waits.is_set():
             self.waits.set()
             assert self.go_on.wait(20)
-        return self._store.create(key, data)
-
-    def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        return self._store.get(key, offset=offset, length=length)
-
-    def stat(self, key: str) -> ObjectInfo | None:
-        return self._store.stat(key)
-
-    def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
-        return self._store.list(prefix, start_after=start_after)
-
-    def delete(self, key: str) -> None:
-        self._store.delete(key)
+        return super().create(key, data)
 
 
 def test_a_part_is_stored_once_however_many_threads_store_it(store: ObjectStore) -> None:
