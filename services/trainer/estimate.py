@@ -46,7 +46,7 @@ _MOST_WORDS = 100_000_000
 _WEIGHT_BYTES = 4
 _FIXED_BYTES = 700e6
 _BYTES_PER_PARAMETER_LEARNT = 40.0
-_BYTES_PER_PARAMETER_EXPORTED = 145.0
+_BYTES_PER_PARAMETER_EXPORTED = 60.0
 _BYTES_PER_TOKEN = 10.0
 _ROW_BYTES = 600.0
 # The libraries; while it learns weights, gradients, two moments, averages and copies, and what the

@@ -24,12 +24,16 @@ _MUCH = 0.05
 _EPOCHS_AT_1000 = 4
 _LEAST_EPOCHS, _MOST_EPOCHS = 3, 8
 _MANY_ROWS_PER_LABEL = 50
+_CROSS_FITTED_BELOW = 1000
+_FOLD = 0.8
+"""Of the training again, where rows are too few to hold any out for good."""
 
 _READ_TOKENS = 512
-# Two cores, the base `small`: start, baseline and exports; then tokens learnt and tokens only
-# read in a second. 2,800 to 3,500 and 6,000 to 8,400 were measured at 16 to 128 tokens a text, on
-# a machine that others used too. A row costs its mean length and what it is padded by.
-_FIXED_SECONDS = 30.0
+# Two cores, the base `small`: start, baseline, exports and what is tried in 8 bits; then tokens
+# learnt and tokens only read in a second. 2,800 to 3,500 and 6,000 to 8,400 were measured at 16 to
+# 128 tokens a text, on a machine that others used too. A row costs its mean length and what it is
+# padded by.
+_FIXED_SECONDS = 56.0
 _LEARNT_PER_SECOND = 2_500
 _READ_PER_SECOND = 6_000
 _PADDING = 1.1
@@ -130,6 +134,8 @@ def _training_time(report: Report, labels: int) -> timedelta:
     if rows < _MANY_ROWS_PER_LABEL * labels:
         epochs *= 2
     learning = epochs * rows * length / _LEARNT_PER_SECOND
+    if rows < _CROSS_FITTED_BELOW:
+        learning *= 1 + _FOLD
     reading = (rows + _PASSES_OVER_HELD_OUT * held_out) * length / _READ_PER_SECOND
     return timedelta(seconds=round(_FIXED_SECONDS + learning + reading))
 
