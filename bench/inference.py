@@ -115,7 +115,7 @@ async def _measure(
 
         async def in_process() -> object:
             read = model.reader.read(TEXT, Truncation.END)
-            return model.engine.run([read.ids], Output.EMBEDDING)
+            return model.engine.run([read.ids], (Output.EMBEDDING,))[0]
 
         ways: dict[str, Call] = {
             "echo": lambda: echo(b""),

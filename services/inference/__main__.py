@@ -14,6 +14,7 @@ from services.common.settings import load
 from services.common.storage import open_store
 from services.inference.aliases import Aliases
 from services.inference.devices import choose_device
+from services.inference.dispatcher import Dispatcher
 from services.inference.file_cache import FileCache
 from services.inference.models import Models
 from services.inference.opening import Opener
@@ -44,9 +45,9 @@ def build(settings: InferenceSettings) -> Application:
         threads_per_run=settings.threads_per_run,
     )
     models = Models(store, opener, max_bytes=settings.model_memory_bytes)
-    pool = WorkerPool(workers=workers, max_texts=settings.queue_texts)
+    dispatcher = Dispatcher(WorkerPool(workers=workers, max_texts=settings.queue_texts))
     aliases = Aliases(store, models, poll_seconds=settings.alias_poll_seconds)
-    servicer = InferenceServicer(models, aliases, pool, max_texts=settings.max_texts)
+    servicer = InferenceServicer(models, aliases, dispatcher, max_texts=settings.max_texts)
     return Application(
         settings=settings,
         services=[
@@ -54,7 +55,7 @@ def build(settings: InferenceSettings) -> Application:
         ],
         roles=ROLES,
         background=[aliases.serve],
-        close=[pool.close, models.close],
+        close=[dispatcher.close, models.close],
     )
 
 

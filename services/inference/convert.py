@@ -11,6 +11,7 @@ from services.common import names
 from services.common.errors import FieldViolation, InvalidArgument, Reason
 from services.common.names import Collection, ResourceName
 from services.inference.classification import classify
+from services.inference.engine import Output
 from services.inference.limits import MAX_TEXT_BYTES
 from services.inference.model import Computed, LabelMode, Model, Precision
 from services.inference.tokenization import TokenisedText, Truncation
@@ -98,7 +99,7 @@ def embed_response(model: Model, computed: Computed, *, as_list: bool) -> pb.Emb
     )
     add = response.results.add
     # Little-endian is the wire's order, whatever this machine's is.
-    rows = computed.rows.astype("<f4", copy=False)
+    rows = computed.rows[Output.EMBEDDING].astype("<f4", copy=False)
     for row, text in zip(rows, computed.texts, strict=True):
         result = add()
         if as_list:
@@ -115,7 +116,7 @@ def classify_response(model: Model, computed: Computed, *, top_k: int) -> pb.Cla
         label_mode=_LABEL_MODES_OUT[model.label_mode], served_by=_served_by(model)
     )
     classifications = classify(
-        computed.rows,
+        computed.rows[Output.LOGITS],
         labels=model.labels,
         mode=model.label_mode,
         thresholds=model.thresholds,
@@ -139,7 +140,9 @@ def _served_by(model: Model) -> pb.ServedModel:
     )
 
 
-def _set_usage(usage: pb.TextUsage, text: TokenisedText) -> None:
+def _set_usage(usage: pb.TextUsage, text: TokenisedText | None) -> None:
+    if text is None:
+        return
     usage.token_count = len(text.ids)
     usage.truncated = text.truncated
 

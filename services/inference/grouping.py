@@ -20,16 +20,6 @@ class GroupLimits:
     """Share of a group's tokens that may be padding, 0 to 1."""
 
 
-# On a CPU one 16-token text reaches most of a core's peak already: all-MiniLM-L6-v2 takes
-# 3.5 ms alone, 3.0 ms a text in a group of 8 of its length, 2.8 ms in one of 32, and padding
-# costs as much as text. A group of 512 tokens (some 70 ms) ends soon enough for the next
-# caller to have a turn.
-CPU_GROUPS = GroupLimits(texts=8, padded_tokens=512, padding=0.125)
-
-# A GPU is idle until thousands of tokens are under way.
-CUDA_GROUPS = GroupLimits(texts=64, padded_tokens=16_384, padding=0.5)
-
-
 def group_by_length(lengths: Sequence[int], limits: GroupLimits) -> list[list[int]]:
     """Return the positions of `lengths` in groups, every position once, longest group first.
 

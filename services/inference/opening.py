@@ -63,7 +63,7 @@ class Opener:
                     path, shape=shape, device=self.device, threads=self.threads_per_run
                 )
             # The longest text at once, so that a model which cannot compute it never serves.
-            engine.run([[published.pad_token_id] * published.max_tokens], Output.EMBEDDING)
+            engine.run([[published.pad_token_id] * published.max_tokens], (Output.EMBEDDING,))
         except (GraphInvalid, ValueError) as error:
             raise DataLoss(
                 f"{published.name} cannot be served: {error}. Train or publish it again.",

@@ -20,17 +20,18 @@ from services.common.identity import current_principal
 from services.common.interceptor import remaining_seconds
 from services.common.names import Collection, ResourceName
 from services.inference.aliases import Aliases
+from services.inference.awaiting import answered
 from services.inference.convert import (
     Call,
     call_from_proto,
     classify_response,
     embed_response,
 )
+from services.inference.dispatcher import Dispatcher
 from services.inference.engine import Output
 from services.inference.limits import classify_answer_violation, embed_answer_violation
-from services.inference.model import Computed, LabelMode, Model, job
+from services.inference.model import Computed, LabelMode, Model, Priority, Question
 from services.inference.models import ModelKey, Models
-from services.inference.pool import Ticket, WorkerPool
 
 if TYPE_CHECKING:
     from grpc.aio import ServicerContext
@@ -42,19 +43,19 @@ class InferenceServicer(InferenceServiceServicer):
     """Answers on the event loop; everything that takes time is elsewhere."""
 
     def __init__(
-        self, models: Models, aliases: Aliases, pool: WorkerPool, *, max_texts: int
+        self, models: Models, aliases: Aliases, dispatcher: Dispatcher, *, max_texts: int
     ) -> None:
-        """Serve `models`, also by `aliases`, with the workers of `pool`.
+        """Serve `models`, also by `aliases`, computed by `dispatcher`.
 
         Args:
             models: What computes.
             aliases: What names that move stand for.
-            pool: Who computes.
+            dispatcher: Who computes.
             max_texts: Texts in a call, at most.
         """
         self._models = models
         self._aliases = aliases
-        self._pool = pool
+        self._dispatcher = dispatcher
         self._max_texts = max_texts
 
     async def Embed(  # noqa: N802 (the rpc's name)
@@ -114,20 +115,16 @@ class InferenceServicer(InferenceServiceServicer):
     async def _compute(
         self, model: Model, call: Call, output: Output, answer: Callable[[Computed], T]
     ) -> T:
-        ticket = Ticket(remaining_seconds())
-        work = job(
-            model,
-            call.texts,
+        question = Question(
+            texts=call.texts,
             truncation=call.truncation,
-            output=output,
-            answer=answer,
-            ticket=ticket,
+            outputs=(output,),
+            priority=Priority.INTERACTIVE,
+            caller=current_principal().tenant,
+            remaining=remaining_seconds(),
+            each=False,
         )
-        try:
-            return await asyncio.wrap_future(self._pool.submit(work))
-        except asyncio.CancelledError:
-            ticket.give_up()
-            raise
+        return await answered(self._dispatcher.submit(model, question, answer))
 
 
 def _refuse(violation: FieldViolation | None) -> None:

@@ -66,7 +66,7 @@ async def test_callers_at_once_get_their_own_answers(running: Running, store: Ob
 @asynccontextmanager
 async def busy(running: Running, *, workers: int = 2) -> AsyncIterator[None]:
     """Keep all workers from all work until the block ends."""
-    pool: WorkerPool = running.app.services[0].servicer._pool
+    pool: WorkerPool = running.app.services[0].servicer._dispatcher._pool
     all_wait, free = threading.Barrier(workers + 1), threading.Event()
 
     def wait() -> None:
@@ -132,7 +132,7 @@ async def test_what_a_caller_left_behind_is_not_computed(
         session = engine._session = CountingSession(engine._session)
         async with busy(running, workers=1):
             call = running.stub.Embed(three)
-            await until(lambda: running.app.services[0].servicer._pool._texts == 4)
+            await until(lambda: running.app.services[0].servicer._dispatcher._pool._texts == 4)
             call.cancel()
             await until(lambda: grpc.StatusCode.CANCELLED in running.ended.codes)
         # The one worker came by what was left behind before it came to this.

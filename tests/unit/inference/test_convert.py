@@ -10,10 +10,9 @@ from isogloss.v1 import inference_service_pb2 as pb
 from isogloss.v1 import label_mode_pb2, precision_pb2, vector_pb2
 from services.common.errors import InvalidArgument, Reason
 from services.inference.convert import call_from_proto, classify_response, embed_response
-from services.inference.engine import FloatArray, Output
-from services.inference.grouping import CPU_GROUPS
+from services.inference.engine import EngineLimits, FloatArray, Output
 from services.inference.limits import MAX_TEXT_BYTES
-from services.inference.model import Computed, LabelMode, Model, Precision
+from services.inference.model import Computed, LabelMode, Model, Precision, Timings
 from services.inference.tokenization import TextReader, TokenisedText, Truncation
 from tests.tiny_model import tiny_tokenizer
 
@@ -21,9 +20,9 @@ from tests.tiny_model import tiny_tokenizer
 class NoEngine:
     """Stands where an engine must be and nothing is computed."""
 
-    groups = CPU_GROUPS
+    limits = EngineLimits(texts=8, padded_tokens=512, runs=1)
 
-    def run(self, token_ids: object, output: Output) -> FloatArray:
+    def run(self, token_ids: object, outputs: tuple[Output, ...]) -> tuple[FloatArray, ...]:
         raise NotImplementedError
 
 
@@ -48,7 +47,12 @@ def computed(rows: FloatArray) -> Computed:
         TokenisedText(ids=[2, *range(number), 3], truncated=number % 2 == 1)
         for number in range(len(rows))
     ]
-    return Computed(rows=rows, texts=texts)
+    return Computed(
+        rows={Output.EMBEDDING: rows, Output.LOGITS: rows},
+        texts=texts,
+        errors={},
+        timings=Timings(queue=0.0, tokenise=0.0, infer=0.0),
+    )
 
 
 def violations(request: pb.EmbedRequest | pb.ClassifyRequest, max_texts: int = 4) -> list[str]:

@@ -43,18 +43,22 @@ def expected_embedding(ids: list[int]) -> FloatArray:
 def test_a_text_has_the_same_vector_whatever_its_neighbours(
     engine: OnnxEngine, rows: list[list[int]]
 ) -> None:
-    together = engine.run(rows, Output.EMBEDDING)
+    (together,) = engine.run(rows, (Output.EMBEDDING,))
 
     for row, ids in zip(together, rows, strict=True):
-        alone = engine.run([ids], Output.EMBEDDING)[0]
+        alone = engine.run([ids], (Output.EMBEDDING,))[0][0]
         assert float(row @ alone) >= 0.99999
         np.testing.assert_allclose(row, expected_embedding(ids), atol=1e-5)
 
 
-def test_logits_come_from_the_head(engine: OnnxEngine) -> None:
+def test_one_pass_gives_both_outputs_in_the_order_asked_for(engine: OnnxEngine) -> None:
     rows = [[5, 9, 30], [8]]
 
-    logits = engine.run(rows, Output.LOGITS)
+    logits, vectors = engine.run(rows, (Output.LOGITS, Output.EMBEDDING))
+
+    np.testing.assert_allclose(
+        vectors, np.stack([expected_embedding(row) for row in rows]), atol=1e-5
+    )
 
     head = tiny_weights(labels=3)["head"]
     np.testing.assert_allclose(
@@ -66,7 +70,7 @@ def test_threads_share_an_engine(engine: OnnxEngine) -> None:
     rows = [[1 + number % 70, 1 + number % 11] for number in range(300)]
 
     with ThreadPoolExecutor(8) as executor:
-        found = list(executor.map(lambda ids: engine.run([ids], Output.EMBEDDING)[0], rows))
+        found = list(executor.map(lambda ids: engine.run([ids], (Output.EMBEDDING,))[0][0], rows))
 
     for row, ids in zip(found, rows, strict=True):
         np.testing.assert_allclose(row, expected_embedding(ids), atol=1e-5)

@@ -3,7 +3,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.inference.grouping import CPU_GROUPS, GroupLimits, group_by_length
+from services.inference.grouping import GroupLimits, group_by_length
+
+CPU_GROUPS = GroupLimits(texts=8, padded_tokens=512, padding=0.125)
 
 lengths_lists = st.lists(st.integers(min_value=1, max_value=600), min_size=1, max_size=200)
 limits_values = st.builds(

@@ -294,7 +294,8 @@ def test_a_dropped_model_still_computes_for_those_who_hold_it(
     load(models, key("two"))
 
     assert models.ready(key("one")) is None
-    assert one.engine.run([[5, 6]], Output.EMBEDDING).shape == (1, one.dimension)
+    (rows,) = one.engine.run([[5, 6]], (Output.EMBEDDING,))
+    assert rows.shape == (1, one.dimension)
     models.close()
 
 
