@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -45,6 +46,9 @@ _THREADS = 32
 _MIN_PING_MILLISECONDS = 20_000
 """Clients may ping this often; ours do so every 60 s. A client that pings more is cut off."""
 
+_READINESS_SECONDS = 0.25
+"""How late a probe hears of a change, at most; asking is a look at memory."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
@@ -78,6 +82,10 @@ class Application:
 
     observers: Sequence[CallObserver] = ()
     """Told of every call that ends."""
+
+    ready: Callable[[], bool] = lambda: True
+    """Whether calls can be answered now; asked again and again on the event loop, and told to
+    whoever asks for the health of the server. Calls are taken either way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +138,8 @@ async def running_server(application: Application) -> AsyncIterator[RunningServe
     health_pb2_grpc.add_HealthServicer_to_server(probes, server)
     for service in application.services:
         service.add(service.servicer, server)
-        await probes.set(service.name, health_pb2.HealthCheckResponse.SERVING)
+    ready = application.ready()
+    await _tell(probes, application, ready=ready)
     if settings.reflection:
         names = [service.name for service in application.services]
         reflection.enable_server_reflection(
@@ -139,7 +148,10 @@ async def running_server(application: Application) -> AsyncIterator[RunningServe
     port = _listen(server, settings)
     await server.start()
     host = settings.address.rpartition(":")[0]
-    background = asyncio.create_task(_run_background(application.background))
+    follow: Callable[[], Awaitable[None]] = partial(
+        _follow_readiness, probes, application, told=ready
+    )
+    background = asyncio.create_task(_run_background([*application.background, follow]))
     _log.info(
         "listening",
         address=f"{host}:{port}",
@@ -213,6 +225,27 @@ def _stop_from_thread(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> N
     # The loop is closed where the process was about to end anyway.
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(stop.set)
+
+
+async def _follow_readiness(
+    probes: health.aio.HealthServicer, application: Application, *, told: bool
+) -> None:
+    """Tell every change of `ready`, until cancelled."""
+    while True:
+        await asyncio.sleep(_READINESS_SECONDS)
+        ready = application.ready()
+        if ready != told:
+            told = ready
+            _log.log(logging.INFO if ready else logging.WARNING, "readiness", ready=ready)
+            await _tell(probes, application, ready=ready)
+
+
+async def _tell(
+    probes: health.aio.HealthServicer, application: Application, *, ready: bool
+) -> None:
+    status = health_pb2.HealthCheckResponse
+    for name in ("", *(service.name for service in application.services)):
+        await probes.set(name, status.SERVING if ready else status.NOT_SERVING)
 
 
 async def _run_background(tasks: Sequence[Callable[[], Awaitable[None]]]) -> None:

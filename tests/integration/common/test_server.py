@@ -8,6 +8,7 @@ import inspect
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -326,6 +327,26 @@ async def test_two_tenants_do_not_see_each_other(tmp_path: Path) -> None:
 
 def mirror_of(channel: Any) -> Any:  # noqa: ANN401 - the stubs know the blocking channel only
     return reflection_pb2_grpc.ServerReflectionStub(channel)
+
+
+async def test_health_says_whether_calls_can_be_answered() -> None:
+    able = False
+    settings = SampleSettings(address="127.0.0.1:0")
+    app = replace(application(settings, SampleServicer()), ready=lambda: able)
+    async with (
+        asyncio.timeout(30),
+        running_server(app) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        watches = [health.Watch(health_pb2.HealthCheckRequest(service=name)) for name in ("", NAME)]
+        for able in (False, True, False):
+            expected = "SERVING" if able else "NOT_SERVING"
+            for watch in watches:
+                status = (await watch.read()).status
+                assert health_pb2.HealthCheckResponse.ServingStatus.Name(status) == expected
+        for watch in watches:
+            watch.cancel()
 
 
 async def test_health_and_reflection_need_no_key(tmp_path: Path) -> None:
