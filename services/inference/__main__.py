@@ -15,6 +15,7 @@ from services.common.storage import open_store
 from services.inference.aliases import Aliases
 from services.inference.devices import choose_device
 from services.inference.dispatcher import Dispatcher
+from services.inference.engines.onnx import LocalEngines
 from services.inference.file_cache import FileCache
 from services.inference.models import Models
 from services.inference.opening import Opener
@@ -37,12 +38,12 @@ def build(settings: InferenceSettings) -> Application:
     device = choose_device(settings.device)
     workers = settings.resolved_workers
     _log.info("engine", device=device, workers=workers, threads_per_run=settings.threads_per_run)
+    engines = LocalEngines(device=device, threads=settings.threads_per_run)
     store = open_store(settings.store_url, settings.store_options)
     opener = Opener(
         store=store,
         cache=FileCache(settings.resolved_cache_directory, max_bytes=settings.cache_bytes),
-        device=device,
-        threads_per_run=settings.threads_per_run,
+        engines=engines,
     )
     models = Models(store, opener, max_bytes=settings.model_memory_bytes)
     dispatcher = Dispatcher(WorkerPool(workers=workers, max_texts=settings.queue_texts))
@@ -55,7 +56,8 @@ def build(settings: InferenceSettings) -> Application:
         ],
         roles=ROLES,
         background=[aliases.serve],
-        close=[dispatcher.close, models.close],
+        close=[dispatcher.close, models.close, engines.close],
+        ready=lambda: engines.alive,
     )
 
 

@@ -1,4 +1,4 @@
-"""One ONNX graph, opened and ready to run. Knows neither texts nor where graphs come from."""
+"""What computes, as everybody else sees it. Knows neither texts nor how it is done."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
-
-from services.inference.devices import Device, providers
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
-
-_INPUTS = {"input_ids", "attention_mask"}
 
 
 class Output(StrEnum):
@@ -33,6 +28,10 @@ class GraphInvalid(Exception):
 
 class EngineDied(Exception):
     """The process that computed is gone, and with it what it was computing."""
+
+
+class RunFailed(Exception):
+    """A run ended with an error; other texts may still be computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +68,9 @@ class Engine(Protocol):
 
         Raises:
             EngineDied: Where it ended before it had an answer; another run may succeed.
+            RunFailed: Where these texts cannot be computed.
         """
         ...
-
-
-# ONNX Runtime takes any number of runs in its own process: the workers are the bound. On a CPU
-# one 16-token text reaches most of a core's peak already, and a batch of 2,048 tokens (some
-# 0.3 s of all-MiniLM-L6-v2 on one core) is as long as anybody behind it should wait.
-_CPU_LIMITS = EngineLimits(texts=32, padded_tokens=2_048, runs=1_024)
-
-# A GPU is idle until thousands of tokens are under way; one batch is copied while one computes.
-_CUDA_LIMITS = EngineLimits(texts=256, padded_tokens=16_384, runs=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,82 +87,27 @@ class GraphShape:
     """What fills short texts up, on the right."""
 
 
-class OnnxEngine:
-    """A graph in ONNX Runtime."""
+class Engines(Protocol):
+    """Where graphs are opened; thread safe."""
 
-    def __init__(self, path: Path, *, shape: GraphShape, device: Device, threads: int) -> None:
-        """Open the graph and check it against its manifest.
+    @property
+    def alive(self) -> bool:
+        """Whether a run that begins now has something to run on."""
+        ...
+
+    def open(self, path: Path, shape: GraphShape) -> Engine:
+        """Open a graph and check it against its manifest; it is closed when it is forgotten.
 
         Args:
-            path: The graph, whole in one file.
+            path: The graph, whole in one file, which may be removed once this returns.
             shape: What it must be.
-            device: Where it runs.
-            threads: Threads of one run on the CPU, at least 1.
 
         Raises:
             GraphInvalid: Where it cannot be opened, or its inputs or outputs are others.
+            EngineDied: Where opening it ended the process that tried.
         """
-        try:
-            self._session = ort.InferenceSession(
-                str(path), _session_options(threads), providers=providers(device)
-            )
-        except Exception as error:  # ONNX Runtime's errors share no other base
-            raise GraphInvalid(f"the graph cannot be opened: {error}") from error
-        self._pad = shape.pad_token_id
-        self.limits = _CUDA_LIMITS if device is Device.CUDA else _CPU_LIMITS
-        self._check(shape)
+        ...
 
-    def run(
-        self, token_ids: Sequence[Sequence[int]], outputs: tuple[Output, ...]
-    ) -> tuple[FloatArray, ...]:
-        """Compute a few texts in one pass; see `Engine.run`."""
-        ids, mask = _padded(token_ids, self._pad)
-        return tuple(self._session.run(list(outputs), {"input_ids": ids, "attention_mask": mask}))
-
-    def _check(self, shape: GraphShape) -> None:
-        """Compare the graph with its manifest, by running it."""
-        inputs = {node.name for node in self._session.get_inputs()}
-        if inputs != _INPUTS:
-            raise GraphInvalid(f"the graph's inputs are {sorted(inputs)}, not {sorted(_INPUTS)}")
-        outputs = {node.name for node in self._session.get_outputs()}
-        expected = {Output.EMBEDDING: shape.dimension}
-        if shape.labels:
-            expected[Output.LOGITS] = shape.labels
-        for output, width in expected.items():
-            if output not in outputs:
-                raise GraphInvalid(f"the graph has no output {output}")
-            (rows,) = self.run([[self._pad]], (output,))
-            if rows.shape != (1, width) or rows.dtype != np.float32:
-                raise GraphInvalid(
-                    f"the graph's output {output} is {rows.dtype} of shape {rows.shape}, "
-                    f"its manifest says float32 of shape {(1, width)}"
-                )
-
-
-def _session_options(threads: int) -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Spinning threads win a little on an idle machine and take the cores from everybody else
-    # on a busy one: with two runs at once, 2 threads each spinning for ONNX Runtime's default
-    # time took twice as long as without.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # The arena grows with every new longest text and never gives back; without it a run is no
-    # slower, since what a graph of this size allocates is small beside what it computes.
-    options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False
-    return options
-
-
-def _padded(token_ids: Sequence[Sequence[int]], pad: int) -> tuple[IntArray, IntArray]:
-    """Return ids and mask of shape (texts, longest), filled up on the right."""
-    if len(token_ids) == 1:
-        ids = np.array(token_ids, np.int64)
-        return ids, np.ones_like(ids)
-    longest = max(len(row) for row in token_ids)
-    ids = np.full((len(token_ids), longest), pad, np.int64)
-    mask = np.zeros((len(token_ids), longest), np.int64)
-    for index, row in enumerate(token_ids):
-        ids[index, : len(row)] = row
-        mask[index, : len(row)] = 1
-    return ids, mask
+    def close(self) -> None:
+        """End what computes; runs that are under way end with `EngineDied`."""
+        ...

@@ -8,8 +8,14 @@ from pathlib import Path
 from services.common.cleaning import Cleaner
 from services.common.errors import DataLoss, FailedPrecondition, Reason
 from services.common.storage import ObjectStore
-from services.inference.devices import Device
-from services.inference.engine import GraphInvalid, GraphShape, OnnxEngine, Output
+from services.inference.engine import (
+    EngineDied,
+    Engines,
+    GraphInvalid,
+    GraphShape,
+    Output,
+    RunFailed,
+)
 from services.inference.file_cache import FileCache
 from services.inference.manifests import Artifact, PublishedModel, download
 from services.inference.model import Model, Precision
@@ -23,12 +29,11 @@ _TOKENIZER_GROWTH = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opener:
-    """Opens models on one device."""
+    """Opens models where they are computed."""
 
     store: ObjectStore
     cache: FileCache
-    device: Device
-    threads_per_run: int
+    engines: Engines
 
     def size(self, published: PublishedModel, precision: Precision) -> int:
         """Estimate the memory that the model will take, in bytes.
@@ -59,12 +64,10 @@ class Opener:
                 tokenizer_json, max_tokens=published.max_tokens, prefix=published.prefix
             )
             with self.cache.hold(graph, self._fetch) as path:
-                engine = OnnxEngine(
-                    path, shape=shape, device=self.device, threads=self.threads_per_run
-                )
+                engine = self.engines.open(path, shape)
             # The longest text at once, so that a model which cannot compute it never serves.
             engine.run([[published.pad_token_id] * published.max_tokens], (Output.EMBEDDING,))
-        except (GraphInvalid, ValueError) as error:
+        except (GraphInvalid, RunFailed, EngineDied, ValueError) as error:
             raise DataLoss(
                 f"{published.name} cannot be served: {error}. Train or publish it again.",
                 metadata={"name": published.name},
@@ -81,6 +84,8 @@ class Opener:
             cleaner=None if published.cleaning is None else Cleaner(published.cleaning),
             reader=reader,
             engine=engine,
+            vector_range=published.vector_range,
+            matryoshka_dimensions=published.matryoshka_dimensions,
         )
 
     def _fetch(self, artifact: Artifact, path: Path) -> None:

@@ -15,7 +15,8 @@ from google.rpc import error_details_pb2
 from isogloss.v1 import inference_service_pb2 as pb
 from services.common.names import Collection, ResourceName
 from services.common.storage import ObjectStore
-from services.inference.engine import FloatArray, IntArray, OnnxEngine
+from services.inference.engine import FloatArray, IntArray
+from services.inference.engines.onnx import OnnxEngine
 from services.inference.model import Precision
 from services.inference.models import ModelKey
 from services.inference.pool import Job, Ticket, WorkerPool

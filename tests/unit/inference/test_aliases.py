@@ -13,6 +13,7 @@ from services.common.names import Collection, ResourceName
 from services.common.storage import ObjectInfo
 from services.inference.aliases import Aliases
 from services.inference.devices import Device
+from services.inference.engines.onnx import LocalEngines
 from services.inference.file_cache import FileCache
 from services.inference.model import Precision
 from services.inference.models import ModelKey, Models
@@ -36,8 +37,7 @@ def models(store: WatchedStore, tmp_path: Path) -> Iterator[Models]:
     opener = Opener(
         store=store,
         cache=FileCache(tmp_path / "cache", max_bytes=10**8),
-        device=Device.CPU,
-        threads_per_run=1,
+        engines=LocalEngines(device=Device.CPU, threads=1),
     )
     models = Models(store, opener, max_bytes=10**9)
     yield models

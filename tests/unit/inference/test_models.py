@@ -20,6 +20,7 @@ from services.common.names import Collection, ResourceName
 from services.common.storage import ObjectStore
 from services.inference.devices import Device
 from services.inference.engine import Output
+from services.inference.engines.onnx import LocalEngines
 from services.inference.file_cache import FileCache
 from services.inference.manifests import PublishedModel, read_published
 from services.inference.model import Model, Precision
@@ -45,8 +46,7 @@ def opener(store: ObjectStore, tmp_path: Path) -> Opener:
     return Opener(
         store=store,
         cache=FileCache(tmp_path / "cache", max_bytes=10**8),
-        device=Device.CPU,
-        threads_per_run=1,
+        engines=LocalEngines(device=Device.CPU, threads=1),
     )
 
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.inference.devices import Device
-from services.inference.engine import FloatArray, GraphInvalid, GraphShape, OnnxEngine, Output
+from services.inference.engine import FloatArray, GraphInvalid, GraphShape, Output
+from services.inference.engines.onnx import OnnxEngine
 from tests.tiny_base import VOCABULARY
 from tests.tiny_model import DIMENSION, tiny_graph, tiny_weights
 
