@@ -1,10 +1,11 @@
-"""A real HTTP server that takes what is posted to it."""
+"""Real servers that take what is posted to them, or only seem to."""
 
 from __future__ import annotations
 
+import socket
 import ssl
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 
 
 class Receiver:
@@ -43,3 +44,35 @@ class Receiver:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class DrippingReceiver:
+    """Answers with a beginning, and then with a header that never ends, byte by byte."""
+
+    def __init__(self, beginning: bytes) -> None:
+        """Listen on a free port of loopback."""
+        self._beginning = beginning
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._ended = Event()
+        self._thread = Thread(target=self._drip)
+
+    def __enter__(self) -> str:
+        """Begin; return the address."""
+        self._thread.start()
+        return f"http://127.0.0.1:{self._listening.getsockname()[1]}/"
+
+    def __exit__(self, *_: object) -> None:
+        """Stop listening."""
+        self._ended.set()
+        self._thread.join()
+        self._listening.close()
+
+    def _drip(self) -> None:
+        line, _ = self._listening.accept()
+        with line:
+            line.sendall(self._beginning)
+            while not self._ended.wait(0.02):
+                try:
+                    line.sendall(b"x")
+                except OSError:
+                    return

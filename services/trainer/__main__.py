@@ -45,7 +45,9 @@ def build(settings: TrainerSettings) -> Application:
     bell = Bell()
     catalogue = Catalogue(store, configured(settings.bases))
     outbox = Outbox(settings.webhook_urls)
-    addresses = Addresses(hosts=known_hosts(settings.webhook_hosts))
+    addresses = Addresses(
+        hosts=known_hosts(settings.webhook_hosts), uris=frozenset(settings.webhook_urls)
+    )
     models = Models(
         database,
         bell,
@@ -98,13 +100,15 @@ def build(settings: TrainerSettings) -> Application:
             supervisor.serve,
             evaluator.serve,
             Sweep(database, lines_kept=settings.lines_kept).serve,
-            *_couriers(settings, database),
+            *_couriers(settings, database, addresses),
         ),
         close=(database.close,),
     )
 
 
-def _couriers(settings: TrainerSettings, database: Database) -> list[Callable[[], Awaitable[None]]]:
+def _couriers(
+    settings: TrainerSettings, database: Database, addresses: Addresses
+) -> list[Callable[[], Awaitable[None]]]:
     """Return who sends webhooks; without a secret those of models that name one wait for it."""
     if settings.webhook_key is None:
         return []
@@ -113,6 +117,7 @@ def _couriers(settings: TrainerSettings, database: Database) -> list[Callable[[]
         owner=owner(),
         key=settings.webhook_key,
         poll_seconds=settings.queue_poll_seconds,
+        takes=addresses.takes,
     )
     return [courier.serve]
 

@@ -17,23 +17,33 @@ _LONGEST = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """The hosts that callers may name."""
+    """The hosts that callers may name, and what the operator names."""
 
     hosts: frozenset[str] = frozenset()
     """`host` for its port 443, or `host:port`; in lower case."""
+
+    uris: frozenset[str] = frozenset()
+    """Where the end of every model is told."""
 
     def check(self, uri: str, *, field: str) -> list[FieldViolation]:
         """Return what is wrong with an address of a caller's; an empty one is right."""
         if not uri:
             return []
         problem = fault(uri)
-        if problem is None and _place(urlsplit(uri)) not in self.hosts:
+        if problem is None and not self._has_host(uri):
             allowed = ", ".join(sorted(self.hosts)) or "none"
             problem = (
                 f"names a host that this server does not send to; it sends to: {allowed}. The "
                 "operator adds hosts with webhook_hosts."
             )
         return [] if problem is None else [FieldViolation(field=field, description=problem)]
+
+    def takes(self, uri: str) -> bool:
+        """Tell whether a message may go there now: settings change while messages wait."""
+        return uri in self.uris or (fault(uri) is None and self._has_host(uri))
+
+    def _has_host(self, uri: str) -> bool:
+        return _place(urlsplit(uri)) in self.hosts
 
 
 def fault(uri: str) -> str | None:

@@ -7,9 +7,11 @@ import hashlib
 import hmac
 import json
 import ssl
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -24,8 +26,9 @@ from services.trainer.tables import DeliveryRow
 from services.trainer.webhooks.addresses import Addresses, fault, known_hosts
 from services.trainer.webhooks.courier import Courier
 from services.trainer.webhooks.outbox import Outbox
+from services.trainer.webhooks.posting import HttpsPost
 from services.trainer.webhooks.signing import headers, key_of
-from tests.receiver import Receiver
+from tests.receiver import DrippingReceiver, Receiver
 from tests.unit.trainer_service.desk import Desk, new_model
 
 TENANT, MODEL = "default", "tone-abcdef"
@@ -54,8 +57,13 @@ def end_a_model(desk: Desk, *uris: str, model: str = MODEL, webhook_uri: str = "
     control.cancel(TENANT, model, "anna")
 
 
-def courier(desk: Desk) -> Courier:
-    return Courier(desk.database, owner="c", key=KEY, poll_seconds=0.01)
+def everything(_: str) -> bool:
+    return True
+
+
+def courier(desk: Desk, **parts: Any) -> Courier:  # noqa: ANN401 (what Courier takes)
+    given = {"owner": "c", "key": KEY, "poll_seconds": 0.01, "takes": everything, **parts}
+    return Courier(desk.database, **given)
 
 
 def waiting(desk: Desk) -> list[DeliveryRow]:
@@ -147,7 +155,7 @@ def test_a_message_is_given_up_after_two_days_and_the_model_says_so(
     end_a_model(desk, receiver.uri)
     receiver.answers = [500] * 20
     clock = Clock()
-    sender = Courier(desk.database, owner="c", key=KEY, poll_seconds=1, clock=clock)
+    sender = courier(desk, clock=clock)
     waits = []
     while sender.send_next():
         waits += [row.not_before - clock.now for row in waiting(desk) if row.not_before]
@@ -194,6 +202,112 @@ def test_a_message_outlives_the_courier_that_died_with_it(desk: Desk, receiver: 
     assert courier(desk).send_next()
 
     assert len(receiver.got) == 1
+
+
+def test_a_host_that_was_taken_off_the_list_is_sent_nothing_more(
+    desk: Desk, receiver: Receiver
+) -> None:
+    end_a_model(desk, webhook_uri=receiver.uri)
+    allowed = Addresses(hosts=known_hosts(["hooks.example"]))
+
+    assert courier(desk, takes=allowed.takes).send_next()
+
+    assert receiver.got == []
+    assert waiting(desk) == []
+    last = desk.models.look(TENANT, MODEL, after=0).events[-1]
+    assert "webhook_hosts" in last.body["message"]
+    assert Addresses(uris=frozenset([receiver.uri])).takes(receiver.uri)
+
+
+def test_a_fault_of_ours_is_a_try_too_and_not_for_ever(desk: Desk, receiver: Receiver) -> None:
+    def broken(uri: str, *, body: bytes, headers: dict[str, str]) -> int:
+        raise RuntimeError(uri, body, headers)
+
+    end_a_model(desk, receiver.uri)
+    sender = courier(desk, post=broken)
+    tries = 0
+    while sender.send_next():
+        tries += 1
+        make_due(desk)
+
+    assert tries == 9
+    assert (
+        "given up after 9 tries"
+        in desk.models.look(TENANT, MODEL, after=0).events[-1].body["message"]
+    )
+
+
+def test_a_message_whose_couriers_die_is_given_up(desk: Desk, receiver: Receiver) -> None:
+    end_a_model(desk, receiver.uri)
+    with desk.database.write() as session:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        session.execute(update(DeliveryRow).values(lease_until=past, token=9, attempt=9))
+
+    assert courier(desk).send_next()
+
+    assert receiver.got == []
+    assert waiting(desk) == []
+
+
+def test_a_receiver_that_drips_is_left_after_the_whole_time() -> None:
+    # Each byte comes within any time-out for one: only the whole time ends it.
+    post = HttpsPost(seconds=0.3)
+    with DrippingReceiver(b"") as uri, pytest.raises(OSError, match="no answer within"):
+        post(uri, body=b"{}", headers={})
+    with DrippingReceiver(b"HTTP/1.1 200 OK\r\n") as uri:
+        # It said what counts, and drips headers.
+        status = post(uri, body=b"{}", headers={})
+
+    assert status == 200
+
+
+def test_a_slow_receiver_keeps_nobody_else_waiting(desk: Desk, receiver: Receiver) -> None:
+    slow, held, hold = "https://slow.example/x", threading.Event(), threading.Event()
+    sent: list[str] = []
+
+    def post(uri: str, *, body: bytes, headers: dict[str, str]) -> int:  # noqa: ARG001 (Post's)
+        if uri == slow:
+            held.set()
+            hold.wait()
+        sent.append(json.loads(body)["data"]["name"])
+        return 200
+
+    for number in range(8):
+        end_a_model(desk, model=f"tone-{number}", webhook_uri=slow)
+    sender = courier(desk, post=post)
+    sender.start()
+    held.wait()
+    end_a_model(desk, model="tone-other", webhook_uri=receiver.uri)
+    while not sent:
+        pass
+    first = list(sent)
+    hold.set()
+    sender.stop()
+
+    assert first == ["models/tone-other"]
+
+
+def test_one_tenant_never_takes_the_last_place(desk: Desk) -> None:
+    for number in range(8):
+        end_a_model(desk, model=f"tone-{number}", webhook_uri=f"https://hooks.example/{number}")
+    hold, taken = threading.Event(), threading.Semaphore(0)
+
+    def post(uri: str, **_: object) -> int:
+        taken.release()
+        hold.wait()
+        return 200 if uri else 404
+
+    sender = courier(desk, post=post)
+    sender.start()
+    for _ in range(3):
+        taken.acquire()
+    under_way = [row for row in waiting(desk) if row.lease_until is not None]
+    another = courier(desk, post=post).send_next()
+    hold.set()
+    sender.stop()
+
+    assert len(under_way) == 3
+    assert not another
 
 
 def test_couriers_end_when_told(desk: Desk, receiver: Receiver) -> None:
