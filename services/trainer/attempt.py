@@ -278,6 +278,9 @@ class Attempt:
             publishing.remove(self._store, self._row)
         elif now.phase in (State.CANCELLED, State.FAILED):
             publishing.withdraw(self._store, self._row)
+        elif (manifest := self._published()) is not None:
+            # Its own files, and a checkpoint that it may have left after the winner tidied up.
+            publishing.tidy(self._store, self._row, manifest)
         else:
             self._clean()
 

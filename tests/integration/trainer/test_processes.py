@@ -22,6 +22,7 @@ from services.trainer.catalogue import Catalogue
 from services.trainer.control import Control
 from services.trainer.creation import Creation, Wish
 from services.trainer.models import Models, Request
+from services.trainer.registry.bundle import stored_files
 from services.trainer.state import State
 from services.trainer.tables import MIGRATIONS, ModelRow
 from services.trainer.webhooks.addresses import Addresses
@@ -104,6 +105,11 @@ class Bench:
             self._suite.store, layout.model_manifest("default", model), ModelManifest
         )
 
+    def named(self, model: str) -> set[str]:
+        """Return the keys of a published model: nothing else is to stay."""
+        files = {file.key for file in stored_files(self.manifest(model))}
+        return files | {layout.model_manifest("default", model)}
+
     def close(self) -> None:
         for process in self._processes:
             with contextlib.suppress(ProcessLookupError):
@@ -171,7 +177,6 @@ def test_a_trainer_that_was_frozen_harms_nothing_when_it_wakes(bench: Bench, sui
     eventually(lambda: bench.row(model).phase.ended)
     ready = bench.models.look("default", model, after=0)
     published = b"".join(suite.store.get(layout.model_manifest("default", model)))
-    files = sha256_of_all(suite, model)
     for pid in (run.pid, zombie.pid):
         os.kill(pid, signal.SIGCONT)
     run.wait(timeout=60)
@@ -185,14 +190,14 @@ def test_a_trainer_that_was_frozen_harms_nothing_when_it_wakes(bench: Bench, sui
     assert [event.sequence for event in after.events] == [e.sequence for e in ready.events]
     assert after.row.revision == ready.row.revision
     assert b"".join(suite.store.get(layout.model_manifest("default", model))) == published
-    eventually(lambda: sha256_of_all(suite, model) == files)
+    eventually(lambda: stored(suite, model) == bench.named(model))
     assert zombie.poll() is None
     assert bench.row(following).phase is State.READY
 
 
-def sha256_of_all(suite: Suite, model: str) -> dict[str, int]:
+def stored(suite: Suite, model: str) -> set[str]:
     prefix = layout.model_prefix("default", model)
-    return {item.key: item.size for item in suite.store.list(prefix)}
+    return {item.key for item in suite.store.list(prefix)}
 
 
 def test_scratch_of_a_killed_trainer_is_swept_by_the_next(bench: Bench, suite: Suite) -> None:

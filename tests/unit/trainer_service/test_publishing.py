@@ -288,6 +288,9 @@ def test_an_overtaken_publisher_leaves_the_winner_alone(
     heir = claimed(quick)
     leave_files(store, heir)
     quick.close_ready(heir, publishing.facts(publishing.publish(store, row, manifest_of(heir))))
+    # The zombie's run woke a moment before the zombie did.
+    late = f"{layout.checkpoints_prefix(TENANT, MODEL)}0000000009-0000000001/manifest.json"
+    store.put(late, b"{}")
 
     attempt(zombie, slow, store, tmp_path).carry_out()
 
