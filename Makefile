@@ -23,7 +23,7 @@ demo: install ## Fine-tune a model on the example messages and show what changed
 	@$(PYTHON) -m examples.demo
 
 test: install ## Run all tests.
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=worksteal $(ARGS)
 
 check: install ## Format, lint, types, contracts between modules, protos, generated files.
 	$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ the test with the reason; with `CI=true` it fails instead.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import json
 import os
@@ -104,7 +105,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def _build_minio() -> str | None:
     """Return the path of the binary, built where it is not there yet; None where that fails."""
     # What the build reports goes to the terminal; the last line of the output is the path.
-    built = subprocess.run([_MINIO_INSTALLER], stdout=subprocess.PIPE, text=True, check=False)
+    # Tests run in several processes: one of them builds.
+    with _MINIO_INSTALLER.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        built = subprocess.run([_MINIO_INSTALLER], stdout=subprocess.PIPE, text=True, check=False)
     return built.stdout.splitlines()[-1] if built.returncode == 0 else None
 
 
