@@ -16,6 +16,7 @@ from isogloss.v1.dataset_service_pb2_grpc import add_DatasetServiceServicer_to_s
 from services.common.database import Database
 from services.common.errors import Unavailable
 from services.common.manifests import fetch
+from services.common.scratch import Scratch
 from services.common.server import Application, Service, run
 from services.common.settings import load
 from services.common.storage import ObjectStore, open_store
@@ -30,7 +31,6 @@ from services.ingest.reconcile import reconcile
 from services.ingest.record import StoredFile
 from services.ingest.registry import Registry
 from services.ingest.roles import ROLES, SERVICE
-from services.ingest.scratch import Scratch
 from services.ingest.servicer import DatasetServicer
 from services.ingest.settings import IngestSettings
 from services.ingest.sweep import Sweep
