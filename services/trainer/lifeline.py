@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
-import sys
 import threading
 from collections.abc import Callable
 from typing import IO
 
-_PR_SET_PDEATHSIG = 1
+from services.common.lifeline import end_with
+
 _EXIT_CODE = 3
 
 
@@ -25,11 +23,7 @@ def hold_on_to(parent: int, pipe: IO[str], hear: Callable[[str], None]) -> None:
         pipe: Open as long as it lives; read to its end in a thread.
         hear: Takes each line, in that thread.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            # It died before the kernel was asked.
-            os._exit(_EXIT_CODE)
+    end_with(parent)
 
     def wait_for_the_end() -> None:
         for line in pipe:
