@@ -38,15 +38,32 @@ def read_manifest(store: ObjectStore, key: str, kind: type[M]) -> M:
         NotFound: Where there is none: nothing was published.
         DataLoss: Where it cannot be read, or is of a format that this release does not know.
     """
+    return parse_manifest(read_document(store, key), key, kind)
+
+
+def read_document(store: ObjectStore, key: str) -> bytes:
+    """Read what a manifest's key holds, whatever it is.
+
+    Raises:
+        NotFound: Where there is nothing.
+        DataLoss: Where it is larger than any manifest.
+    """
     try:
-        content = read_all(store, key, limit=_MAX_MANIFEST_BYTES)
+        return read_all(store, key, limit=_MAX_MANIFEST_BYTES)
+    except ValueError as error:
+        raise _unreadable(key) from error
+
+
+def parse_manifest(content: bytes, key: str, kind: type[M]) -> M:
+    """Return the manifest that `content` is; `key` names it in errors.
+
+    Raises:
+        DataLoss: As `read_manifest`.
+    """
+    try:
         manifest = json_format.Parse(content, kind(), ignore_unknown_fields=True)
     except (json_format.ParseError, UnicodeDecodeError, ValueError) as error:
-        raise DataLoss(
-            f"The manifest {key} cannot be read: restore it from a backup, or delete and make "
-            "again what it describes.",
-            metadata={"key": key},
-        ) from error
+        raise _unreadable(key) from error
     version = int(getattr(manifest, "format_version", 0))
     if version != FORMAT_VERSION:
         raise DataLoss(
@@ -149,6 +166,14 @@ def verified(store: ObjectStore, file: StoredFile) -> Iterator[bytes]:
         raise _loss(file, f"has {size} bytes instead of {file.size}")
     if digest.hexdigest() != file.sha256:
         raise _loss(file, "has another sha256 than its manifest says")
+
+
+def _unreadable(key: str) -> DataLoss:
+    return DataLoss(
+        f"The manifest {key} cannot be read: restore it from a backup, or delete and make "
+        "again what it describes.",
+        metadata={"key": key},
+    )
 
 
 def _loss(file: StoredFile, found: str) -> DataLoss:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
@@ -12,13 +13,10 @@ from services.common.identity import Role
 from services.common.server import Application, Service, run
 from services.common.settings import load
 from services.common.storage import open_store
-from services.inference.aliases import Aliases
 from services.inference.devices import choose_device
 from services.inference.dispatcher import Dispatcher
 from services.inference.engines.onnx import LocalEngines
-from services.inference.file_cache import FileCache
-from services.inference.models import Models
-from services.inference.opening import Opener
+from services.inference.library import Bounds, open_library
 from services.inference.pool import WorkerPool
 from services.inference.servicer import InferenceServicer
 from services.inference.settings import InferenceSettings
@@ -39,24 +37,25 @@ def build(settings: InferenceSettings) -> Application:
     workers = settings.resolved_workers
     _log.info("engine", device=device, workers=workers, threads_per_run=settings.threads_per_run)
     engines = LocalEngines(device=device, threads=settings.threads_per_run)
-    store = open_store(settings.store_url, settings.store_options)
-    opener = Opener(
-        store=store,
-        cache=FileCache(settings.resolved_cache_directory, max_bytes=settings.cache_bytes),
-        engines=engines,
+    library = open_library(
+        partial(open_store, settings.store_url, settings.store_options),
+        engines,
+        settings.resolved_cache_directory,
+        Bounds(disk=settings.cache_bytes, memory=settings.model_memory_bytes),
+        poll_seconds=settings.alias_poll_seconds,
     )
-    models = Models(store, opener, max_bytes=settings.model_memory_bytes)
     dispatcher = Dispatcher(WorkerPool(workers=workers, max_texts=settings.queue_texts))
-    aliases = Aliases(store, models, poll_seconds=settings.alias_poll_seconds)
-    servicer = InferenceServicer(models, aliases, dispatcher, max_texts=settings.max_texts)
+    servicer = InferenceServicer(
+        library.models, library.aliases, dispatcher, max_texts=settings.max_texts
+    )
     return Application(
         settings=settings,
         services=[
             Service(name=_SERVICE, servicer=servicer, add=add_InferenceServiceServicer_to_server)
         ],
         roles=ROLES,
-        background=[aliases.serve],
-        close=[dispatcher.close, models.close, engines.close],
+        background=[library.aliases.serve],
+        close=[dispatcher.close, library.close, engines.close],
         ready=lambda: engines.alive,
     )
 

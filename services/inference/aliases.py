@@ -18,7 +18,8 @@ from services.common.errors import DataLoss, IsoglossError, NotFound, Unavailabl
 from services.common.names import Collection, ResourceName, parse
 from services.common.storage import ObjectStore
 from services.inference.model import Model, Precision
-from services.inference.models import ModelKey, Models
+from services.inference.models import Models
+from services.inference.residents import ModelKey
 
 _log = structlog.get_logger()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from isogloss.storage.v1.stored_file_pb2 import StoredFile
@@ -13,8 +12,7 @@ from isogloss.v1 import label_mode_pb2, precision_pb2
 from services.common.cleaning import Cleaning
 from services.common.cleaning_proto import cleaning_from_proto
 from services.common.errors import DataLoss
-from services.common.manifests import fetch, read_manifest
-from services.common.storage import ObjectStore
+from services.common.manifests import parse_manifest
 from services.inference.model import LabelMode, Precision
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -67,14 +65,13 @@ class PublishedModel:
     graphs: Mapping[Precision, Artifact]
 
 
-def read_published(store: ObjectStore, key: str) -> PublishedModel:
-    """Read the manifest at `key`.
+def parse_published(content: bytes, key: str) -> PublishedModel:
+    """Return what the manifest `content` says; `key` names it in errors.
 
     Raises:
-        NotFound: Where there is none.
         DataLoss: Where it cannot be read, or names what cannot be served.
     """
-    manifest = read_manifest(store, key, ModelManifest)
+    manifest = parse_manifest(content, key, ModelManifest)
     if manifest.label_mode not in _LABEL_MODES:
         raise DataLoss(
             f"{manifest.name} has a label mode that this server does not know. Update the "
@@ -122,19 +119,6 @@ def _thresholds(manifest: ModelManifest, key: str) -> tuple[float, ...]:
             metadata={"key": key},
         )
     return tuple(manifest.thresholds)
-
-
-def download(store: ObjectStore, artifact: Artifact, path: Path) -> None:
-    """Bring a file here; it is at `path` whole and verified, or not at all.
-
-    Raises:
-        DataLoss: Where it is absent or other bytes than its checksum says.
-    """
-    fetch(
-        store,
-        StoredFile(key=artifact.key, size=artifact.size, sha256=artifact.sha256),
-        path,
-    )
 
 
 def _artifact(file: StoredFile, manifest_key: str) -> Artifact:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
 
 import structlog
 
 from services.common import layout
 from services.common.errors import (
+    DataLoss,
     FailedPrecondition,
     IsoglossError,
     NotFound,
@@ -21,17 +21,22 @@ from services.common.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from services.common.names import Collection, ResourceName
-from services.common.storage import ObjectInfo, ObjectStore
-from services.inference.manifests import PublishedModel, read_published
-from services.inference.model import Model, Precision
-from services.inference.opening import Opener
+from services.common.names import Collection
+from services.inference.engine import Engine
+from services.inference.fetched.guarded_store import GuardedStore
+from services.inference.fetched.published import Found, Manifests
+from services.inference.manifests import PublishedModel, parse_published
+from services.inference.memory import give_back
+from services.inference.model import Model
+from services.inference.opening import Files, Opener
+from services.inference.residents import ModelKey, Resident, Residents
 
 _log = structlog.get_logger()
 
 # A model is served without a look at the store for this long after the last one, in seconds;
 # then it is served while somebody looks; and after the second time only once it was seen.
-# Together with one look they are how late a deletion is noticed.
+# Together with one look they are how late a deletion is noticed. They stand still while the
+# store does not answer: what was verified once is right as long as nobody says otherwise.
 _FRESH_SECONDS = 2.0
 _STALE_SECONDS = 10.0
 
@@ -39,42 +44,77 @@ _STALE_SECONDS = 10.0
 # seconds. Opening fetches and hashes whole files: not for every call.
 _FAILURE_SECONDS = 10.0
 
-# Loads and looks at once. They wait for the store and the disk far more than they compute,
-# and memory is reserved before a load begins.
+# Looks and downloads at once. They wait for the store and the disk far more than they compute.
 _LOADERS = 8
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelKey:
-    """What a caller asks for; equal keys are the same model in memory."""
-
-    tenant: str
-    """Whose model; empty for a base, which all tenants share."""
-
-    name: ResourceName
-    precision: Precision
-
-    @classmethod
-    def of(cls, tenant: str, name: ResourceName, precision: Precision) -> Self:
-        """Return the key of what a caller of `tenant` means by `name`."""
-        shared = name.collection is Collection.BASE_MODELS
-        return cls(tenant="" if shared else tenant, name=name, precision=precision)
-
-    @property
-    def manifest(self) -> str:
-        """Key of its manifest; another tenant's is out of reach by construction."""
-        if self.name.collection is Collection.BASE_MODELS:
-            return layout.base_model_manifest(self.name.id)
-        return layout.model_manifest(self.tenant, self.name.id)
+# How long a model that was let go may be waited for until the calls that compute with it are
+# done, before the next one is opened all the same, in seconds.
+_LEAVING_SECONDS = 5.0
+_LEAVING_POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Resident:
-    model: Model
-    version: ObjectInfo
+class ResidentModel:
+    """What is told of a model in memory."""
+
+    key: ModelKey
+    digest: str
+    """sha256 of its graph."""
+
     size: int
-    seen: float
-    """When the store last had it, by the clock of `Models`."""
+    """Bytes of memory: as measured, with an estimate for the tokenizer."""
+
+    resident_seconds: float
+    """Since it was loaded."""
+
+    idle_seconds: float
+    """Since a call last took it."""
+
+    calls: int
+    """That took it since it was loaded."""
+
+    pinned: bool
+    """Whether an alias preloads it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsStats:
+    """What is told of all models; counts are since the start."""
+
+    residents: tuple[ResidentModel, ...]
+    """Those used longest ago first."""
+
+    size: int
+    """Bytes of all together."""
+
+    max_size: int
+    loading: int
+    """Loads and looks that are under way."""
+
+    hits: int
+    """Calls whose model was in memory."""
+
+    misses: int
+    """Calls that had to wait for a look or a load."""
+
+    loads: int
+    evictions: int
+    """Models that went to make room."""
+
+    failures: int
+    """Models that could not be opened."""
+
+    outage_seconds: float | None
+    """How long the store has been down; None where it answers."""
+
+
+@dataclass(slots=True)
+class _Counts:
+    hits: int = 0
+    misses: int = 0
+    loads: int = 0
+    evictions: int = 0
+    failures: int = 0
 
 
 class Models:
@@ -82,7 +122,8 @@ class Models:
 
     def __init__(
         self,
-        store: ObjectStore,
+        store: GuardedStore,
+        manifests: Manifests,
         opener: Opener,
         *,
         max_bytes: int,
@@ -91,47 +132,87 @@ class Models:
         """Open nothing yet.
 
         Args:
-            store: Where manifests are looked up.
+            store: Where it is looked whether models are on their way.
+            manifests: Which models there are.
             opener: Opens what they name.
-            max_bytes: Memory for all models, as the opener estimates it.
+            max_bytes: Memory for all models.
             clock: Seconds that only grow.
         """
         self._store = store
+        self._manifests = manifests
         self._opener = opener
-        self._max_bytes = max_bytes
         self._clock = clock
         self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
-        self._residents: OrderedDict[ModelKey, _Resident] = OrderedDict()
-        self._reserved = 0
+        self._residents = Residents(max_bytes)
         self._flights: dict[ModelKey, Future[Model]] = {}
         self._failures: dict[ModelKey, tuple[IsoglossError, float]] = {}
-        self._pinned: frozenset[ModelKey] = frozenset()
+        self._counts = _Counts()
         self._executor = ThreadPoolExecutor(_LOADERS, thread_name_prefix="models")
+        # One after the other: opening computes, and whoever is served has the cores; and what
+        # a model takes is measured.
+        self._opening = ThreadPoolExecutor(1, thread_name_prefix="opening")
 
     def ready(self, key: ModelKey) -> Model | None:
         """Return the model where it can be used at once, without waiting for anything."""
+        now = self._clock()
         with self._lock:
             resident = self._residents.get(key)
             if resident is None:
                 return None
-            age = self._clock() - resident.seen
-            if age > _STALE_SECONDS:
-                return None
-            self._residents.move_to_end(key)
-        if age > _FRESH_SECONDS:
-            self.request(key)
+            age = now - resident.seen
+            if age <= _FRESH_SECONDS:
+                return self._taken(key, resident, now)
+        answers = self._store.answers
+        if answers and age > _STALE_SECONDS:
+            return None
+        if answers:
+            self._look_for(key)
+        with self._lock:
+            return self._taken(key, resident, now)
+
+    def _taken(self, key: ModelKey, resident: Resident, now: float) -> Model:
+        self._counts.hits += 1
+        if self._residents.get(key) is resident:
+            self._residents.use(key, now)
         return resident.model
 
     def holds(self, key: ModelKey) -> bool:
         """Return whether the model is in memory, however long ago it was used."""
         with self._lock:
-            return key in self._residents
+            return self._residents.get(key) is not None
 
     def pin(self, keys: frozenset[ModelKey]) -> None:
         """Let these go last where memory runs out, instead of those that were pinned before."""
         with self._lock:
-            self._pinned = keys
+            self._residents.pin(keys)
+
+    def stats(self) -> ModelsStats:
+        """Return what there is to tell at this moment."""
+        now = self._clock()
+        with self._lock:
+            return ModelsStats(
+                residents=tuple(
+                    ResidentModel(
+                        key=key,
+                        digest=resident.model.digest,
+                        size=resident.size,
+                        resident_seconds=now - resident.since,
+                        idle_seconds=now - resident.used,
+                        calls=resident.calls,
+                        pinned=self._residents.pinned(key),
+                    )
+                    for key, resident in self._residents.items()
+                ),
+                size=self._residents.size,
+                max_size=self._residents.max_bytes,
+                loading=len(self._flights),
+                hits=self._counts.hits,
+                misses=self._counts.misses,
+                loads=self._counts.loads,
+                evictions=self._counts.evictions,
+                failures=self._counts.failures,
+                outage_seconds=self._store.outage_seconds,
+            )
 
     def request(self, key: ModelKey) -> Future[Model]:
         """Return the model to come; all who ask at the same time share one load.
@@ -143,6 +224,16 @@ class Models:
             ResourceExhausted: Where it is larger than this server takes.
             Unavailable: Where the store does not answer.
         """
+        with self._lock:
+            self._counts.misses += 1
+        return self._look_for(key)
+
+    def close(self) -> None:
+        """End the threads; what is loading is not waited for."""
+        for executor in (self._executor, self._opening):
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    def _look_for(self, key: ModelKey) -> Future[Model]:
         with self._lock:
             flight = self._flights.get(key)
             if flight is not None:
@@ -158,10 +249,6 @@ class Models:
                 self._flights[key] = flight
                 self._executor.submit(self._load, key, flight)
             return flight
-
-    def close(self) -> None:
-        """End the threads; what is loading is not waited for."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _load(self, key: ModelKey, flight: Future[Model]) -> None:
         try:
@@ -182,93 +269,118 @@ class Models:
         with self._lock:
             resident = self._residents.get(key)
         try:
-            version = self._store.stat(key.manifest)
+            found = self._manifests.find(key.manifest)
         except Unavailable:
             if resident is None:
                 raise
-            # What was verified once is right as long as nobody says otherwise: a store that
-            # is down must not take the models in memory down with it.
-            _log.warning("store_unavailable", model=str(key.name), serving="from memory")
-            version = resident.version
-        if version is None:
-            self._forget(key)
-            raise self._absent(key)
-        if resident is not None and resident.version == version:
-            with self._lock:
-                if key in self._residents:
-                    self._residents[key] = replace(resident, seen=self._clock())
             return resident.model
-        self._forget(key)
-        return self._open(key, version)
+        if resident is not None and found is not None and resident.version == found.info:
+            if found.record is None:
+                resident.seen = self._clock()
+            return resident.model
+        if resident is not None:
+            self._forget(key)
+        if found is None:
+            raise self._absent(key)
+        return self._load_new(key, found)
 
-    def _open(self, key: ModelKey, version: ObjectInfo) -> Model:
+    def _load_new(self, key: ModelKey, found: Found) -> Model:
         started = time.perf_counter()
         try:
-            published = self._published(key)
-            size = self._opener.size(published, key.precision)
-            self._reserve(size, key)
-            try:
-                model = self._opener.open(published, key.precision)
-                with self._lock:
-                    self._residents[key] = _Resident(
-                        model=model, version=version, size=size, seen=self._clock()
-                    )
-            finally:
-                with self._lock:
-                    self._reserved -= size
-                    self._room.notify_all()
-        except (NotFound, Unavailable, ResourceExhausted, FailedPrecondition):
-            # These cost no more than a manifest, or may be over at any moment.
-            raise
-        except IsoglossError as error:
-            _log.error("model_refused", model=str(key.name), tenant=key.tenant, error=str(error))
-            with self._lock:
-                self._failures[key] = (error, self._clock() + _FAILURE_SECONDS)
+            published = self._published(key, found)
+            with self._opener.files(published, key.precision) as files:
+                fetched = time.perf_counter()
+                resident = self._opening.submit(self._open, key, found, published, files).result()
+        except DataLoss as error:
+            self._refuse(key, error)
             raise
         _log.info(
             "model_loaded",
-            model=model.name,
-            precision=model.precision,
-            digest=model.digest,
-            bytes=size,
+            model=resident.model.name,
+            precision=resident.model.precision,
+            digest=resident.model.digest,
+            bytes=resident.size,
+            fetch_seconds=round(fetched - started, 3),
             seconds=round(time.perf_counter() - started, 3),
         )
-        return model
+        return resident.model
 
-    def _published(self, key: ModelKey) -> PublishedModel:
+    def _published(self, key: ModelKey, found: Found) -> PublishedModel:
         try:
-            return read_published(self._store, key.manifest)
+            return parse_published(self._manifests.read(found), key.manifest)
         except NotFound as error:  # deleted since the look; its own error names a store key
             raise self._absent(key) from error
 
-    def _reserve(self, size: int, key: ModelKey) -> None:
-        """Make room for a model, dropping those used longest ago."""
+    def _open(
+        self, key: ModelKey, found: Found, published: PublishedModel, files: Files
+    ) -> Resident:
+        size = self._opener.size(published, key.precision)
+        if size > self._residents.max_bytes:
+            raise ResourceExhausted(
+                f"{key.name} takes about {size} bytes of memory, and this server has "
+                f"{self._residents.max_bytes} for models. Let the operator raise "
+                "ISOGLOSS_INFERENCE_MODEL_MEMORY_BYTES.",
+                reason=Reason.LIMIT_EXCEEDED,
+                metadata={"size": str(size), "limit": str(self._residents.max_bytes)},
+            )
+        self._make_room(key, size)
+        try:
+            opened = self._opener.open(published, key.precision, files)
+        except Unavailable as error:
+            # What ends those that compute must not do so for every call.
+            self._refuse(key, error)
+            raise
+        now = self._clock()
+        resident = Resident(
+            model=opened.model,
+            version=found.info,
+            size=opened.size,
+            since=now,
+            seen=now,
+            used=now,
+        )
         with self._lock:
-            if size > self._max_bytes:
-                raise ResourceExhausted(
-                    f"{key.name} takes about {size} bytes of memory, and this server has "
-                    f"{self._max_bytes} for models. Let the operator raise "
-                    "ISOGLOSS_INFERENCE_MODEL_MEMORY_BYTES.",
-                    reason=Reason.LIMIT_EXCEEDED,
-                    metadata={"size": str(size), "limit": str(self._max_bytes)},
-                )
-            while self._reserved + size > self._max_bytes:
-                self._room.wait()  # for loads that end soon, well or not
-            self._reserved += size
-            used = self._reserved + sum(other.size for other in self._residents.values())
-            while used > self._max_bytes and self._residents:
-                # Calls that are computing keep it alive until they are done.
-                dropped = next(
-                    (key for key in self._residents if key not in self._pinned),
-                    next(iter(self._residents)),
-                )
-                resident = self._residents.pop(dropped)
-                used -= resident.size
-                _log.info("model_dropped", model=str(dropped.name), bytes=resident.size)
+            self._residents.add(key, resident)
+            self._counts.loads += 1
+        self._make_room(key, 0)  # where it takes more than was thought
+        give_back()
+        return resident
+
+    def _make_room(self, key: ModelKey, size: int) -> None:
+        """Let models go until there is room for `size` bytes more, and wait until they went."""
+        leaving: list[weakref.ref[Engine]] = []
+        with self._lock:
+            while self._residents.size + size > self._residents.max_bytes:
+                dropped = self._residents.next_to_go(but=key)
+                if dropped is None:
+                    break
+                leaving.append(self._dropped(dropped))
+                self._counts.evictions += 1
+        _wait_for(leaving)
 
     def _forget(self, key: ModelKey) -> None:
         with self._lock:
-            self._residents.pop(key, None)
+            if self._residents.get(key) is None:
+                return
+            leaving = [self._dropped(key)]
+
+        def settle() -> None:
+            _wait_for(leaving)
+            give_back()
+
+        self._opening.submit(settle)
+
+    def _dropped(self, key: ModelKey) -> weakref.ref[Engine]:
+        # Calls that are computing keep it alive until they are done.
+        resident = self._residents.remove(key)
+        _log.info("model_dropped", model=str(key.name), bytes=resident.size)
+        return weakref.ref(resident.model.engine)
+
+    def _refuse(self, key: ModelKey, error: IsoglossError) -> None:
+        _log.error("model_refused", model=str(key.name), tenant=key.tenant, error=str(error))
+        with self._lock:
+            self._counts.failures += 1
+            self._failures[key] = (error, self._clock() + _FAILURE_SECONDS)
 
     def _absent(self, key: ModelKey) -> IsoglossError:
         """Tell a model that is not READY from one that does not exist."""
@@ -285,3 +397,10 @@ class Models:
             metadata={"name": name},
             subjects=[name],
         )
+
+
+def _wait_for(leaving: list[weakref.ref[Engine]]) -> None:
+    """Wait until nobody computes with these any more, within reason."""
+    end = time.monotonic() + _LEAVING_SECONDS
+    while any(engine() is not None for engine in leaving) and time.monotonic() < end:
+        time.sleep(_LEAVING_POLL_SECONDS)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from services.common.cleaning import Cleaner
-from services.common.errors import DataLoss, FailedPrecondition, Reason
-from services.common.storage import ObjectStore
+from services.common.errors import DataLoss, FailedPrecondition, Reason, Unavailable
 from services.inference.engine import (
+    Engine,
     EngineDied,
     Engines,
     GraphInvalid,
@@ -16,24 +19,62 @@ from services.inference.engine import (
     Output,
     RunFailed,
 )
-from services.inference.file_cache import FileCache
-from services.inference.manifests import Artifact, PublishedModel, download
+from services.inference.fetched.download import Downloader
+from services.inference.fetched.file_cache import FileCache
+from services.inference.manifests import Artifact, PublishedModel
+from services.inference.memory import allocated
 from services.inference.model import Model, Precision
 from services.inference.tokenization import TextReader
 
-# Resident bytes of a model for each byte of its files: the 90.5 MB graph and the 0.47 MB
-# tokenizer of all-MiniLM-L6-v2 grow the process by 140 and 10 MB once all lengths have run.
-_GRAPH_GROWTH = 1.6
+# Bytes in memory for each byte on the disk, before anything is measured: the 90.5 MB graph of
+# all-MiniLM-L6-v2 allocates 91.4 MB (8-bit: 70.0 and 72.4), its 0.47 MB tokenizer 10 MB.
+_GRAPH_GROWTH = 1.05
 _TOKENIZER_GROWTH = 24
+
+# What is measured counts within these bounds for each byte of the graph: other threads allocate
+# at the same time, and a graph may be opened in another process.
+_LEAST_GROWTH = 0.9
+_MOST_GROWTH = 2.0
+
+# What whoever meets an engine that died is told to wait: it is started again at once.
+_DIED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opener:
-    """Opens models where they are computed."""
+class Files:
+    """What a model is opened from, on this machine's disk."""
 
-    store: ObjectStore
-    cache: FileCache
-    engines: Engines
+    tokenizer: Path
+    graph: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A model that is ready to compute, and what it takes."""
+
+    model: Model
+    size: int
+    """Bytes of memory."""
+
+
+class Opener:
+    """Opens models where they are computed, one after the other."""
+
+    def __init__(self, *, cache: FileCache, downloader: Downloader, engines: Engines) -> None:
+        """Keep the parts.
+
+        Args:
+            cache: Where files are kept.
+            downloader: Brings those that are not there.
+            engines: Where graphs are computed.
+        """
+        self._cache = cache
+        self._downloader = downloader
+        self._engines = engines
+        # Models that were trained from the same base read texts by the same file. Parsing it
+        # keeps every other Python thread waiting (0.05 s for 0.5 MB), and takes most memory
+        # beside the graph.
+        self._readers: WeakValueDictionary[tuple[object, ...], TextReader] = WeakValueDictionary()
 
     def size(self, published: PublishedModel, precision: Precision) -> int:
         """Estimate the memory that the model will take, in bytes.
@@ -42,40 +83,87 @@ class Opener:
             FailedPrecondition: Where it has no variant of that precision.
         """
         graph = _graph(published, precision)
-        return int(graph.size * _GRAPH_GROWTH + published.tokenizer.size * _TOKENIZER_GROWTH)
+        return int(graph.size * _GRAPH_GROWTH) + _reader_size(published)
 
-    def open(self, published: PublishedModel, precision: Precision) -> Model:
-        """Return the model, warm.
+    @contextmanager
+    def files(self, published: PublishedModel, precision: Precision) -> Iterator[Files]:
+        """Provide what the model is opened from, verified, until the block ends.
 
         Raises:
             FailedPrecondition: Where it has no variant of that precision.
-            DataLoss: Where a file is missing, damaged, or not what its manifest says.
+            DataLoss: Where a file is missing or damaged.
+            ResourceExhausted: Where the files do not fit on this machine's disk.
+            Unavailable: Where the store does not answer.
+        """
+        graph, fetch = _graph(published, precision), self._downloader.fetch
+        with (
+            self._cache.hold(published.tokenizer, fetch) as tokenizer_path,
+            self._cache.hold(graph, fetch) as graph_path,
+        ):
+            yield Files(tokenizer=tokenizer_path, graph=graph_path)
+
+    def open(self, published: PublishedModel, precision: Precision, files: Files) -> Opened:
+        """Return the model, warm. Not for several threads at once: memory is measured.
+
+        Raises:
+            DataLoss: Where a file is not what its manifest says.
+            Unavailable: Where what computes broke down meanwhile.
         """
         graph = _graph(published, precision)
-        with self.cache.hold(published.tokenizer, self._fetch) as path:
-            tokenizer_json = path.read_bytes()
+        try:
+            reader = self._reader(published, files.tokenizer)
+            before = allocated()
+            engine = self._engine(published, files.graph)
+            after = allocated()
+        except (GraphInvalid, RunFailed, ValueError) as error:
+            raise DataLoss(
+                f"{published.name} cannot be served: {error}. Train or publish it again.",
+                metadata={"name": published.name},
+            ) from error
+        except EngineDied as error:
+            raise Unavailable(
+                f"{published.name} was not loaded: {error}. Try again.",
+                metadata={"name": published.name},
+                retry_after=_DIED_SECONDS,
+            ) from error
+        size = self.size(published, precision)
+        if before is not None and after is not None:
+            least, most = (int(graph.size * growth) for growth in (_LEAST_GROWTH, _MOST_GROWTH))
+            size = min(max(after - before, least), most) + _reader_size(published)
+        return Opened(model=self._model(published, precision, reader, engine), size=size)
+
+    def _reader(self, published: PublishedModel, tokenizer: Path) -> TextReader:
+        # Everything that a reader is made of.
+        made_of = (published.tokenizer.sha256, published.max_tokens, published.prefix)
+        reader = self._readers.get(made_of)
+        if reader is None:
+            reader = self._readers[made_of] = TextReader(
+                tokenizer.read_bytes(), max_tokens=published.max_tokens, prefix=published.prefix
+            )
+        return reader
+
+    def _engine(self, published: PublishedModel, graph: Path) -> Engine:
         shape = GraphShape(
             dimension=published.dimension,
             labels=len(published.labels),
             pad_token_id=published.pad_token_id,
         )
-        try:
-            reader = TextReader(
-                tokenizer_json, max_tokens=published.max_tokens, prefix=published.prefix
-            )
-            with self.cache.hold(graph, self._fetch) as path:
-                engine = self.engines.open(path, shape)
-            # The longest text at once, so that a model which cannot compute it never serves.
-            engine.run([[published.pad_token_id] * published.max_tokens], (Output.EMBEDDING,))
-        except (GraphInvalid, RunFailed, EngineDied, ValueError) as error:
-            raise DataLoss(
-                f"{published.name} cannot be served: {error}. Train or publish it again.",
-                metadata={"name": published.name},
-            ) from error
+        engine = self._engines.open(graph, shape)
+        # The longest text at once, so that a model which cannot compute it never serves.
+        engine.run([[published.pad_token_id] * published.max_tokens], (Output.EMBEDDING,))
+        return engine
+
+    def _model(
+        self,
+        published: PublishedModel,
+        precision: Precision,
+        reader: TextReader,
+        engine: Engine,
+    ) -> Model:
         return Model(
             name=published.name,
             precision=precision,
-            digest=graph.sha256,
+            digest=_graph(published, precision).sha256,
             dimension=published.dimension,
             max_tokens=published.max_tokens,
             labels=published.labels,
@@ -88,8 +176,10 @@ class Opener:
             matryoshka_dimensions=published.matryoshka_dimensions,
         )
 
-    def _fetch(self, artifact: Artifact, path: Path) -> None:
-        download(self.store, artifact, path)
+
+def _reader_size(published: PublishedModel) -> int:
+    # Of each model, though some share one: it stays until the last of them goes.
+    return published.tokenizer.size * _TOKENIZER_GROWTH
 
 
 def _graph(published: PublishedModel, precision: Precision) -> Artifact:

@@ -12,13 +12,12 @@ from services.common.errors import DataLoss, NotFound, Unavailable
 from services.common.names import Collection, ResourceName
 from services.common.storage import ObjectInfo
 from services.inference.aliases import Aliases
-from services.inference.devices import Device
-from services.inference.engines.onnx import LocalEngines
-from services.inference.file_cache import FileCache
+from services.inference.library import Library
 from services.inference.model import Precision
-from services.inference.models import ModelKey, Models
-from services.inference.opening import Opener
+from services.inference.models import Models
+from services.inference.residents import ModelKey
 from tests.tiny_model import publish_tiny_model
+from tests.unit.inference.libraries import library
 from tests.unit.inference.watched_store import WatchedStore
 
 WAIT = 30.0
@@ -33,20 +32,20 @@ def store(tmp_path: Path) -> WatchedStore:
 
 
 @pytest.fixture
-def models(store: WatchedStore, tmp_path: Path) -> Iterator[Models]:
-    opener = Opener(
-        store=store,
-        cache=FileCache(tmp_path / "cache", max_bytes=10**8),
-        engines=LocalEngines(device=Device.CPU, threads=1),
-    )
-    models = Models(store, opener, max_bytes=10**9)
-    yield models
-    models.close()
+def opened(store: WatchedStore, tmp_path: Path) -> Iterator[Library]:
+    opened = library(store, tmp_path / "cache")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
-def followed(store: WatchedStore, models: Models) -> Aliases:
-    return Aliases(store, models, poll_seconds=1.0)
+def models(opened: Library) -> Models:
+    return opened.models
+
+
+@pytest.fixture
+def followed(opened: Library) -> Aliases:
+    return opened.aliases
 
 
 def switch(

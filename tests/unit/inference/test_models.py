@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,19 +18,18 @@ from services.common.errors import (
 )
 from services.common.manifests import create_manifest
 from services.common.names import Collection, ResourceName
-from services.common.storage import ObjectStore
-from services.inference.devices import Device
 from services.inference.engine import Output
-from services.inference.engines.onnx import LocalEngines
-from services.inference.file_cache import FileCache
-from services.inference.manifests import PublishedModel, read_published
 from services.inference.model import Model, Precision
-from services.inference.models import ModelKey, Models
-from services.inference.opening import Opener
+from services.inference.models import Models
+from services.inference.residents import ModelKey
 from tests.tiny_model import publish_tiny_base, publish_tiny_model
+from tests.unit.inference.libraries import library
 from tests.unit.inference.watched_store import Clock, WatchedStore
 
 WAIT = 30.0
+
+TINY_BYTES = 128 * 1024
+"""Of a tiny model, and a bit more: its file of 3 kB allocates xx."""
 
 
 @pytest.fixture
@@ -42,19 +42,19 @@ def store(tmp_path: Path) -> WatchedStore:
     return WatchedStore(tmp_path / "store")
 
 
-def opener(store: ObjectStore, tmp_path: Path) -> Opener:
-    return Opener(
-        store=store,
-        cache=FileCache(tmp_path / "cache", max_bytes=10**8),
-        engines=LocalEngines(device=Device.CPU, threads=1),
-    )
-
-
 @pytest.fixture
 def models(store: WatchedStore, tmp_path: Path, clock: Clock) -> Iterator[Models]:
-    models = Models(store, opener(store, tmp_path), max_bytes=10**9, clock=clock)
-    yield models
-    models.close()
+    opened = library(store, tmp_path / "cache", clock=clock)
+    yield opened.models
+    opened.close()
+
+
+@contextmanager
+def room_for(models: int, store: WatchedStore, tmp_path: Path) -> Iterator[Models]:
+    """Models of which so many tiny ones have room in memory."""
+    opened = library(store, tmp_path / "cache", memory=models * TINY_BYTES)
+    yield opened.models
+    opened.close()
 
 
 def key(model: str, *, tenant: str = "acme", precision: Precision = Precision.EXACT) -> ModelKey:
@@ -240,88 +240,72 @@ def test_a_manifest_that_lies_about_its_graph_is_refused(
 def test_memory_is_bounded_and_the_model_used_longest_ago_goes(
     store: WatchedStore, tmp_path: Path
 ) -> None:
-    opens = opener(store, tmp_path)
-    names = ["one", "two", "three"]
-    for seed, name in enumerate(names):
+    for seed, name in enumerate(("one", "two", "three")):
         publish_tiny_model(store, "acme", name, seed=seed)
-    size = opens.size(_published(store, "one"), Precision.EXACT)
-    models = Models(store, opens, max_bytes=2 * size)
 
-    load(models, key("one"))
-    load(models, key("two"))
-    assert models.ready(key("one")) is not None
-    three = load(models, key("three"))
+    with room_for(2, store, tmp_path) as models:
+        load(models, key("one"))
+        load(models, key("two"))
+        assert models.ready(key("one")) is not None
+        three = load(models, key("three"))
 
-    assert models.ready(key("two")) is None
-    assert models.ready(key("one")) is not None
-    assert models.ready(key("three")) is three
-    models.close()
+        assert models.ready(key("two")) is None
+        assert models.ready(key("one")) is not None
+        assert models.ready(key("three")) is three
 
 
 def test_pinned_models_go_last(store: WatchedStore, tmp_path: Path) -> None:
-    opens = opener(store, tmp_path)
-    for seed, name in enumerate(("one", "two", "three", "four")):
+    names = ("one", "two", "three", "four")
+    for seed, name in enumerate(names):
         publish_tiny_model(store, "acme", name, seed=seed)
-    size = opens.size(_published(store, "one"), Precision.EXACT)
-    models = Models(store, opens, max_bytes=2 * size)
-    load(models, key("one"))
-    load(models, key("two"))
 
-    models.pin(frozenset({key("one")}))
-    load(models, key("three"))
-    assert models.holds(key("one"))
-    assert not models.holds(key("two"))
+    with room_for(2, store, tmp_path) as models:
+        load(models, key("one"))
+        load(models, key("two"))
+        models.pin(frozenset({key("one")}))
+        load(models, key("three"))
+        assert [name for name in names if models.holds(key(name))] == ["one", "three"]
 
-    models.pin(frozenset({key("one"), key("three")}))
-    load(models, key("four"))
-    assert [name for name in ("one", "three", "four") if models.holds(key(name))] == [
-        "three",
-        "four",
-    ]
-    models.close()
+        models.pin(frozenset({key("one"), key("three")}))
+        load(models, key("four"))
+        assert [name for name in names if models.holds(key(name))] == ["three", "four"]
 
 
 def test_a_dropped_model_still_computes_for_those_who_hold_it(
     store: WatchedStore, tmp_path: Path
 ) -> None:
-    opens = opener(store, tmp_path)
     publish_tiny_model(store, "acme", "one")
     publish_tiny_model(store, "acme", "two", seed=1)
-    size = opens.size(_published(store, "one"), Precision.EXACT)
-    models = Models(store, opens, max_bytes=size)
-    one = load(models, key("one"))
 
-    load(models, key("two"))
+    with room_for(1, store, tmp_path) as models:
+        one = load(models, key("one"))
+        load(models, key("two"))
 
-    assert models.ready(key("one")) is None
-    (rows,) = one.engine.run([[5, 6]], (Output.EMBEDDING,))
-    assert rows.shape == (1, one.dimension)
-    models.close()
+        assert models.ready(key("one")) is None
+        (rows,) = one.engine.run([[5, 6]], (Output.EMBEDDING,))
+        assert rows.shape == (1, one.dimension)
 
 
 def test_many_loads_at_once_keep_within_memory(store: WatchedStore, tmp_path: Path) -> None:
-    opens = opener(store, tmp_path)
     names = [f"m{number}" for number in range(12)]
     for seed, name in enumerate(names):
         publish_tiny_model(store, "acme", name, seed=seed)
-    size = opens.size(_published(store, "m0"), Precision.EXACT)
-    models = Models(store, opens, max_bytes=2 * size)
 
-    with ThreadPoolExecutor(12) as executor:
+    with room_for(2, store, tmp_path) as models, ThreadPoolExecutor(12) as executor:
         found = list(executor.map(lambda name: load(models, key(name)).name, names))
 
-    assert found == [f"models/{name}" for name in names]
-    assert len([name for name in names if models.ready(key(name))]) <= 2
-    models.close()
+        assert found == [f"models/{name}" for name in names]
+        assert len([name for name in names if models.ready(key(name))]) <= 2
 
 
 def test_a_model_that_never_fits_is_refused(store: WatchedStore, tmp_path: Path) -> None:
     publish_tiny_model(store, "acme", "tone")
-    models = Models(store, opener(store, tmp_path), max_bytes=10)
 
-    with pytest.raises(ResourceExhausted, match="ISOGLOSS_INFERENCE_MODEL_MEMORY_BYTES"):
+    with (
+        room_for(0, store, tmp_path) as models,
+        pytest.raises(ResourceExhausted, match="ISOGLOSS_INFERENCE_MODEL_MEMORY_BYTES"),
+    ):
         load(models, key("tone"))
-    models.close()
 
 
 def test_a_caller_who_leaves_does_not_end_the_load_for_others(
@@ -332,7 +316,3 @@ def test_a_caller_who_leaves_does_not_end_the_load_for_others(
 
     assert not flight.cancel()
     assert flight.result(WAIT).name == "models/tone"
-
-
-def _published(store: ObjectStore, model: str) -> PublishedModel:
-    return read_published(store, layout.model_manifest("acme", model))

@@ -1,0 +1,1 @@
+"""What this machine's disk has of the object store: files and records, verified and bounded."""

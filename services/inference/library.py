@@ -1,0 +1,85 @@
+"""Models and aliases over one store, put together: what is asked for by name comes from here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.common.storage import ObjectStore
+from services.inference.aliases import Aliases
+from services.inference.engine import Engines
+from services.inference.fetched.download import Downloader
+from services.inference.fetched.file_cache import FileCache
+from services.inference.fetched.guarded_store import GuardedStore
+from services.inference.fetched.published import Manifests
+from services.inference.fetched.records import Records
+from services.inference.models import Models
+from services.inference.opening import Opener
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """What this process can serve."""
+
+    models: Models
+    aliases: Aliases
+    store: GuardedStore
+    downloader: Downloader
+
+    def close(self) -> None:
+        """End the threads; what is loading is not waited for."""
+        self.models.close()
+        self.downloader.close()
+        self.store.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a library may take."""
+
+    disk: int
+    """Bytes of all model files on this machine's disk."""
+
+    memory: int
+    """Bytes of all models in memory."""
+
+
+def open_library(
+    open_store: Callable[[], ObjectStore],
+    engines: Engines,
+    directory: Path,
+    bounds: Bounds,
+    *,
+    poll_seconds: float = 1.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> Library:
+    """Open the store and what is kept of it.
+
+    Args:
+        open_store: Opens the store; called again while it does not answer.
+        engines: Where models are computed.
+        directory: For files and records, which outlive the process; made where it is missing.
+        bounds: What may be taken.
+        poll_seconds: How often aliases are looked at.
+        clock: Seconds that only grow.
+
+    Raises:
+        Unavailable: Where the store does not answer and nothing is kept of it.
+        UnsuitableStore: Where it is none to use.
+    """
+    records = Records(directory / "records")
+    store = GuardedStore(open_store, clock=clock)
+    if store.outage is not None and not records:
+        store.close()
+        raise store.outage
+    downloader = Downloader(store)
+    opener = Opener(
+        cache=FileCache(directory / "files", max_bytes=bounds.disk),
+        downloader=downloader,
+        engines=engines,
+    )
+    models = Models(store, Manifests(store, records), opener, max_bytes=bounds.memory, clock=clock)
+    aliases = Aliases(store, models, poll_seconds=poll_seconds)
+    return Library(models=models, aliases=aliases, store=store, downloader=downloader)
