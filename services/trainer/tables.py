@@ -155,7 +155,7 @@ class EvaluationRow(LeaseColumns, Base):
 
 
 class RequestRow(RequestColumns, Base):
-    """A `CreateModel` or `EvaluateModel` that may be repeated."""
+    """A `CreateModel`, `EvaluateModel` or `ImportModel` that may be repeated."""
 
     __tablename__ = "requests"
 

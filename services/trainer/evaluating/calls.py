@@ -202,7 +202,15 @@ class EvaluationCalls:
         _check_size(found)
         contents = [b"".join(manifests.verified(self._store, each.predictions)) for each in found]
         try:
-            compared = comparison.compare([predictions.read(content) for content in contents])
+            read = [predictions.read(content) for content in contents]
+        except predictions.Unreadable as error:
+            raise ResourceExhausted(
+                f"Predictions of {', '.join(each.evaluation for each in found)} {error}: evaluate "
+                "the models on a smaller split.",
+                reason=Reason.LIMIT_EXCEEDED,
+            ) from error
+        try:
+            compared = comparison.compare(read)
         except ValueError as error:
             raise FailedPrecondition(
                 f"The evaluations of {', '.join(each.evaluation for each in found)} have no row in "

@@ -17,6 +17,20 @@ from services.trainer.evaluation.scoring import Scored
 _DIGEST_BYTES = 16
 # Of 100 million different texts, two share a digest with a chance of 1 in 10**22.
 
+_MOST_ROWS = 2_000_000
+_MOST_BYTES = 512 * 1024 * 1024
+_MOST_BATCH_BYTES = 64 * 1024 * 1024
+_BATCH_ROWS = 8192
+# A row takes some 100 bytes once it is unpacked. A file may come from a stranger: one of some
+# kilobytes can hold a label of a megabyte in each of a million rows.
+
+_COLUMNS = ("digest", "occurrence", "labels", "predicted")
+"""What models are compared by."""
+
+
+class Unreadable(ValueError):
+    """The file is not as `write` writes it, or too large; the message says why, as a clause."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
@@ -62,21 +76,46 @@ def write(path: Path, texts: Sequence[str], scored: Scored, labels: Sequence[str
 
 
 def read(content: bytes) -> Predictions:
-    """Read what `write` wrote."""
-    from pyarrow import parquet  # noqa: PLC0415
+    """Read what `write` wrote; of anything else, no more than a bounded part.
 
-    table = parquet.read_table(BytesIO(content))
-    occurrences = table.column("occurrence").to_pylist()
-    return Predictions(
-        keys=tuple(
-            digest + occurrence.to_bytes(4, "big")
-            for digest, occurrence in zip(
-                table.column("digest").to_pylist(), occurrences, strict=True
+    Raises:
+        Unreadable: Where it is something else, or has more rows than are compared.
+    """
+    from pyarrow import lib, parquet  # noqa: PLC0415
+
+    keys: list[bytes] = []
+    labels: list[tuple[str, ...]] = []
+    predicted: list[tuple[str, ...]] = []
+    # Rows share what they were given: a model has few labels, and there are many rows.
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+    size = 0
+    try:
+        file = parquet.ParquetFile(BytesIO(content))
+        if missing := set(_COLUMNS) - set(file.schema_arrow.names):
+            raise Unreadable(f"have no column {min(missing)!r}")
+        for batch in file.iter_batches(_BATCH_ROWS, columns=list(_COLUMNS)):
+            size += batch.nbytes
+            _check_size(batch.nbytes, size, len(keys) + batch.num_rows)
+            digests, occurrences, truth, given = (
+                batch.column(name).to_pylist() for name in _COLUMNS
             )
-        ),
-        labels=tuple(map(tuple, table.column("labels").to_pylist())),
-        predicted=tuple(map(tuple, table.column("predicted").to_pylist())),
-    )
+            keys += map(_key, digests, occurrences)
+            labels += [shared.setdefault(one, one) for one in map(tuple, truth)]
+            predicted += [shared.setdefault(one, one) for one in map(tuple, given)]
+    except (lib.ArrowException, TypeError, AttributeError, OverflowError) as error:
+        raise Unreadable(f"cannot be read ({type(error).__name__})") from error
+    return Predictions(keys=tuple(keys), labels=tuple(labels), predicted=tuple(predicted))
+
+
+def _check_size(batch_bytes: int, all_bytes: int, rows: int) -> None:
+    if rows > _MOST_ROWS:
+        raise Unreadable(f"have more than {_MOST_ROWS} rows")
+    if batch_bytes > _MOST_BATCH_BYTES or all_bytes > _MOST_BYTES:
+        raise Unreadable("have rows that are too large")
+
+
+def _key(digest: bytes, occurrence: int) -> bytes:
+    return digest + occurrence.to_bytes(4, "big")
 
 
 def _named(decided: sparse.csr_array, labels: Sequence[str]) -> list[list[str]]:

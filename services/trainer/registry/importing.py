@@ -7,6 +7,7 @@ Knows no call.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from services.common import layout, manifests, names
@@ -25,7 +27,7 @@ from services.common.storage import ObjectStore
 from services.trainer import datasets, events, publishing, starts
 from services.trainer.bell import Bell
 from services.trainer.messages import Entered
-from services.trainer.models import NewModel, Request, draft
+from services.trainer.models import NewModel, Request, draft, find_row
 from services.trainer.registry.bundle import Place, stored_files
 from services.trainer.registry.probe import ProbeSpec, Refused, probe
 from services.trainer.registry.unpacking import Unpacked, WrongBundle, unpack
@@ -33,6 +35,9 @@ from services.trainer.state import State
 from services.trainer.tables import ModelRow, RequestRow
 
 _METHOD = "ImportModel"
+_DONE = "ImportModel done"
+# Noted beside a request whose model is there: without its row, that one was deleted; a request
+# without this note broke off.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,7 @@ class Imports:
         Raises:
             WrongBundle: Where it is none, damaged, or cannot be opened.
             AlreadyExists: Where another request had this one's id.
+            NotFound: Where the same request made a model that was deleted since.
             Unavailable: Where the store or the database does not answer.
         """
         bundle = unpack(archive)
@@ -99,30 +105,34 @@ class Imports:
     def _made(self, tenant: str, request: Request) -> ModelRow | None:
         """Return what the same request made before; None where it is new or broke off."""
         with self._database.read() as session:
-            before = find_request(
+            done = find_request(
                 session,
                 RequestRow,
                 tenant=tenant,
-                method=_METHOD,
+                method=_DONE,
                 request_id=request.request_id,
                 fingerprint=request.fingerprint,
             )
-            return None if before is None else session.get(ModelRow, (tenant, before))
+            return None if done is None else find_row(session, tenant, done)
 
     def _claim(self, tenant: str, model: str, request: Request) -> str:
         """Return the id of what this request makes: `model`, or that of a try that broke off."""
         with self._database.write() as session:
-            before = claim_request(
-                session,
-                RequestRow,
-                tenant=tenant,
-                method=_METHOD,
-                request_id=request.request_id,
-                fingerprint=request.fingerprint,
-                resource=model,
-                now=self._clock(),
-            )
-        return before or model
+            return self._note(session, _METHOD, tenant, model, request) or model
+
+    def _note(
+        self, session: Session, method: str, tenant: str, model: str, request: Request
+    ) -> str | None:
+        return claim_request(
+            session,
+            RequestRow,
+            tenant=tenant,
+            method=method,
+            request_id=request.request_id,
+            fingerprint=request.fingerprint,
+            resource=model,
+            now=self._clock(),
+        )
 
     def _store_files(self, bundle: Unpacked, place: Place) -> ModelManifest:
         """Store every file under the attempt's keys; return the manifest that names them."""
@@ -181,6 +191,7 @@ class Imports:
                     return before
                 session.add(row)
                 events.append(session, row, entered, now=now, actor=request.actor)
+                self._note(session, _DONE, place.tenant, place.model, request)
         except IntegrityError:
             # The same request, at the same time, was faster.
             with self._database.read() as session:
@@ -219,6 +230,7 @@ def _probe(bundle: Unpacked, directory: Path) -> None:
         labels=len(manifest.labels),
         max_tokens=manifest.input.max_tokens,
         pad_token_id=manifest.input.pad_token_id,
+        parent=os.getpid(),
     )
     try:
         probe(spec)

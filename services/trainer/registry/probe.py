@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from services.common.lifeline import end_with
 
 SECONDS = 300
 """A large graph is opened in some seconds; on a busy machine in a minute."""
@@ -26,8 +29,8 @@ _GROWTH = 8
 """Address space: ONNX Runtime maps some GB whatever the graph, and opens a graph in four times
 its size."""
 
-_COLUMNS = frozenset({"digest", "occurrence", "labels", "predicted"})
-"""Of the predictions: what models are compared by."""
+_MOST_PREDICTIONS_KILOBYTES = 1024 * 1024
+"""What may be needed to read the predictions: the process that compares models does so too."""
 
 _TEXT = "a text"
 _REFUSED = 1
@@ -51,6 +54,9 @@ class ProbeSpec:
     labels: int
     max_tokens: int
     pad_token_id: int
+
+    parent: int
+    """Process id of the one that waits for the answer."""
 
 
 class Refused(Exception):
@@ -85,6 +91,9 @@ def probe(spec: ProbeSpec) -> None:
 def main() -> None:
     """Open what standard input says."""
     spec = ProbeSpec(**json.loads(sys.stdin.read()))
+    end_with(spec.parent)
+    # Where the kernel tells of no death, this at least comes to an end.
+    signal.alarm(SECONDS)
     try:
         _limit_memory(sum(Path(graph).stat().st_size for graph in spec.graphs))
         _open_tokenizer(spec)
@@ -119,10 +128,16 @@ def _open_tokenizer(spec: ProbeSpec) -> None:
 
 
 def _open_predictions(path: str) -> None:
-    from pyarrow import parquet  # noqa: PLC0415
+    from services.trainer.evaluation import predictions  # noqa: PLC0415
 
-    if missing := _COLUMNS - set(parquet.read_table(path).column_names):
-        raise Refused(f"its predictions have no column {min(missing)!r}")
+    try:
+        predictions.read(Path(path).read_bytes())
+    except predictions.Unreadable as error:
+        raise Refused(f"its predictions {error}") from error
+    # Few compressed bytes can be many, also in what was read and is not kept.
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if most > _MOST_PREDICTIONS_KILOBYTES:
+        raise Refused(f"its predictions take {most // 1024} MB of memory")
 
 
 def _check_tensors(path: str) -> None:

@@ -14,11 +14,13 @@ from onnx import TensorProto
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from services.common import layout, manifests
 from services.common.database import Database
-from services.common.errors import AlreadyExists, Reason
+from services.common.errors import AlreadyExists, NotFound, Reason
 from services.common.pagination import page_request
 from services.common.storage import ObjectInfo, ObjectStore, open_store
 from services.common.storage.directory import DirectoryStore
+from services.trainer import publishing
 from services.trainer.bell import Bell
+from services.trainer.control import Control
 from services.trainer.models import Models, Request
 from services.trainer.registry import tar
 from services.trainer.registry.bundle import Place, pack
@@ -26,6 +28,8 @@ from services.trainer.registry.importing import Imports, ImportWish
 from services.trainer.registry.unpacking import WrongBundle, unpack
 from services.trainer.state import State
 from services.trainer.tables import MIGRATIONS
+from services.trainer.webhooks.addresses import Addresses
+from services.trainer.webhooks.outbox import Outbox
 from tests.tiny_model import LABELS, tiny_graph
 from tests.whole_model import TEXT, publish_whole_model
 
@@ -245,6 +249,19 @@ def test_the_same_request_makes_one_model(
     assert {row.id for row in listed} == {first.id, other.id}
 
 
+def test_a_repeated_request_does_not_revive_what_was_deleted(
+    imports: Imports, database: Database, store: ObjectStore, bundle: Path
+) -> None:
+    first = imports.take(bundle, wish(), request("r-1"))
+    Control(database, Bell(), addresses=Addresses(), outbox=Outbox()).forget("acme", first.id)
+    publishing.remove(store, first)
+
+    with pytest.raises(NotFound):
+        imports.take(bundle, wish(), request("r-1"))
+
+    assert list(store.list(f"acme/models/{first.id}/")) == []
+
+
 def test_a_request_that_broke_off_goes_on_under_its_name(
     database: Database, store: ObjectStore, bundle: Path
 ) -> None:
@@ -326,7 +343,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
 }
 
 UNUSABLE: dict[str, tuple[Change, str]] = {
-    "rubbish for predictions": (named("predictions.parquet", b"PAR1"), "cannot be opened"),
+    "rubbish for predictions": (named("predictions.parquet", b"PAR1"), "cannot be read"),
     "another dimension": (edited(lambda d: d.update(dimension=17)), "of shape (2, 16)"),
     "more labels": (edited(lambda d: d.update(labels=["a", "b", "c", "d"])), "logits"),
     "no graph at all": (graph(b"not a graph"), "cannot be opened"),
@@ -378,6 +395,16 @@ def test_a_document_that_fills_the_memory_is_refused_unread(tmp_path: Path) -> N
 
     with pytest.raises(WrongBundle, match="are taken at most"):
         unpack(path)
+
+
+def test_a_document_that_takes_much_memory_to_read_is_refused(bundle: Path) -> None:
+    def fill(files: dict[str, bytes]) -> None:
+        files["model.json"] = files["model.json"].rstrip()[:-1] + b" " * (16 << 20) + b"}"
+
+    changed(bundle, fill)
+
+    with pytest.raises(WrongBundle, match=r"model.json has 16\d+ bytes, .* at most"):
+        unpack(bundle)
 
 
 @pytest.mark.parametrize("name", UNUSABLE)
