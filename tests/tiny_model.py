@@ -49,6 +49,8 @@ def publish_tiny_model(
     prefix: str = "",
     thresholds: Sequence[float] = (),
     quantised: bool = False,
+    vector_range: float = 0.0,
+    matryoshka_dimensions: Sequence[int] = (),
 ) -> ModelManifest:
     """Publish `models/{model_id}` of `tenant` and return its manifest.
 
@@ -72,6 +74,8 @@ def publish_tiny_model(
     )
     manifest.thresholds.extend(thresholds)
     manifest.input.prefix = prefix
+    manifest.vector_range = vector_range
+    manifest.matryoshka_dimensions.extend(matryoshka_dimensions)
     if quantised:
         graph = tiny_graph(labels=len(labels), dimension=dimension, seed=seed + QUANTISED)
         variant = manifest.variants.add(precision=precision_pb2.PRECISION_QUANTIZED)

@@ -102,6 +102,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_EVALUATION_FAILED: _ErrorReason.ValueType  # 32
     """In `Evaluation.error`. The evaluation cannot be carried out; its message says why."""
+    ERROR_REASON_VECTOR_UNAVAILABLE: _ErrorReason.ValueType  # 33
+    """INVALID_ARGUMENT. The model cannot give vectors of that type or length."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Every error carries a `google.rpc.ErrorInfo` whose `domain` is
@@ -189,4 +191,6 @@ on: EvaluateModel makes one.
 """
 ERROR_REASON_EVALUATION_FAILED: ErrorReason.ValueType  # 32
 """In `Evaluation.error`. The evaluation cannot be carried out; its message says why."""
+ERROR_REASON_VECTOR_UNAVAILABLE: ErrorReason.ValueType  # 33
+"""INVALID_ARGUMENT. The model cannot give vectors of that type or length."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

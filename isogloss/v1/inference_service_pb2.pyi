@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -51,6 +52,34 @@ TRUNCATION_END: Truncation.ValueType  # 3
 """Its end."""
 Global___Truncation: _TypeAlias = Truncation  # noqa: Y015
 
+class _Priority:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
+    """In a request: INTERACTIVE; inside a stream of `Process`: BULK."""
+    PRIORITY_INTERACTIVE: _Priority.ValueType  # 1
+    """Somebody waits for the answer."""
+    PRIORITY_BULK: _Priority.ValueType  # 2
+    """Many texts, of which the last one counts. They keep a share of the server however many
+    interactive calls come.
+    """
+
+class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
+    """Whose texts are computed first where both wait."""
+
+PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
+"""In a request: INTERACTIVE; inside a stream of `Process`: BULK."""
+PRIORITY_INTERACTIVE: Priority.ValueType  # 1
+"""Somebody waits for the answer."""
+PRIORITY_BULK: Priority.ValueType  # 2
+"""Many texts, of which the last one counts. They keep a share of the server however many
+interactive calls come.
+"""
+Global___Priority: _TypeAlias = Priority  # noqa: Y015
+
 @_typing.final
 class EmbedRequest(_message.Message):
     """Request of `InferenceService.Embed`."""
@@ -63,6 +92,10 @@ class EmbedRequest(_message.Message):
     PRECISION_FIELD_NUMBER: _builtins.int
     VECTOR_TYPE_FIELD_NUMBER: _builtins.int
     AS_LIST_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    FORCE_DIMENSIONS_FIELD_NUMBER: _builtins.int
+    NORMALIZE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model. Format: `models/{model}`, `aliases/{alias}` or `baseModels/{base_model}`."""
     truncation: Global___Truncation.ValueType
@@ -74,6 +107,18 @@ class EmbedRequest(_message.Message):
     as_list: _builtins.bool
     """Send the vectors as lists of numbers rather than as bytes: easier to look at, ten times
     slower to write and to read.
+    """
+    priority: Global___Priority.ValueType
+    """Whose texts are computed first. Unspecified: INTERACTIVE."""
+    dimensions: _builtins.int
+    """Keep this many numbers of each vector, the first ones, and bring them to length 1 again.
+    0: all. Refused where the model was not trained to be cut there, unless `force_dimensions`.
+    """
+    force_dimensions: _builtins.bool
+    """Cut to `dimensions` whatever the model was trained for: what is lost is yours to measure."""
+    normalize: _builtins.bool
+    """Whether vectors that `dimensions` cuts are brought to length 1 again. Unset: true. Vectors
+    that are not cut have length 1 by the model itself, which keeps no other: false is refused.
     """
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -88,12 +133,18 @@ class EmbedRequest(_message.Message):
         precision: _precision_pb2.Precision.ValueType = ...,
         vector_type: _vector_pb2.VectorType.ValueType = ...,
         as_list: _builtins.bool = ...,
+        priority: Global___Priority.ValueType = ...,
+        dimensions: _builtins.int = ...,
+        force_dimensions: _builtins.bool = ...,
+        normalize: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_normalize", b"_normalize", "normalize", b"normalize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_list", b"as_list", "model", b"model", "precision", b"precision", "texts", b"texts", "truncation", b"truncation", "vector_type", b"vector_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_normalize", b"_normalize", "as_list", b"as_list", "dimensions", b"dimensions", "force_dimensions", b"force_dimensions", "model", b"model", "normalize", b"normalize", "precision", b"precision", "priority", b"priority", "texts", b"texts", "truncation", b"truncation", "vector_type", b"vector_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__normalize: _TypeAlias = _typing.Literal["normalize"]  # noqa: Y015
+    _WhichOneofArgType__normalize: _TypeAlias = _typing.Literal["_normalize", b"_normalize"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__normalize) -> _WhichOneofReturnType__normalize | None: ...
 
 Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
 
@@ -107,10 +158,16 @@ class EmbedResponse(_message.Message):
     DIMENSION_FIELD_NUMBER: _builtins.int
     VECTOR_TYPE_FIELD_NUMBER: _builtins.int
     SERVED_BY_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    TIMINGS_FIELD_NUMBER: _builtins.int
     dimension: _builtins.int
-    """Length of each vector."""
+    """Numbers in each vector; of BINARY and UBINARY bits."""
     vector_type: _vector_pb2.VectorType.ValueType
     """Type of the vectors' numbers."""
+    step: _builtins.float
+    """INT8 and UINT8: what a number, of UINT8 less 128, is multiplied by to be the embedding's.
+    0 of the other types.
+    """
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___EmbedResult]:
         """One entry a text, in the order of the request."""
@@ -119,6 +176,10 @@ class EmbedResponse(_message.Message):
     def served_by(self) -> Global___ServedModel:
         """What computed them."""
 
+    @_builtins.property
+    def timings(self) -> Global___Timings:
+        """Where the time went."""
+
     def __init__(
         self,
         *,
@@ -126,10 +187,12 @@ class EmbedResponse(_message.Message):
         dimension: _builtins.int = ...,
         vector_type: _vector_pb2.VectorType.ValueType = ...,
         served_by: Global___ServedModel | None = ...,
+        step: _builtins.float = ...,
+        timings: Global___Timings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["served_by", b"served_by"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["served_by", b"served_by", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "results", b"results", "served_by", b"served_by", "vector_type", b"vector_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "results", b"results", "served_by", b"served_by", "step", b"step", "timings", b"timings", "vector_type", b"vector_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -146,7 +209,7 @@ class EmbedResult(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def vector(self) -> _vector_pb2.Vector:
-        """The vector, of Euclidean length 1."""
+        """The vector; its numbers, before they are turned into `vector_type`, have Euclidean length 1."""
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
@@ -230,16 +293,83 @@ class ServedModel(_message.Message):
 Global___ServedModel: _TypeAlias = ServedModel  # noqa: Y015
 
 @_typing.final
+class Timings(_message.Message):
+    """Where a call spent its time in the server; what is left of the caller's clock is the network."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    TOKENIZE_FIELD_NUMBER: _builtins.int
+    INFER_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def queue(self) -> _duration_pb2.Duration:
+        """Waiting for a worker."""
+
+    @_builtins.property
+    def tokenize(self) -> _duration_pb2.Duration:
+        """Cleaning the texts and turning them into tokens."""
+
+    @_builtins.property
+    def infer(self) -> _duration_pb2.Duration:
+        """Computing. Of a call with several texts these overlap: each is the longest way of its texts."""
+
+    @_builtins.property
+    def load(self) -> _duration_pb2.Duration:
+        """Waiting for the model to be found and loaded; unset where it was in memory."""
+
+    def __init__(
+        self,
+        *,
+        queue: _duration_pb2.Duration | None = ...,
+        tokenize: _duration_pb2.Duration | None = ...,
+        infer: _duration_pb2.Duration | None = ...,
+        load: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["infer", b"infer", "load", b"load", "queue", b"queue", "tokenize", b"tokenize"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["infer", b"infer", "load", b"load", "queue", b"queue", "tokenize", b"tokenize"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Timings: _TypeAlias = Timings  # noqa: Y015
+
+@_typing.final
 class ClassifyRequest(_message.Message):
     """Request of `InferenceService.Classify`."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelThresholdsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     MODEL_FIELD_NUMBER: _builtins.int
     TEXTS_FIELD_NUMBER: _builtins.int
     TRUNCATION_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    LABEL_THRESHOLDS_FIELD_NUMBER: _builtins.int
+    ABSTAIN_BELOW_FIELD_NUMBER: _builtins.int
+    RAW_SCORES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model. Format: `models/{model}` or `aliases/{alias}`."""
     truncation: Global___Truncation.ValueType
@@ -248,9 +378,25 @@ class ClassifyRequest(_message.Message):
     """How exactly to compute. Unspecified: EXACT."""
     top_k: _builtins.int
     """How many labels to tell for each text, most confident first. 0: all of them."""
+    priority: Global___Priority.ValueType
+    """Whose texts are computed first. Unspecified: INTERACTIVE."""
+    threshold: _builtins.float
+    """MULTI mode: predict the labels whose confidence reaches this, 0 to 1. Unset: each label has
+    the threshold that the model chose for it.
+    """
+    abstain_below: _builtins.float
+    """Predict nothing for a text of which no label's confidence reaches this, 0 to 1, and say so
+    with `abstained`. Unset: never.
+    """
+    raw_scores: _builtins.bool
+    """Tell each label's `raw_score` as well."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The texts, 1 to 512, none of them empty, each of at most 128 KiB in UTF-8."""
+
+    @_builtins.property
+    def label_thresholds(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """MULTI mode: thresholds of single labels, 0 to 1, before `threshold` and the model's own."""
 
     def __init__(
         self,
@@ -260,12 +406,24 @@ class ClassifyRequest(_message.Message):
         truncation: Global___Truncation.ValueType = ...,
         precision: _precision_pb2.Precision.ValueType = ...,
         top_k: _builtins.int = ...,
+        priority: Global___Priority.ValueType = ...,
+        threshold: _builtins.float | None = ...,
+        label_thresholds: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        abstain_below: _builtins.float | None = ...,
+        raw_scores: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below", "_threshold", b"_threshold", "abstain_below", b"abstain_below", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "precision", b"precision", "texts", b"texts", "top_k", b"top_k", "truncation", b"truncation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below", "_threshold", b"_threshold", "abstain_below", b"abstain_below", "label_thresholds", b"label_thresholds", "model", b"model", "precision", b"precision", "priority", b"priority", "raw_scores", b"raw_scores", "texts", b"texts", "threshold", b"threshold", "top_k", b"top_k", "truncation", b"truncation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__abstain_below: _TypeAlias = _typing.Literal["abstain_below"]  # noqa: Y015
+    _WhichOneofArgType__abstain_below: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below"]  # noqa: Y015
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__abstain_below) -> _WhichOneofReturnType__abstain_below | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
 
 Global___ClassifyRequest: _TypeAlias = ClassifyRequest  # noqa: Y015
 
@@ -278,6 +436,7 @@ class ClassifyResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     LABEL_MODE_FIELD_NUMBER: _builtins.int
     SERVED_BY_FIELD_NUMBER: _builtins.int
+    TIMINGS_FIELD_NUMBER: _builtins.int
     label_mode: _label_mode_pb2.LabelMode.ValueType
     """Whether a text can have several labels."""
     @_builtins.property
@@ -288,16 +447,21 @@ class ClassifyResponse(_message.Message):
     def served_by(self) -> Global___ServedModel:
         """What computed them."""
 
+    @_builtins.property
+    def timings(self) -> Global___Timings:
+        """Where the time went."""
+
     def __init__(
         self,
         *,
         results: _abc.Iterable[Global___ClassifyResult] | None = ...,
         label_mode: _label_mode_pb2.LabelMode.ValueType = ...,
         served_by: Global___ServedModel | None = ...,
+        timings: Global___Timings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["served_by", b"served_by"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["served_by", b"served_by", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["label_mode", b"label_mode", "results", b"results", "served_by", b"served_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["label_mode", b"label_mode", "results", b"results", "served_by", b"served_by", "timings", b"timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -349,10 +513,13 @@ class Classification(_message.Message):
 
     PREDICTIONS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    ABSTAINED_FIELD_NUMBER: _builtins.int
+    abstained: _builtins.bool
+    """Whether nothing is predicted because no confidence reached `abstain_below`."""
     @_builtins.property
     def predictions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoredLabel]:
-        """The labels that are predicted, most confident first: exactly one in SINGLE mode, any
-        number in MULTI mode.
+        """The labels that are predicted, most confident first: exactly one in SINGLE mode unless
+        `abstained`, any number in MULTI mode.
         """
 
     @_builtins.property
@@ -364,10 +531,11 @@ class Classification(_message.Message):
         *,
         predictions: _abc.Iterable[Global___ScoredLabel] | None = ...,
         labels: _abc.Iterable[Global___ScoredLabel] | None = ...,
+        abstained: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "predictions", b"predictions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "labels", b"labels", "predictions", b"predictions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -381,20 +549,235 @@ class ScoredLabel(_message.Message):
 
     LABEL_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
+    RAW_SCORE_FIELD_NUMBER: _builtins.int
     label: _builtins.str
     """The label."""
     confidence: _builtins.float
     """Its probability, 0 to 1. In SINGLE mode the probabilities of all labels add up to 1."""
+    raw_score: _builtins.float
+    """The logit that the confidence is made of: calibrated, any number. Set where `raw_scores` asks
+    for it.
+    """
     def __init__(
         self,
         *,
         label: _builtins.str = ...,
         confidence: _builtins.float = ...,
+        raw_score: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score", "raw_score", b"raw_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "label", b"label"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score", "confidence", b"confidence", "label", b"label", "raw_score", b"raw_score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__raw_score: _TypeAlias = _typing.Literal["raw_score"]  # noqa: Y015
+    _WhichOneofArgType__raw_score: _TypeAlias = _typing.Literal["_raw_score", b"_raw_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__raw_score) -> _WhichOneofReturnType__raw_score | None: ...
+
+Global___ScoredLabel: _TypeAlias = ScoredLabel  # noqa: Y015
+
+@_typing.final
+class EmbedAndClassifyRequest(_message.Message):
+    """Request of `InferenceService.EmbedAndClassify`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelThresholdsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    TRUNCATION_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    VECTOR_TYPE_FIELD_NUMBER: _builtins.int
+    AS_LIST_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    FORCE_DIMENSIONS_FIELD_NUMBER: _builtins.int
+    NORMALIZE_FIELD_NUMBER: _builtins.int
+    TOP_K_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    LABEL_THRESHOLDS_FIELD_NUMBER: _builtins.int
+    ABSTAIN_BELOW_FIELD_NUMBER: _builtins.int
+    RAW_SCORES_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model. Format: `models/{model}` or `aliases/{alias}`."""
+    truncation: Global___Truncation.ValueType
+    """As in `EmbedRequest`."""
+    precision: _precision_pb2.Precision.ValueType
+    """As in `EmbedRequest`."""
+    priority: Global___Priority.ValueType
+    """As in `EmbedRequest`."""
+    vector_type: _vector_pb2.VectorType.ValueType
+    """As in `EmbedRequest`."""
+    as_list: _builtins.bool
+    """As in `EmbedRequest`."""
+    dimensions: _builtins.int
+    """As in `EmbedRequest`."""
+    force_dimensions: _builtins.bool
+    """As in `EmbedRequest`."""
+    normalize: _builtins.bool
+    """As in `EmbedRequest`."""
+    top_k: _builtins.int
+    """As in `ClassifyRequest`."""
+    threshold: _builtins.float
+    """As in `ClassifyRequest`."""
+    abstain_below: _builtins.float
+    """As in `ClassifyRequest`."""
+    raw_scores: _builtins.bool
+    """As in `ClassifyRequest`."""
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The texts, 1 to 512, none of them empty, each of at most 128 KiB in UTF-8."""
+
+    @_builtins.property
+    def label_thresholds(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """As in `ClassifyRequest`."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        texts: _abc.Iterable[_builtins.str] | None = ...,
+        truncation: Global___Truncation.ValueType = ...,
+        precision: _precision_pb2.Precision.ValueType = ...,
+        priority: Global___Priority.ValueType = ...,
+        vector_type: _vector_pb2.VectorType.ValueType = ...,
+        as_list: _builtins.bool = ...,
+        dimensions: _builtins.int = ...,
+        force_dimensions: _builtins.bool = ...,
+        normalize: _builtins.bool | None = ...,
+        top_k: _builtins.int = ...,
+        threshold: _builtins.float | None = ...,
+        label_thresholds: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        abstain_below: _builtins.float | None = ...,
+        raw_scores: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below", "_normalize", b"_normalize", "_threshold", b"_threshold", "abstain_below", b"abstain_below", "normalize", b"normalize", "threshold", b"threshold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below", "_normalize", b"_normalize", "_threshold", b"_threshold", "abstain_below", b"abstain_below", "as_list", b"as_list", "dimensions", b"dimensions", "force_dimensions", b"force_dimensions", "label_thresholds", b"label_thresholds", "model", b"model", "normalize", b"normalize", "precision", b"precision", "priority", b"priority", "raw_scores", b"raw_scores", "texts", b"texts", "threshold", b"threshold", "top_k", b"top_k", "truncation", b"truncation", "vector_type", b"vector_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__abstain_below: _TypeAlias = _typing.Literal["abstain_below"]  # noqa: Y015
+    _WhichOneofArgType__abstain_below: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below"]  # noqa: Y015
+    _WhichOneofReturnType__normalize: _TypeAlias = _typing.Literal["normalize"]  # noqa: Y015
+    _WhichOneofArgType__normalize: _TypeAlias = _typing.Literal["_normalize", b"_normalize"]  # noqa: Y015
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__abstain_below) -> _WhichOneofReturnType__abstain_below | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__normalize) -> _WhichOneofReturnType__normalize | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
+
+Global___EmbedAndClassifyRequest: _TypeAlias = EmbedAndClassifyRequest  # noqa: Y015
+
+@_typing.final
+class EmbedAndClassifyResponse(_message.Message):
+    """Response of `InferenceService.EmbedAndClassify`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    VECTOR_TYPE_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    LABEL_MODE_FIELD_NUMBER: _builtins.int
+    SERVED_BY_FIELD_NUMBER: _builtins.int
+    TIMINGS_FIELD_NUMBER: _builtins.int
+    dimension: _builtins.int
+    """As in `EmbedResponse`."""
+    vector_type: _vector_pb2.VectorType.ValueType
+    """As in `EmbedResponse`."""
+    step: _builtins.float
+    """As in `EmbedResponse`."""
+    label_mode: _label_mode_pb2.LabelMode.ValueType
+    """As in `ClassifyResponse`."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___EmbedAndClassifyResult]:
+        """One entry a text, in the order of the request."""
+
+    @_builtins.property
+    def served_by(self) -> Global___ServedModel:
+        """What computed them."""
+
+    @_builtins.property
+    def timings(self) -> Global___Timings:
+        """Where the time went."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___EmbedAndClassifyResult] | None = ...,
+        dimension: _builtins.int = ...,
+        vector_type: _vector_pb2.VectorType.ValueType = ...,
+        step: _builtins.float = ...,
+        label_mode: _label_mode_pb2.LabelMode.ValueType = ...,
+        served_by: Global___ServedModel | None = ...,
+        timings: Global___Timings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["served_by", b"served_by", "timings", b"timings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "label_mode", b"label_mode", "results", b"results", "served_by", b"served_by", "step", b"step", "timings", b"timings", "vector_type", b"vector_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ScoredLabel: _TypeAlias = ScoredLabel  # noqa: Y015
+Global___EmbedAndClassifyResponse: _TypeAlias = EmbedAndClassifyResponse  # noqa: Y015
+
+@_typing.final
+class EmbedAndClassifyResult(_message.Message):
+    """What became of one text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VECTOR_FIELD_NUMBER: _builtins.int
+    CLASSIFICATION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def vector(self) -> _vector_pb2.Vector:
+        """The vector; unset where there is an error."""
+
+    @_builtins.property
+    def classification(self) -> Global___Classification:
+        """The labels; unset where there is an error."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why there are neither; normally unset."""
+
+    @_builtins.property
+    def usage(self) -> Global___TextUsage:
+        """How the text was read."""
+
+    def __init__(
+        self,
+        *,
+        vector: _vector_pb2.Vector | None = ...,
+        classification: Global___Classification | None = ...,
+        error: _status_pb2.Status | None = ...,
+        usage: Global___TextUsage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "error", b"error", "usage", b"usage", "vector", b"vector"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classification", b"classification", "error", b"error", "usage", b"usage", "vector", b"vector"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedAndClassifyResult: _TypeAlias = EmbedAndClassifyResult  # noqa: Y015

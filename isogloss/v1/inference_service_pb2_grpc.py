@@ -54,6 +54,11 @@ class InferenceServiceStub:
                 request_serializer=isogloss_dot_v1_dot_inference__service__pb2.ClassifyRequest.SerializeToString,
                 response_deserializer=isogloss_dot_v1_dot_inference__service__pb2.ClassifyResponse.FromString,
                 _registered_method=True)
+        self.EmbedAndClassify = channel.unary_unary(
+                '/isogloss.v1.InferenceService/EmbedAndClassify',
+                request_serializer=isogloss_dot_v1_dot_inference__service__pb2.EmbedAndClassifyRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_inference__service__pb2.EmbedAndClassifyResponse.FromString,
+                _registered_method=True)
 
 
 class InferenceServiceServicer:
@@ -72,9 +77,9 @@ class InferenceServiceServicer:
     def Embed(self, request, context):
         """Computes one embedding for each text.
 
-        Errors: INVALID_ARGUMENT naming every empty text, and with truncation NONE every text
-        that is too long; NOT_FOUND where there is no such model or alias; FAILED_PRECONDITION with
-        MODEL_NOT_READY, with PRECISION_UNAVAILABLE, or with ALIAS_BROKEN where the model that an
+        Errors: INVALID_ARGUMENT naming every empty text, with truncation NONE every text that is too
+        long, and with VECTOR_UNAVAILABLE what the model's vectors cannot be; NOT_FOUND where there is
+        no such model or alias; FAILED_PRECONDITION with MODEL_NOT_READY, with PRECISION_UNAVAILABLE, or with ALIAS_BROKEN where the model that an
         alias stands for was deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -85,6 +90,15 @@ class InferenceServiceServicer:
         """Predicts the labels of each text.
 
         Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EmbedAndClassify(self, request, context):
+        """Computes the embedding of each text and predicts its labels, for the price of one of them.
+
+        Errors: as of `Classify`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,6 +116,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.Classify,
                     request_deserializer=isogloss_dot_v1_dot_inference__service__pb2.ClassifyRequest.FromString,
                     response_serializer=isogloss_dot_v1_dot_inference__service__pb2.ClassifyResponse.SerializeToString,
+            ),
+            'EmbedAndClassify': grpc.unary_unary_rpc_method_handler(
+                    servicer.EmbedAndClassify,
+                    request_deserializer=isogloss_dot_v1_dot_inference__service__pb2.EmbedAndClassifyRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_inference__service__pb2.EmbedAndClassifyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -168,6 +187,33 @@ class InferenceService:
             '/isogloss.v1.InferenceService/Classify',
             isogloss_dot_v1_dot_inference__service__pb2.ClassifyRequest.SerializeToString,
             isogloss_dot_v1_dot_inference__service__pb2.ClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EmbedAndClassify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.InferenceService/EmbedAndClassify',
+            isogloss_dot_v1_dot_inference__service__pb2.EmbedAndClassifyRequest.SerializeToString,
+            isogloss_dot_v1_dot_inference__service__pb2.EmbedAndClassifyResponse.FromString,
             options,
             channel_credentials,
             insecure,

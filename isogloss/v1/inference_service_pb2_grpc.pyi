@@ -46,15 +46,20 @@ class InferenceServiceStub:
     Embed: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.EmbedRequest, _inference_service_pb2.EmbedResponse]
     """Computes one embedding for each text.
 
-    Errors: INVALID_ARGUMENT naming every empty text, and with truncation NONE every text
-    that is too long; NOT_FOUND where there is no such model or alias; FAILED_PRECONDITION with
-    MODEL_NOT_READY, with PRECISION_UNAVAILABLE, or with ALIAS_BROKEN where the model that an
+    Errors: INVALID_ARGUMENT naming every empty text, with truncation NONE every text that is too
+    long, and with VECTOR_UNAVAILABLE what the model's vectors cannot be; NOT_FOUND where there is
+    no such model or alias; FAILED_PRECONDITION with MODEL_NOT_READY, with PRECISION_UNAVAILABLE, or with ALIAS_BROKEN where the model that an
     alias stands for was deleted.
     """
     Classify: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.ClassifyRequest, _inference_service_pb2.ClassifyResponse]
     """Predicts the labels of each text.
 
     Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model.
+    """
+    EmbedAndClassify: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.EmbedAndClassifyRequest, _inference_service_pb2.EmbedAndClassifyResponse]
+    """Computes the embedding of each text and predicts its labels, for the price of one of them.
+
+    Errors: as of `Classify`.
     """
 
 @_typing.type_check_only
@@ -75,15 +80,20 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     Embed: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.EmbedRequest, _inference_service_pb2.EmbedResponse]  # type: ignore[assignment]
     """Computes one embedding for each text.
 
-    Errors: INVALID_ARGUMENT naming every empty text, and with truncation NONE every text
-    that is too long; NOT_FOUND where there is no such model or alias; FAILED_PRECONDITION with
-    MODEL_NOT_READY, with PRECISION_UNAVAILABLE, or with ALIAS_BROKEN where the model that an
+    Errors: INVALID_ARGUMENT naming every empty text, with truncation NONE every text that is too
+    long, and with VECTOR_UNAVAILABLE what the model's vectors cannot be; NOT_FOUND where there is
+    no such model or alias; FAILED_PRECONDITION with MODEL_NOT_READY, with PRECISION_UNAVAILABLE, or with ALIAS_BROKEN where the model that an
     alias stands for was deleted.
     """
     Classify: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.ClassifyRequest, _inference_service_pb2.ClassifyResponse]  # type: ignore[assignment]
     """Predicts the labels of each text.
 
     Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model.
+    """
+    EmbedAndClassify: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.EmbedAndClassifyRequest, _inference_service_pb2.EmbedAndClassifyResponse]  # type: ignore[assignment]
+    """Computes the embedding of each text and predicts its labels, for the price of one of them.
+
+    Errors: as of `Classify`.
     """
 
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -107,9 +117,9 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_inference_service_pb2.EmbedResponse, _abc.Awaitable[_inference_service_pb2.EmbedResponse]]:
         """Computes one embedding for each text.
 
-        Errors: INVALID_ARGUMENT naming every empty text, and with truncation NONE every text
-        that is too long; NOT_FOUND where there is no such model or alias; FAILED_PRECONDITION with
-        MODEL_NOT_READY, with PRECISION_UNAVAILABLE, or with ALIAS_BROKEN where the model that an
+        Errors: INVALID_ARGUMENT naming every empty text, with truncation NONE every text that is too
+        long, and with VECTOR_UNAVAILABLE what the model's vectors cannot be; NOT_FOUND where there is
+        no such model or alias; FAILED_PRECONDITION with MODEL_NOT_READY, with PRECISION_UNAVAILABLE, or with ALIAS_BROKEN where the model that an
         alias stands for was deleted.
         """
 
@@ -122,6 +132,17 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Predicts the labels of each text.
 
         Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model.
+        """
+
+    @_abc_1.abstractmethod
+    def EmbedAndClassify(
+        self,
+        request: _inference_service_pb2.EmbedAndClassifyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_service_pb2.EmbedAndClassifyResponse, _abc.Awaitable[_inference_service_pb2.EmbedAndClassifyResponse]]:
+        """Computes the embedding of each text and predicts its labels, for the price of one of them.
+
+        Errors: as of `Classify`.
         """
 
 def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18isogloss/v1/vector.proto\x12\x0bisogloss.v1\"N\n\x06Vector\x12\x10\n\x06packed\x18\x01 \x01(\x0cH\x00\x12(\n\x06\x66loats\x18\x02 \x01(\x0b\x32\x16.isogloss.v1.FloatListH\x00\x42\x08\n\x06values\"\x1b\n\tFloatList\x12\x0e\n\x06values\x18\x01 \x03(\x02*B\n\nVectorType\x12\x1b\n\x17VECTOR_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13VECTOR_TYPE_FLOAT32\x10\x01\x42Z\n\x0f\x64\x65v.isogloss.v1B\x0bVectorProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18isogloss/v1/vector.proto\x12\x0bisogloss.v1\"|\n\x06Vector\x12\x10\n\x06packed\x18\x01 \x01(\x0cH\x00\x12(\n\x06\x66loats\x18\x02 \x01(\x0b\x32\x16.isogloss.v1.FloatListH\x00\x12,\n\x08integers\x18\x03 \x01(\x0b\x32\x18.isogloss.v1.IntegerListH\x00\x42\x08\n\x06values\"\x1b\n\tFloatList\x12\x0e\n\x06values\x18\x01 \x03(\x02\"\x1d\n\x0bIntegerList\x12\x0e\n\x06values\x18\x01 \x03(\x11*\xb9\x01\n\nVectorType\x12\x1b\n\x17VECTOR_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13VECTOR_TYPE_FLOAT32\x10\x01\x12\x17\n\x13VECTOR_TYPE_FLOAT16\x10\x02\x12\x14\n\x10VECTOR_TYPE_INT8\x10\x03\x12\x15\n\x11VECTOR_TYPE_UINT8\x10\x04\x12\x16\n\x12VECTOR_TYPE_BINARY\x10\x05\x12\x17\n\x13VECTOR_TYPE_UBINARY\x10\x06\x42Z\n\x0f\x64\x65v.isogloss.v1B\x0bVectorProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,10 +32,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'isogloss.v1.vector_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.isogloss.v1B\013VectorProtoP\001Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\252\002\013Isogloss.V1'
-  _globals['_VECTORTYPE']._serialized_start=150
-  _globals['_VECTORTYPE']._serialized_end=216
+  _globals['_VECTORTYPE']._serialized_start=228
+  _globals['_VECTORTYPE']._serialized_end=413
   _globals['_VECTOR']._serialized_start=41
-  _globals['_VECTOR']._serialized_end=119
-  _globals['_FLOATLIST']._serialized_start=121
-  _globals['_FLOATLIST']._serialized_end=148
+  _globals['_VECTOR']._serialized_end=165
+  _globals['_FLOATLIST']._serialized_start=167
+  _globals['_FLOATLIST']._serialized_end=194
+  _globals['_INTEGERLIST']._serialized_start=196
+  _globals['_INTEGERLIST']._serialized_end=225
 # @@protoc_insertion_point(module_scope)

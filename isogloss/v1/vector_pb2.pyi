@@ -29,6 +29,24 @@ class _VectorTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_VectorType
     """In a request: FLOAT32. Never in an answer."""
     VECTOR_TYPE_FLOAT32: _VectorType.ValueType  # 1
     """IEEE 754 binary32, 4 bytes a number."""
+    VECTOR_TYPE_FLOAT16: _VectorType.ValueType  # 2
+    """IEEE 754 binary16, 2 bytes a number: half the size, and the same ranking for any practical
+    purpose.
+    """
+    VECTOR_TYPE_INT8: _VectorType.ValueType  # 3
+    """-127 to 127, 1 byte a number: the embedding's number divided by `EmbedResponse.step`, rounded.
+    One step for all numbers of all texts, so that the cosine of two INT8 vectors is that of the
+    embeddings, nearly. Needs a model that tells its range.
+    """
+    VECTOR_TYPE_UINT8: _VectorType.ValueType  # 4
+    """INT8 plus 128: 1 to 255. Less 128 before it is multiplied."""
+    VECTOR_TYPE_BINARY: _VectorType.ValueType  # 5
+    """UBINARY less 128: -128 to 127, for stores that have signed bytes only."""
+    VECTOR_TYPE_UBINARY: _VectorType.ValueType  # 6
+    """One bit a number: 1 where it is over 0. Eight to a byte, the first in its highest bit; where
+    their count is no multiple of eight, the last byte ends in zeros. To be compared by Hamming
+    distance.
+    """
 
 class VectorType(_VectorType, metaclass=_VectorTypeEnumTypeWrapper):
     """Type of an embedding's numbers."""
@@ -37,6 +55,24 @@ VECTOR_TYPE_UNSPECIFIED: VectorType.ValueType  # 0
 """In a request: FLOAT32. Never in an answer."""
 VECTOR_TYPE_FLOAT32: VectorType.ValueType  # 1
 """IEEE 754 binary32, 4 bytes a number."""
+VECTOR_TYPE_FLOAT16: VectorType.ValueType  # 2
+"""IEEE 754 binary16, 2 bytes a number: half the size, and the same ranking for any practical
+purpose.
+"""
+VECTOR_TYPE_INT8: VectorType.ValueType  # 3
+"""-127 to 127, 1 byte a number: the embedding's number divided by `EmbedResponse.step`, rounded.
+One step for all numbers of all texts, so that the cosine of two INT8 vectors is that of the
+embeddings, nearly. Needs a model that tells its range.
+"""
+VECTOR_TYPE_UINT8: VectorType.ValueType  # 4
+"""INT8 plus 128: 1 to 255. Less 128 before it is multiplied."""
+VECTOR_TYPE_BINARY: VectorType.ValueType  # 5
+"""UBINARY less 128: -128 to 127, for stores that have signed bytes only."""
+VECTOR_TYPE_UBINARY: VectorType.ValueType  # 6
+"""One bit a number: 1 where it is over 0. Eight to a byte, the first in its highest bit; where
+their count is no multiple of eight, the last byte ends in zeros. To be compared by Hamming
+distance.
+"""
 Global___VectorType: _TypeAlias = VectorType  # noqa: Y015
 
 @_typing.final
@@ -47,25 +83,32 @@ class Vector(_message.Message):
 
     PACKED_FIELD_NUMBER: _builtins.int
     FLOATS_FIELD_NUMBER: _builtins.int
+    INTEGERS_FIELD_NUMBER: _builtins.int
     packed: _builtins.bytes
     """`EmbedResponse.dimension` numbers one after another, little-endian: the cheapest form
-    to send and to read (`numpy.frombuffer`, `Float32Array`, `binary.LittleEndian`).
+    to send and to read (`numpy.frombuffer`, `Float32Array`, `binary.LittleEndian`). Of BINARY
+    and UBINARY it has an eighth as many bytes, rounded up.
     """
     @_builtins.property
     def floats(self) -> Global___FloatList:
-        """The same numbers as a list."""
+        """The same numbers as a list, of FLOAT32 and FLOAT16."""
+
+    @_builtins.property
+    def integers(self) -> Global___IntegerList:
+        """The same numbers as a list, of the other types; of BINARY and UBINARY the bytes."""
 
     def __init__(
         self,
         *,
         packed: _builtins.bytes = ...,
         floats: Global___FloatList | None = ...,
+        integers: Global___IntegerList | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["floats", b"floats", "packed", b"packed", "values", b"values"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["floats", b"floats", "integers", b"integers", "packed", b"packed", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["floats", b"floats", "packed", b"packed", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["floats", b"floats", "integers", b"integers", "packed", b"packed", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_values: _TypeAlias = _typing.Literal["packed", "floats"]  # noqa: Y015
+    _WhichOneofReturnType_values: _TypeAlias = _typing.Literal["packed", "floats", "integers"]  # noqa: Y015
     _WhichOneofArgType_values: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_values) -> _WhichOneofReturnType_values | None: ...
 
@@ -94,3 +137,27 @@ class FloatList(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FloatList: _TypeAlias = FloatList  # noqa: Y015
+
+@_typing.final
+class IntegerList(_message.Message):
+    """A list of whole numbers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The numbers."""
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IntegerList: _TypeAlias = IntegerList  # noqa: Y015

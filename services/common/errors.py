@@ -60,6 +60,7 @@ class Reason(StrEnum):
     ALIAS_BROKEN = "ALIAS_BROKEN"
     EVALUATION_MISSING = "EVALUATION_MISSING"
     EVALUATION_FAILED = "EVALUATION_FAILED"
+    VECTOR_UNAVAILABLE = "VECTOR_UNAVAILABLE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,13 @@ from services.common.identity import Role
 from services.common.server import Application, Service, run
 from services.common.settings import load
 from services.common.storage import open_store
+from services.inference.answering import Answerer
 from services.inference.devices import choose_device
 from services.inference.dispatcher import Dispatcher
 from services.inference.engines.onnx import LocalEngines
 from services.inference.library import Bounds, open_library
 from services.inference.pool import WorkerPool
+from services.inference.resolving import Resolver
 from services.inference.servicer import InferenceServicer
 from services.inference.settings import InferenceSettings
 
@@ -28,6 +30,7 @@ _SERVICE = "isogloss.v1.InferenceService"
 ROLES = {
     f"/{_SERVICE}/Embed": Role.READ,
     f"/{_SERVICE}/Classify": Role.READ,
+    f"/{_SERVICE}/EmbedAndClassify": Role.READ,
 }
 
 
@@ -45,13 +48,16 @@ def build(settings: InferenceSettings) -> Application:
         poll_seconds=settings.alias_poll_seconds,
     )
     dispatcher = Dispatcher(WorkerPool(workers=workers, max_texts=settings.queue_texts))
-    servicer = InferenceServicer(
-        library.models, library.aliases, dispatcher, max_texts=settings.max_texts
-    )
+    resolver = Resolver(library.models, library.aliases)
+    answerer = Answerer(resolver, dispatcher, max_texts=settings.max_texts)
     return Application(
         settings=settings,
         services=[
-            Service(name=_SERVICE, servicer=servicer, add=add_InferenceServiceServicer_to_server)
+            Service(
+                name=_SERVICE,
+                servicer=InferenceServicer(answerer),
+                add=add_InferenceServiceServicer_to_server,
+            )
         ],
         roles=ROLES,
         background=[library.aliases.serve],

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from services.common.errors import FieldViolation, Reason
+
+if TYPE_CHECKING:
+    from services.inference.classification import LabelRule
+    from services.inference.vectors import VectorForm
 
 MAX_TEXTS = 512
 """Texts in one call, at most; a server may be set to take fewer."""
@@ -14,31 +18,70 @@ MAX_TEXTS = 512
 MAX_TEXT_BYTES = 128 * 1024
 """Bytes of one text in UTF-8, at most."""
 
-# Every client's default for a message it takes is 4 MiB. What all texts share of an answer
-# (a model name of some 120 bytes, a digest of 64, numbers) is under 1 KiB.
-_ANSWER_BYTES = 4 * 1024 * 1024 - 1024
+# UTF-8 takes at most 4 bytes for a character: shorter texts need not be encoded to be sure.
+_SURELY_SHORT = MAX_TEXT_BYTES // 4
+
+ANSWER_BYTES = 4 * 1024 * 1024 - 1024
+"""What the texts of one answer may take. Every client's default for a message it takes is 4 MiB;
+what all texts share (a model name of some 120 bytes, a digest of 64, times, numbers) is under
+1 KiB."""
 
 # What stands around each text's numbers: four nested messages with a tag and at most 4 bytes
-# of length each (20), two counters with their own message (1 + 1 + 6 + 2 = 10).
-_TEXT_BYTES = 30
+# of length each (20), two counters with their own message (1 + 1 + 6 + 2 = 10), one flag (2).
+_TEXT_BYTES = 32
 
 # What stands around each label: a tag and length outside (3), a tag and length of the word
 # (4), a tagged float (5).
 _LABEL_BYTES = 12
+_RAW_SCORE_BYTES = 5
 
-# Bytes of one number of a vector.
+# Bytes of one number in a list: whole numbers between -128 and 255 take at most two.
 _FLOAT_BYTES = 4
+_INTEGER_BYTES = 2
 
 
-def embed_answer_violation(texts: int, dimension: int) -> FieldViolation | None:
-    """Return what is wrong where the vectors of that many texts exceed an answer's size."""
-    fit = _ANSWER_BYTES // (dimension * _FLOAT_BYTES + _TEXT_BYTES)
+def text_violation(position: int, text: str) -> FieldViolation | None:
+    """Return what is wrong with a text whatever the model."""
+    if not text or text.isspace():
+        return FieldViolation(
+            field=f"texts[{position}]",
+            description="is empty. Leave it out, or send what it should say.",
+        )
+    if len(text) > _SURELY_SHORT and (size := len(text.encode())) > MAX_TEXT_BYTES:
+        return FieldViolation(
+            field=f"texts[{position}]",
+            description=(
+                f"has {size} bytes in UTF-8, {MAX_TEXT_BYTES} are taken at most. Send a part of "
+                "it, or several parts as texts of their own."
+            ),
+            reason=Reason.LIMIT_EXCEEDED,
+        )
+    return None
+
+
+def vector_bytes(form: VectorForm, *, as_list: bool) -> int:
+    """Return the bytes that one vector takes in an answer, at most."""
+    if not as_list:
+        return form.packed_bytes
+    if form.vector_type.floating:
+        return form.dimension * _FLOAT_BYTES
+    return form.packed_bytes * _INTEGER_BYTES
+
+
+def embed_answer_violation(texts: int, vector: int) -> FieldViolation | None:
+    """Return what is wrong where the vectors of that many texts exceed an answer's size.
+
+    Args:
+        texts: How many, at least 1.
+        vector: Bytes of each vector.
+    """
+    fit = ANSWER_BYTES // (vector + _TEXT_BYTES)
     if texts <= fit:
         return None
     return FieldViolation(
         field="texts",
         description=(
-            f"the vectors of {texts} texts, {dimension} numbers each, are over the 4 MiB of one "
+            f"the vectors of {texts} texts, {vector} bytes each, are over the 4 MiB of one "
             f"answer. Send at most {fit} texts in one call."
         ),
         reason=Reason.LIMIT_EXCEEDED,
@@ -46,31 +89,30 @@ def embed_answer_violation(texts: int, dimension: int) -> FieldViolation | None:
 
 
 def classify_answer_violation(
-    texts: int, labels: Sequence[str], *, top_k: int, predictions: int
+    texts: int, rule: LabelRule, *, vector: int = 0
 ) -> FieldViolation | None:
     """Return what is wrong where the labels of that many texts may exceed an answer's size.
 
     Args:
         texts: How many, at least 1.
-        labels: All labels of the model; counted are the longest ones.
-        top_k: How many to tell of for each text; 0 for all.
-        predictions: How many may be predicted for each text.
+        rule: What is told of each; counted are the longest labels.
+        vector: Bytes of the vector that comes with the labels.
     """
-    sizes = sorted((len(label.encode()) + _LABEL_BYTES for label in labels), reverse=True)
-    always = _TEXT_BYTES + sum(sizes[:predictions])
-    wanted = min(top_k or len(labels), len(labels))
-    fit = _ANSWER_BYTES // (always + sum(sizes[:wanted]))
+    around = _LABEL_BYTES + (_RAW_SCORE_BYTES if rule.raw_scores else 0)
+    sizes = sorted((len(label.encode()) + around for label in rule.labels), reverse=True)
+    always = _TEXT_BYTES + vector + sum(sizes[: rule.most_predictions])
+    fit = ANSWER_BYTES // (always + sum(sizes[: rule.told]))
     if texts <= fit:
         return None
     advice = f"Send at most {fit} texts in one call"
-    room = _ANSWER_BYTES // texts - always
+    room = ANSWER_BYTES // texts - always
     told = bisect_right(list(accumulate(sizes)), room)
     if told:
         advice += f", or ask for at most {told} labels with top_k"
     return FieldViolation(
         field="texts",
         description=(
-            f"{wanted} labels for each of {texts} texts may be over the 4 MiB of one answer. "
+            f"{rule.told} labels for each of {texts} texts may be over the 4 MiB of one answer. "
             f"{advice}."
         ),
         reason=Reason.LIMIT_EXCEEDED,

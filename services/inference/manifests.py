@@ -64,6 +64,12 @@ class PublishedModel:
 
     graphs: Mapping[Precision, Artifact]
 
+    vector_range: float = 0.0
+    """How far from 0 the numbers of its embeddings reach; 0 where nobody measured it."""
+
+    matryoshka_dimensions: tuple[int, ...] = ()
+    """Lengths to which its embeddings may be cut, by its training."""
+
 
 def parse_published(content: bytes, key: str) -> PublishedModel:
     """Return what the manifest `content` says; `key` names it in errors.
@@ -107,6 +113,8 @@ def parse_published(content: bytes, key: str) -> PublishedModel:
             for variant in manifest.variants
             if variant.precision in _PRECISIONS
         },
+        vector_range=manifest.vector_range,
+        matryoshka_dimensions=tuple(manifest.matryoshka_dimensions),
     )
 
 

@@ -60,6 +60,12 @@ class Model:
     reader: TextReader
     engine: Engine
 
+    vector_range: float = 0.0
+    """How far from 0 the numbers of its embeddings reach; 0 where nobody measured it."""
+
+    matryoshka_dimensions: tuple[int, ...] = ()
+    """Lengths to which its embeddings may be cut, by its training."""
+
     def clean(self, text: str) -> str:
         """Return `text` as the model learnt texts; may be empty."""
         return text if self.cleaner is None else self.cleaner.clean(text).text

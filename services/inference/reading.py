@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.common.errors import FieldViolation, InvalidArgument, Reason
+from services.inference.limits import text_violation
 from services.inference.model import Model
 from services.inference.tokenization import TextTooLong, TokenisedText, Truncation
 
@@ -22,6 +23,8 @@ class CallReader:
 
     def read(self, position: int, sent: str) -> TokenisedText | FieldViolation:
         """Return the text as the graph takes it, or what is wrong with it."""
+        if (violation := text_violation(position, sent)) is not None:
+            return violation
         text = self._model.clean(sent)
         if not text:
             return self._empty(position)

@@ -52,6 +52,8 @@ class ModelManifest(_message.Message):
     PROJECTION_FIELD_NUMBER: _builtins.int
     EXAMPLES_FIELD_NUMBER: _builtins.int
     MODEL_CARD_FIELD_NUMBER: _builtins.int
+    VECTOR_RANGE_FIELD_NUMBER: _builtins.int
+    MATRYOSHKA_DIMENSIONS_FIELD_NUMBER: _builtins.int
     format_version: _builtins.int
     """1. A reader refuses a number that it does not know."""
     name: _builtins.str
@@ -66,6 +68,10 @@ class ModelManifest(_message.Message):
     """Length of the embeddings."""
     label_mode: _label_mode_pb2.LabelMode.ValueType
     """Whether a text can have several labels; unspecified for a base."""
+    vector_range: _builtins.float
+    """How far from 0 the numbers of its embeddings reach, on texts that they were measured on: what
+    INT8 vectors are scaled by. 0: not known, and no INT8 vectors are served.
+    """
     @_builtins.property
     def input(self) -> Global___TextInput:
         """How to read texts."""
@@ -126,6 +132,10 @@ class ModelManifest(_message.Message):
         unset for a base.
         """
 
+    @_builtins.property
+    def matryoshka_dimensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Lengths to which its embeddings may be cut, since it was trained so; empty for most."""
+
     def __init__(
         self,
         *,
@@ -149,10 +159,12 @@ class ModelManifest(_message.Message):
         projection: _stored_file_pb2.StoredFile | None = ...,
         examples: _stored_file_pb2.StoredFile | None = ...,
         model_card: _stored_file_pb2.StoredFile | None = ...,
+        vector_range: _builtins.float = ...,
+        matryoshka_dimensions: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "create_time", b"create_time", "evaluation", b"evaluation", "examples", b"examples", "input", b"input", "lineage", b"lineage", "model_card", b"model_card", "predictions", b"predictions", "projection", b"projection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base", b"base", "create_time", b"create_time", "dimension", b"dimension", "display_name", b"display_name", "encoder", b"encoder", "evaluation", b"evaluation", "examples", b"examples", "format_version", b"format_version", "input", b"input", "label_mode", b"label_mode", "labels", b"labels", "lineage", b"lineage", "model_card", b"model_card", "name", b"name", "predictions", b"predictions", "projection", b"projection", "thresholds", b"thresholds", "token", b"token", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base", b"base", "create_time", b"create_time", "dimension", b"dimension", "display_name", b"display_name", "encoder", b"encoder", "evaluation", b"evaluation", "examples", b"examples", "format_version", b"format_version", "input", b"input", "label_mode", b"label_mode", "labels", b"labels", "lineage", b"lineage", "matryoshka_dimensions", b"matryoshka_dimensions", "model_card", b"model_card", "name", b"name", "predictions", b"predictions", "projection", b"projection", "thresholds", b"thresholds", "token", b"token", "variants", b"variants", "vector_range", b"vector_range"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

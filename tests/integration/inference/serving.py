@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 import numpy as np
@@ -18,8 +18,11 @@ from isogloss.v1 import inference_service_pb2 as pb
 from isogloss.v1.inference_service_pb2_grpc import InferenceServiceStub
 from services.common.server import Application, running_server
 from services.inference.__main__ import build
+from services.inference.answering import Answerer
 from services.inference.devices import DeviceWish
+from services.inference.dispatcher import Dispatcher
 from services.inference.engine import FloatArray
+from services.inference.models import Models
 from services.inference.settings import InferenceSettings
 from tests.tiny_model import (
     tiny_tokenizer,
@@ -28,6 +31,8 @@ from tests.tiny_model import (
 
 if TYPE_CHECKING:
     from isogloss.v1.inference_service_pb2_grpc import InferenceServiceAsyncStub
+
+Timed = TypeVar("Timed", pb.EmbedResponse, pb.ClassifyResponse, pb.EmbedAndClassifyResponse)
 
 TIMEOUT = 30.0
 TOKENIZER = tiny_tokenizer()
@@ -52,6 +57,21 @@ class Running:
     stub: InferenceServiceAsyncStub
     app: Application
     ended: Ended
+
+    @property
+    def models(self) -> Models:
+        models: Models = self._answerer._resolver._models
+        return models
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        dispatcher: Dispatcher = self._answerer._dispatcher
+        return dispatcher
+
+    @property
+    def _answerer(self) -> Answerer:
+        answerer: Answerer = self.app.services[0].servicer._answerer
+        return answerer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +131,14 @@ def expected_vector(ids: list[int], seed: int = 0) -> FloatArray:
 def token_ids(text: str) -> list[int]:
     ids: list[int] = TOKENIZER.encode(text).ids
     return ids
+
+
+def untimed(response: Timed) -> Timed:
+    """Return an answer without the times that it took, to compare it with another."""
+    copy = type(response)()
+    copy.CopyFrom(response)
+    copy.ClearField("timings")
+    return copy
 
 
 def unpacked(result: pb.EmbedResult) -> FloatArray:

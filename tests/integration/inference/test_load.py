@@ -18,8 +18,8 @@ from services.common.storage import ObjectStore
 from services.inference.engine import FloatArray, IntArray
 from services.inference.engines.onnx import OnnxEngine
 from services.inference.model import Precision
-from services.inference.models import ModelKey
 from services.inference.pool import Job, Ticket, WorkerPool
+from services.inference.residents import ModelKey
 from tests.integration.inference.serving import (
     TIMEOUT,
     Running,
@@ -67,7 +67,7 @@ async def test_callers_at_once_get_their_own_answers(running: Running, store: Ob
 @asynccontextmanager
 async def busy(running: Running, *, workers: int = 2) -> AsyncIterator[None]:
     """Keep all workers from all work until the block ends."""
-    pool: WorkerPool = running.app.services[0].servicer._dispatcher._pool
+    pool: WorkerPool = running.dispatcher._pool
     all_wait, free = threading.Barrier(workers + 1), threading.Event()
 
     def wait() -> None:
@@ -129,11 +129,11 @@ async def test_what_a_caller_left_behind_is_not_computed(
         key = ModelKey.of(
             "default", ResourceName(collection=Collection.BASE_MODELS, id="tiny"), Precision.EXACT
         )
-        engine: OnnxEngine = running.app.services[0].servicer._models.ready(key).engine
+        engine: OnnxEngine = running.models.ready(key).engine
         session = engine._session = CountingSession(engine._session)
         async with busy(running, workers=1):
             call = running.stub.Embed(three)
-            await until(lambda: running.app.services[0].servicer._dispatcher._pool._texts == 4)
+            await until(lambda: running.dispatcher._pool._texts == 4)
             call.cancel()
             await until(lambda: grpc.StatusCode.CANCELLED in running.ended.codes)
         # The one worker came by what was left behind before it came to this.

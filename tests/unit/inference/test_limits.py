@@ -1,46 +1,55 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isogloss.v1 import inference_service_pb2 as pb
+from services.inference.classification import LabelRule, LabelWish, label_rule
+from services.inference.convert.responses import (
+    classify_response,
+    embed_and_classify_response,
+    embed_response,
+)
+from services.inference.engine import FloatArray, Output
 from services.inference.limits import (
+    MAX_TEXT_BYTES,
     MAX_TEXTS,
     classify_answer_violation,
     embed_answer_violation,
+    text_violation,
+    vector_bytes,
 )
+from services.inference.model import Computed, LabelMode, Model, Timings
+from services.inference.resolving import Loaded
+from services.inference.tokenization import TokenisedText
+from services.inference.vectors import VectorType, VectorWish, vector_form
+from tests.unit.inference.models import model
 
 MESSAGE_BYTES = 4 * 1024 * 1024
+DAYS = 1e6 + 0.123456789
+IDS = [0] * (1 << 21)
 
 
-def largest_embed_answer(texts: int, dimension: int) -> int:
-    response = pb.EmbedResponse(dimension=dimension)
-    response.served_by.model = "models/" + "m" * 63
-    response.served_by.digest = "f" * 64
-    for _ in range(texts):
-        result = response.results.add()
-        result.vector.packed = b"\0" * (dimension * 4)
-        result.usage.token_count = 1 << 20
-        result.usage.truncated = True
-    return response.ByteSize()
+def served(found: Model) -> Loaded:
+    return Loaded(model=replace(found, name="models/" + "m" * 63, digest="f" * 64), seconds=DAYS)
 
 
-def largest_classify_answer(texts: int, labels: list[str], told: int, predictions: int) -> int:
-    response = pb.ClassifyResponse()
-    response.served_by.model = "models/" + "m" * 63
-    response.served_by.digest = "f" * 64
-    longest = sorted(labels, key=lambda label: len(label.encode()), reverse=True)
-    for _ in range(texts):
-        result = response.results.add()
-        for label in longest[:predictions]:
-            result.classification.predictions.add(label=label, confidence=0.3)
-        for label in longest[:told]:
-            result.classification.labels.add(label=label, confidence=0.3)
-        result.usage.token_count = 1 << 20
-        result.usage.truncated = True
-    return response.ByteSize()
+def computed(texts: int, embedding: FloatArray, logits: FloatArray) -> Computed:
+    return Computed(
+        rows={Output.EMBEDDING: embedding, Output.LOGITS: logits},
+        texts=[TokenisedText(ids=IDS, truncated=True)] * texts,
+        errors={},
+        timings=Timings(queue=DAYS, tokenise=DAYS, infer=DAYS),
+    )
+
+
+def rows(texts: int, width: int) -> FloatArray:
+    return np.ones((texts, width), np.float32)
 
 
 def advised(pattern: str, text: str) -> int:
@@ -49,47 +58,94 @@ def advised(pattern: str, text: str) -> int:
     return int(match[1])
 
 
-@given(st.integers(min_value=1, max_value=MAX_TEXTS), st.sampled_from([8, 384, 1024, 4096, 9999]))
-@settings(deadline=None)  # no timing decides a test
-def test_no_vectors_that_are_let_through_exceed_an_answer(texts: int, dimension: int) -> None:
-    violation = embed_answer_violation(texts, dimension)
+@given(
+    texts=st.integers(min_value=1, max_value=MAX_TEXTS),
+    dimension=st.sampled_from([1, 8, 384, 1024, 4096, 9999]),
+    vector_type=st.sampled_from(VectorType),
+    as_list=st.booleans(),
+)
+@settings(deadline=None, max_examples=50)  # no timing decides a test
+def test_no_vectors_that_are_let_through_exceed_an_answer(
+    texts: int, dimension: int, vector_type: VectorType, *, as_list: bool
+) -> None:
+    asked = replace(model(dimension=dimension), vector_range=1.0)
+    form = vector_form(VectorWish(vector_type=vector_type), asked)
+    size = vector_bytes(form, as_list=as_list)
+    violation = embed_answer_violation(texts, size)
 
     if violation is None:
-        assert largest_embed_answer(texts, dimension) <= MESSAGE_BYTES
+        found = computed(texts, rows(texts, dimension), rows(texts, 1))
+        answer = embed_response(served(asked), form, found, as_list=as_list)
+        assert answer.ByteSize() <= MESSAGE_BYTES
     else:
         fit = advised(r"at most (\d+) texts", violation.description)
         assert 0 < fit < texts
-        assert embed_answer_violation(fit, dimension) is None
+        assert embed_answer_violation(fit, size) is None
 
 
 def test_models_of_today_fit_with_every_text() -> None:
-    assert embed_answer_violation(MAX_TEXTS, 1024) is None
+    form = vector_form(VectorWish(), model(dimension=1024))
+
+    assert embed_answer_violation(MAX_TEXTS, vector_bytes(form, as_list=False)) is None
+
+
+def most_confident(rule: LabelRule, texts: int) -> FloatArray:
+    """Return logits by which the longest labels are told, and all that may be are predicted."""
+    logits = rows(texts, len(rule.labels)) * 9
+    logits += np.array([len(label.encode()) for label in rule.labels], np.float32)
+    return logits
 
 
 @given(
     texts=st.integers(min_value=1, max_value=MAX_TEXTS),
     labels=st.integers(min_value=1, max_value=1500).map(
-        lambda count: [f"label {number} " + "é" * (number % 7) for number in range(count)]
+        lambda count: tuple(f"label {number} " + "é" * (number % 7) for number in range(count))
     ),
-    top_k=st.integers(min_value=0, max_value=2000),
+    wish=st.builds(LabelWish, top_k=st.integers(0, 2000), raw_scores=st.booleans()),
     several=st.booleans(),
+    dimension=st.sampled_from([0, 384, 4096]),
 )
-@settings(deadline=None)  # no timing decides a test
+@settings(deadline=None, max_examples=50)  # no timing decides a test
 def test_no_labels_that_are_let_through_exceed_an_answer(
-    texts: int, labels: list[str], top_k: int, *, several: bool
+    texts: int, labels: tuple[str, ...], wish: LabelWish, dimension: int, *, several: bool
 ) -> None:
-    predictions = len(labels) if several else 1
-    violation = classify_answer_violation(texts, labels, top_k=top_k, predictions=predictions)
+    mode = LabelMode.MULTI if several else LabelMode.SINGLE
+    asked = model(dimension=dimension or 1, labels=labels, mode=mode)
+    rule, form = label_rule(wish, asked), vector_form(VectorWish(), asked)
+    size = vector_bytes(form, as_list=False) if dimension else 0
+    violation = classify_answer_violation(texts, rule, vector=size)
 
     if violation is None:
-        told = min(top_k or len(labels), len(labels))
-        assert largest_classify_answer(texts, labels, told, predictions) <= MESSAGE_BYTES
+        answer = _answer(asked, rule, texts, dimension)
+        assert answer.ByteSize() <= MESSAGE_BYTES
         return
     fit = advised(r"at most (\d+) texts", violation.description)
     assert 0 < fit < texts
-    assert classify_answer_violation(fit, labels, top_k=top_k, predictions=predictions) is None
+    assert classify_answer_violation(fit, rule, vector=size) is None
     if "top_k" in violation.description:
-        fewer = advised(r"at most (\d+) labels", violation.description)
-        assert (
-            classify_answer_violation(texts, labels, top_k=fewer, predictions=predictions) is None
-        )
+        fewer = replace(rule, told=advised(r"at most (\d+) labels", violation.description))
+        assert classify_answer_violation(texts, fewer, vector=size) is None
+
+
+def _answer(
+    asked: Model, rule: LabelRule, texts: int, dimension: int
+) -> pb.ClassifyResponse | pb.EmbedAndClassifyResponse:
+    logits = most_confident(rule, texts)
+    if not dimension:
+        return classify_response(served(asked), rule, computed(texts, rows(texts, 1), logits))
+    found = computed(texts, rows(texts, dimension), logits)
+    form = vector_form(VectorWish(), asked)
+    return embed_and_classify_response(served(asked), form, rule, found, as_list=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("", "is empty"), (" \n", "is empty"), ("é" * MAX_TEXT_BYTES, "has 262144 bytes")],
+)
+def test_no_model_takes_nothing_or_too_much(text: str, problem: str) -> None:
+    violation = text_violation(3, text)
+
+    assert violation is not None
+    assert violation.field == "texts[3]"
+    assert violation.description.startswith(problem)
+    assert text_violation(3, "é" * (MAX_TEXT_BYTES // 2)) is None

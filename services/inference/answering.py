@@ -1,0 +1,144 @@
+"""One request to one response: read, find the model, compute, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from isogloss.v1 import inference_service_pb2 as pb
+from services.common.errors import FailedPrecondition, FieldViolation, InvalidArgument, Reason
+from services.common.identity import current_principal
+from services.common.interceptor import remaining_seconds
+from services.common.names import Collection
+from services.inference.awaiting import answered
+from services.inference.classification import label_rule
+from services.inference.convert.requests import Call, Request, call_from_proto
+from services.inference.convert.responses import (
+    classify_response,
+    embed_and_classify_response,
+    embed_response,
+)
+from services.inference.dispatcher import Dispatcher
+from services.inference.engine import Output
+from services.inference.limits import (
+    classify_answer_violation,
+    embed_answer_violation,
+    vector_bytes,
+)
+from services.inference.model import Computed, Model, Priority, Question
+from services.inference.resolving import Loaded, Resolver
+from services.inference.vectors import vector_form
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How the requests of a method are answered."""
+
+    priority: Priority
+    """Unless the request says another."""
+
+    each: bool
+    """Whether a text that cannot be computed has an error of its own."""
+
+
+ALONE = Manner(priority=Priority.INTERACTIVE, each=False)
+"""A call of its own: somebody waits for it, and can send it again."""
+
+IN_A_STREAM = Manner(priority=Priority.BULK, each=True)
+"""One of very many: one bad text must not hold the others up."""
+
+
+class Answerer:
+    """Answers requests, of whichever method they come by."""
+
+    def __init__(self, resolver: Resolver, dispatcher: Dispatcher, *, max_texts: int) -> None:
+        """Find models with `resolver` and have them computed by `dispatcher`.
+
+        Args:
+            resolver: What names stand for.
+            dispatcher: Who computes.
+            max_texts: Texts in a request, at most.
+        """
+        self._resolver = resolver
+        self._dispatcher = dispatcher
+        self._max_texts = max_texts
+
+    async def embed(self, request: pb.EmbedRequest, manner: Manner) -> pb.EmbedResponse:
+        """Compute vectors."""
+        call = self._read(request, manner)
+        loaded = await self._find(call)
+        form = vector_form(call.vectors, loaded.model)
+        size = vector_bytes(form, as_list=call.as_list)
+        _refuse(embed_answer_violation(len(call.texts), size))
+        answer = partial(embed_response, loaded, form, as_list=call.as_list)
+        return await self._compute(loaded.model, call, manner, (Output.EMBEDDING,), answer)
+
+    async def classify(self, request: pb.ClassifyRequest, manner: Manner) -> pb.ClassifyResponse:
+        """Predict labels."""
+        call = self._read(request, manner)
+        _check_head(call)
+        loaded = await self._find(call)
+        rule = label_rule(call.labels, loaded.model)
+        _refuse(classify_answer_violation(len(call.texts), rule))
+        answer = partial(classify_response, loaded, rule)
+        return await self._compute(loaded.model, call, manner, (Output.LOGITS,), answer)
+
+    async def embed_and_classify(
+        self, request: pb.EmbedAndClassifyRequest, manner: Manner
+    ) -> pb.EmbedAndClassifyResponse:
+        """Compute vectors and predict labels in one pass."""
+        call = self._read(request, manner)
+        _check_head(call)
+        loaded = await self._find(call)
+        form = vector_form(call.vectors, loaded.model)
+        rule = label_rule(call.labels, loaded.model)
+        size = vector_bytes(form, as_list=call.as_list)
+        _refuse(classify_answer_violation(len(call.texts), rule, vector=size))
+        answer = partial(embed_and_classify_response, loaded, form, rule, as_list=call.as_list)
+        outputs = (Output.EMBEDDING, Output.LOGITS)
+        return await self._compute(loaded.model, call, manner, outputs, answer)
+
+    def _read(self, request: Request, manner: Manner) -> Call:
+        return call_from_proto(request, max_texts=self._max_texts, each=manner.each)
+
+    async def _find(self, call: Call) -> Loaded:
+        return await self._resolver.find(current_principal().tenant, call.name, call.precision)
+
+    async def _compute(
+        self,
+        model: Model,
+        call: Call,
+        manner: Manner,
+        outputs: tuple[Output, ...],
+        answer: Callable[[Computed], T],
+    ) -> T:
+        question = Question(
+            texts=call.texts,
+            truncation=call.truncation,
+            outputs=outputs,
+            priority=call.priority or manner.priority,
+            caller=current_principal().tenant,
+            remaining=remaining_seconds(),
+            each=manner.each,
+        )
+        return await answered(self._dispatcher.submit(model, question, answer))
+
+
+def _refuse(violation: FieldViolation | None) -> None:
+    if violation is not None:
+        raise InvalidArgument(violation)
+
+
+def _check_head(call: Call) -> None:
+    if call.name.collection is Collection.BASE_MODELS:
+        raise FailedPrecondition(
+            f"{call.name} is an untrained base: it embeds, but cannot classify. Train a model "
+            "from it with `isogloss models create`, and classify with that.",
+            reason=Reason.MODEL_HAS_NO_HEAD,
+            metadata={"name": str(call.name)},
+            subjects=[str(call.name)],
+        )

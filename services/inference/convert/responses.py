@@ -1,0 +1,135 @@
+"""Writes what was computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from google.protobuf.duration_pb2 import Duration
+
+from isogloss.v1 import inference_service_pb2 as pb
+from isogloss.v1 import vector_pb2
+from services.common.status import to_status
+from services.inference.classification import Classification, LabelRule, ScoredLabel, classify
+from services.inference.convert.enums import LABEL_MODES_OUT, PRECISIONS_OUT, VECTOR_TYPES_OUT
+from services.inference.engine import Output
+from services.inference.model import Computed
+from services.inference.resolving import Loaded
+from services.inference.vectors import Numbers, VectorForm
+
+_Result = pb.EmbedResult | pb.ClassifyResult | pb.EmbedAndClassifyResult
+
+
+def embed_response(
+    loaded: Loaded, form: VectorForm, computed: Computed, *, as_list: bool
+) -> pb.EmbedResponse:
+    """Return the answer of `Embed`."""
+    response = pb.EmbedResponse(
+        dimension=form.dimension,
+        vector_type=VECTOR_TYPES_OUT[form.vector_type],
+        step=form.step,
+        served_by=_served_by(loaded),
+        timings=_timings(loaded, computed),
+    )
+    for position, row in enumerate(form.encode(computed.rows[Output.EMBEDDING])):
+        result = response.results.add()
+        if _tell(computed, position, result):
+            _write_vector(result.vector, row, form, as_list=as_list)
+    return response
+
+
+def classify_response(loaded: Loaded, rule: LabelRule, computed: Computed) -> pb.ClassifyResponse:
+    """Return the answer of `Classify`."""
+    response = pb.ClassifyResponse(
+        label_mode=LABEL_MODES_OUT[rule.mode],
+        served_by=_served_by(loaded),
+        timings=_timings(loaded, computed),
+    )
+    for position, found in enumerate(classify(computed.rows[Output.LOGITS], rule)):
+        result = response.results.add()
+        if _tell(computed, position, result):
+            _write_labels(result.classification, found, rule)
+    return response
+
+
+def embed_and_classify_response(
+    loaded: Loaded, form: VectorForm, rule: LabelRule, computed: Computed, *, as_list: bool
+) -> pb.EmbedAndClassifyResponse:
+    """Return the answer of `EmbedAndClassify`."""
+    response = pb.EmbedAndClassifyResponse(
+        dimension=form.dimension,
+        vector_type=VECTOR_TYPES_OUT[form.vector_type],
+        step=form.step,
+        label_mode=LABEL_MODES_OUT[rule.mode],
+        served_by=_served_by(loaded),
+        timings=_timings(loaded, computed),
+    )
+    vectors = form.encode(computed.rows[Output.EMBEDDING])
+    labels = classify(computed.rows[Output.LOGITS], rule)
+    for position, (row, found) in enumerate(zip(vectors, labels, strict=True)):
+        result = response.results.add()
+        if _tell(computed, position, result):
+            _write_vector(result.vector, row, form, as_list=as_list)
+            _write_labels(result.classification, found, rule)
+    return response
+
+
+def _tell(computed: Computed, position: int, result: _Result) -> bool:
+    """Write how a text was read, or why it was not; return whether there is more to write."""
+    error = computed.errors.get(position)
+    if error is not None:
+        result.error.CopyFrom(to_status(error))
+    text = computed.texts[position]
+    if text is not None:
+        result.usage.token_count = len(text.ids)
+        result.usage.truncated = text.truncated
+    return error is None
+
+
+def _write_vector(
+    vector: vector_pb2.Vector, row: Numbers, form: VectorForm, *, as_list: bool
+) -> None:
+    if not as_list:
+        vector.packed = row.tobytes()
+    elif form.vector_type.floating:
+        vector.floats.values.extend(row.tolist())
+    else:
+        vector.integers.values.extend(row.tolist())
+
+
+def _write_labels(message: pb.Classification, found: Classification, rule: LabelRule) -> None:
+    message.predictions.extend(_scored(found.predictions, rule))
+    message.labels.extend(_scored(found.labels, rule))
+    message.abstained = found.abstained
+    # Set even where nothing is predicted and nothing told.
+    message.SetInParent()
+
+
+def _scored(labels: Sequence[ScoredLabel], rule: LabelRule) -> Iterator[pb.ScoredLabel]:
+    for scored in labels:
+        yield pb.ScoredLabel(
+            label=scored.label,
+            confidence=scored.confidence,
+            raw_score=scored.raw_score if rule.raw_scores else None,
+        )
+
+
+def _served_by(loaded: Loaded) -> pb.ServedModel:
+    model = loaded.model
+    return pb.ServedModel(
+        model=model.name, precision=PRECISIONS_OUT[model.precision], digest=model.digest
+    )
+
+
+def _timings(loaded: Loaded, computed: Computed) -> pb.Timings:
+    spent = computed.timings
+    return pb.Timings(
+        queue=_duration(spent.queue),
+        tokenize=_duration(spent.tokenise),
+        infer=_duration(spent.infer),
+        load=None if loaded.seconds is None else _duration(loaded.seconds),
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    whole = int(seconds)
+    return Duration(seconds=whole, nanos=int((seconds - whole) * 1e9))
