@@ -87,7 +87,8 @@ class RunQueue:
         Returns:
             The run, or None where there is none to take.
         """
-        running = turns.running_of_its_tenant()
+        running = turns.running_of_its_tenant(ModelRow)
+        last = turns.last_of_its_tenant(ModelRow, ModelRow.start_time)
         limit = self._max_runs_per_tenant
         with self._database.write() as session:
             # Two trainers at once would count the same runs, and both give the same tenant its
@@ -98,7 +99,7 @@ class RunQueue:
                 ModelRow.state.in_(ACTIVE),
                 or_(ModelRow.not_before.is_(None), ModelRow.not_before <= self._database.now()),
                 running < limit if limit else true(),
-                order_by=(running, ModelRow.queue_time, ModelRow.id),
+                order_by=(running, last, ModelRow.queue_time, ModelRow.id),
             )
 
     def renew(self, run: Run) -> None:

@@ -36,6 +36,7 @@ class ModelRow(LeaseColumns, Base):
         Index("models_by_time", "tenant", "create_time", "id"),
         Index("models_by_state", "state", "queue_time"),
         Index("models_by_lease", "lease_until"),
+        Index("models_by_start", "tenant", "start_time"),
     )
 
     tenant: Mapped[str] = mapped_column(String(100), primary_key=True)
@@ -125,6 +126,7 @@ class EvaluationRow(LeaseColumns, Base):
     __tablename__ = "evaluations"
     __table_args__ = (
         Index("evaluations_by_state", "state", "create_time"),
+        Index("evaluations_by_end", "tenant", "end_time"),
         Index("evaluations_by_time", "tenant", "model", "create_time", "id"),
     )
 

@@ -16,18 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import or_
 
 from services.common import layout
 from services.common.database import Database
 from services.common.errors import IsoglossError, Unavailable
-from services.common.leases import Claim, LeaseLost, LeaseQueue
+from services.common.leases import LeaseLost, LeaseQueue
 from services.common.storage import ObjectStore
 from services.trainer import datasets, launch
 from services.trainer.background import until_cancelled
 from services.trainer.bell import Bell
+from services.trainer.evaluating import queue
+from services.trainer.evaluating.queue import Work
 from services.trainer.evaluating.spec import EvaluationSpec
-from services.trainer.evaluating.state import ACTIVE, State
+from services.trainer.evaluating.state import State
 from services.trainer.messages import Failed, Finished, decode
 from services.trainer.process import Child
 from services.trainer.scratch import Scratch
@@ -39,8 +40,6 @@ _GRACE_SECONDS = 2.0
 _RETRY_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
-
-Work = Claim[EvaluationRow]
 
 
 class Stopping(Exception):
@@ -93,14 +92,7 @@ class Evaluator:
     def _work(self) -> None:
         while not self._stop.is_set():
             try:
-                work = self._leases.claim(
-                    EvaluationRow.state.in_(ACTIVE),
-                    or_(
-                        EvaluationRow.not_before.is_(None),
-                        EvaluationRow.not_before <= self._database.now(),
-                    ),
-                    order_by=EvaluationRow.create_time,
-                )
+                work = queue.claim(self._database, self._leases)
                 if work is None:
                     self._bell.wait_here(self._settings.queue_poll_seconds)
                 else:

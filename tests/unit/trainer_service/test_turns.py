@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 
 from services.common.database import Database
+from services.common.leases import LeaseQueue
 from services.trainer.bell import Bell
 from services.trainer.control import Control
+from services.trainer.evaluating.queue import claim
+from services.trainer.evaluating.rows import Evaluations, NewEvaluation
+from services.trainer.evaluating.state import State
 from services.trainer.models import Models, Request
 from services.trainer.queue import RunQueue
-from services.trainer.tables import MIGRATIONS
+from services.trainer.tables import MIGRATIONS, EvaluationRow
 from services.trainer.turns import in_turn
 from services.trainer.webhooks.addresses import Addresses
 from services.trainer.webhooks.outbox import Outbox
@@ -44,6 +48,14 @@ def test_tenants_take_turns_however_much_one_has_queued() -> None:
     order = in_turn(waiting("a1", "a2", "a3", "b1", "b2", "c1"), Counter())
 
     assert names(order) == ["a1", "b1", "c1", "a2", "b2", "a3"]
+
+
+def test_of_those_without_runs_who_had_a_turn_longest_ago_is_first() -> None:
+    last = {"a": START + timedelta(hours=2), "b": START + timedelta(hours=1)}
+
+    order = in_turn(waiting("a1", "a2", "b1", "b2", "c1"), Counter(), last)
+
+    assert names(order) == ["c1", "b1", "a1", "b2", "a2"]
 
 
 def test_who_has_runs_under_way_waits_for_those_who_have_none() -> None:
@@ -111,6 +123,46 @@ def test_trainers_take_runs_in_the_order_that_callers_are_told(database: Databas
     assert taken == [*sorted(told, key=told.__getitem__), None]
     assert sorted(told.values()) == [1, 2, 3, 4, 5, 6]
     assert models.positions([models.get("a", "a1")]) == {}
+
+
+def test_with_one_place_tenants_take_turns_too(database: Database) -> None:
+    # Nobody has a run under way where the only place becomes free.
+    models = Models(database, Bell())
+    add(models, "a1", "a2", "a3", "b1", "b2", "c1")
+    told: dict[str, int] = {}
+    for model in ("a1", "a2", "a3", "b1", "b2", "c1"):
+        told |= models.positions([models.get(model[0], model)])
+    trainer, taken = queue(database), []
+    while (run := trainer.claim()) is not None:
+        trainer.begin(run, "begins")
+        trainer.close_failed(run, "ends")
+        taken.append(run.row.id)
+
+    assert taken == ["a1", "b1", "c1", "a2", "b2", "a3"]
+    assert sorted(told, key=told.__getitem__) == taken
+
+
+def test_evaluations_of_tenants_take_turns(database: Database) -> None:
+    models, evaluations = Models(database, Bell()), Evaluations(database, Bell())
+    for tenant, wanted in (("a", 3), ("b", 2), ("c", 1)):
+        add(models, f"{tenant}0")
+        for _ in range(wanted):
+            new = NewEvaluation(
+                tenant=tenant,
+                model=f"{tenant}0",
+                dataset="d",
+                dataset_content_hash="0" * 64,
+                split="test",
+            )
+            evaluations.add(new, Request(actor="anna", request_id="", fingerprint=b""))
+    leases = LeaseQueue(database, EvaluationRow, owner="t")
+    taken = []
+    while (work := claim(database, leases)) is not None:
+        values = {"state": State.FAILED, "end_time": datetime.now(UTC)}
+        leases.update(work.lease, values, release=True)
+        taken.append(work.row.tenant)
+
+    assert taken == ["a", "b", "c", "a", "b", "a"]
 
 
 def test_a_resumed_model_queues_at_the_end_of_its_tenants_models(database: Database) -> None:
