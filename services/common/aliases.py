@@ -1,11 +1,15 @@
 """Aliases in the object store: names that move, and what each stands for now.
 
-Each version is an object that is created once, and the highest one holds. Knows neither who
-may switch an alias nor what is done with its model.
+Each version is an object that is created once, and the highest one holds. Before it is created
+the tenant is marked: whoever follows all aliases of all tenants lists the marks, one page for a
+thousand tenants, and looks only where they changed. Knows neither who may switch an alias nor
+what is done with its model.
 """
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Iterator
 
 from isogloss.storage.v1.alias_record_pb2 import AliasRecord
@@ -63,7 +67,27 @@ def find(store: ObjectStore, tenant: str, alias: str) -> AliasRecord | None:
         return None
 
 
+def marks(store: ObjectStore) -> dict[str, frozenset[str]]:
+    """Return for each tenant with aliases what changes whenever one of them is about to change."""
+    found: dict[str, set[str]] = {}
+    for item in store.list(layout.alias_marks_prefix()):
+        tenant, stamp = layout.alias_mark_of(item.key)
+        found.setdefault(tenant, set()).add(stamp)
+    return {tenant: frozenset(stamps) for tenant, stamps in found.items()}
+
+
 def add(store: ObjectStore, tenant: str, alias: str, record: AliasRecord) -> bool:
     """Make a version the current one; return whether this call did and not another one's."""
+    # First, so that a crash in between leaves a mark without a change and never the other way.
+    _mark(store, tenant)
     key = layout.alias_version(tenant, alias, record.version)
     return create_manifest(store, key, record)
+
+
+def _mark(store: ObjectStore, tenant: str) -> None:
+    mark = layout.alias_mark(tenant, f"{time.time_ns():020d}-{secrets.token_hex(4)}")
+    store.put(mark, b"{}")
+    # Only earlier ones: of two callers at once, each must leave the other's or its own.
+    for earlier in list(store.list(layout.alias_marks_prefix(tenant))):
+        if earlier.key < mark:
+            store.delete(earlier.key)

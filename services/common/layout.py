@@ -157,6 +157,22 @@ def alias_of(key: str) -> tuple[str, int]:
     return alias, int(name.removesuffix(".json"))
 
 
+def alias_marks_prefix(tenant: str = "") -> str:
+    """Return what the keys of the marks of one tenant, or of all, start with."""
+    return f"{SHARED}/alias_marks/" + (f"{tenant}/" if tenant else "")
+
+
+def alias_mark(tenant: str, stamp: str) -> str:
+    """Return the key of a mark that an alias of a tenant may have changed."""
+    return f"{alias_marks_prefix(tenant)}{stamp}"
+
+
+def alias_mark_of(key: str) -> tuple[str, str]:
+    """Return the tenant and the stamp that a key of `alias_mark` belongs to."""
+    *_, tenant, stamp = key.split("/")
+    return tenant, stamp
+
+
 def base_models_prefix() -> str:
     """Return what the keys of all untrained bases start with."""
     return f"{SHARED}/base_models/"

@@ -1,66 +1,84 @@
 """What names that move stand for, in memory: a call by an alias that is known asks no store.
 
-All aliases are looked at again every second or so. A switch counts once the new model is loaded
-where the old one was, so that no call waits for it or fails by it. Knows no requests.
+Every second or so it is asked what changed. A switch counts once the new model is loaded where
+the old one was, so that no call waits for it or fails by it. Knows no requests.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
 import structlog
 
-from isogloss.storage.v1.alias_record_pb2 import AliasRecord
 from services.common import aliases
 from services.common.errors import DataLoss, IsoglossError, NotFound, Unavailable
-from services.common.names import Collection, ResourceName, parse
+from services.common.names import ResourceName
 from services.common.storage import ObjectStore
+from services.inference.alias_target import KeptTargets, Name, Target
+from services.inference.alias_watch import AliasWatch
+from services.inference.fetched.records import Records
 from services.inference.model import Model, Precision
 from services.inference.models import Models
 from services.inference.residents import ModelKey
 
 _log = structlog.get_logger()
 
-Name = tuple[str, str]
-"""Tenant and alias."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
-    version: int
-    model: ResourceName | None
-    """None: the alias was deleted."""
-
-    preload: bool
+# How long a server that starts counts as not ready while models are preloaded. One whose models
+# take longer, or cannot be loaded, serves what it has.
+_PRELOAD_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Coming:
     """A switch that waits for its model."""
 
-    target: _Target
+    target: Target
     loads: list[Future[Model]]
 
 
 class Aliases:
-    """The aliases of all tenants, as this process follows them.
+    """The aliases of all tenants, as this process follows them."""
 
-    Args:
-        store: Where they are.
-        models: Where the models are loaded.
-        poll_seconds: How often all aliases are looked at.
-    """
+    def __init__(
+        self,
+        store: ObjectStore,
+        models: Models,
+        records: Records,
+        *,
+        poll_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Know nothing yet.
 
-    def __init__(self, store: ObjectStore, models: Models, *, poll_seconds: float) -> None:
-        """Know nothing yet."""
+        Args:
+            store: Where they are.
+            models: Where the models are loaded.
+            records: Where what is known outlives the process.
+            poll_seconds: How often it is asked what changed.
+            clock: Seconds that only grow.
+        """
         self._store = store
         self._models = models
+        self._kept = KeptTargets(records)
         self._poll_seconds = poll_seconds
-        self._known: dict[Name, _Target] = {}
+        self._clock = clock
+        self._watch = AliasWatch(store, clock)
+        self._known: dict[Name, Target] = {}
         self._coming: dict[Name, _Coming] = {}
         self._unreadable: dict[Name, int] = {}
+        self._preloads: list[Future[Model]] | None = None
+        self._ready_by = clock() + _PRELOAD_SECONDS
+
+    @property
+    def ready(self) -> bool:
+        """Whether what aliases preload has been loaded since the start, or was waited for."""
+        loads = self._preloads
+        loaded = loads is not None and all(load.done() for load in loads)
+        return loaded or self._clock() > self._ready_by
 
     def known(self, tenant: str, alias: str) -> ResourceName | None:
         """Return the model that an alias stands for, without waiting; None where it is unknown.
@@ -69,7 +87,7 @@ class Aliases:
             NotFound: Where the alias was deleted.
         """
         target = self._known.get((tenant, alias))
-        return None if target is None else _model(alias, target)
+        return None if target is None else target.found(alias)
 
     def find(self, tenant: str, alias: str) -> ResourceName:
         """Return the model that an alias stands for, by asking the store.
@@ -82,10 +100,10 @@ class Aliases:
         record = aliases.find(self._store, tenant, alias)
         if record is None:
             raise NotFound(f"aliases/{alias}", hint="`isogloss aliases list` shows what there is.")
-        target, known = _target(record), self._known.get((tenant, alias))
+        target, known = Target.of(record), self._known.get((tenant, alias))
         if known is None or known.version < target.version:
             self._known[tenant, alias] = target
-        return _model(alias, target)
+        return target.found(alias)
 
     async def serve(self) -> None:
         """Look again and again, until cancelled."""
@@ -104,31 +122,50 @@ class Aliases:
             await asyncio.sleep(self._poll_seconds)
 
     def look(self) -> None:
-        """Compare what is known with the store, and follow what changed.
+        """Follow what changed since the last look.
 
         Raises:
-            Unavailable: Where the store does not answer.
+            Unavailable: Where the store does not answer; the first time, what was known when
+                this machine last asked is known again.
         """
-        before = dict(self._known)
-        current = {
-            (tenant, alias): version
-            for tenant in aliases.tenants(self._store)
-            for alias, version in aliases.newest(self._store, tenant).items()
-        }
-        for name in (before.keys() | self._coming.keys()) - current.keys():
-            # Deleted long ago, and cleared away.
-            self._known.pop(name, None)
-            self._coming.pop(name, None)
-        for name, version in current.items():
+        try:
+            for tenant in {*self._watch.due(), *(tenant for tenant, _ in self._coming)}:
+                self._look_at(tenant)
+        except Unavailable:
+            if self._preloads is None:
+                self._recall()
+            raise
+        self._kept.keep(dict(self._known))
+        self._models.pin(frozenset(self._preloaded()))
+        if self._preloads is None:
+            self._preloads = [load for coming in self._coming.values() for load in coming.loads]
+
+    def _look_at(self, tenant: str) -> None:
+        before = {name: target for name, target in dict(self._known).items() if name[0] == tenant}
+        newest = aliases.newest(self._store, tenant)
+        self._watch.looked(tenant)
+        waiting = {name for name in self._coming if name[0] == tenant}
+        for name in before.keys() | waiting:
+            if name[1] not in newest:
+                # Deleted long ago, and cleared away.
+                self._known.pop(name, None)
+                self._coming.pop(name, None)
+        for alias, version in newest.items():
+            name = (tenant, alias)
             known = self._known.get(name)
             if known is not before.get(name):
                 # A call has asked meanwhile, and may know more than this list does.
                 continue
             if known is None or known.version != version:
                 self._follow(name, version, known)
-        self._models.pin(frozenset(self._preloaded()))
 
-    def _follow(self, name: Name, version: int, known: _Target | None) -> None:
+    def _recall(self) -> None:
+        self._known = self._kept.recall() | self._known
+        preloaded = self._preloaded()
+        self._models.pin(frozenset(preloaded))
+        self._preloads = [self._models.request(key) for key in preloaded]
+
+    def _follow(self, name: Name, version: int, known: Target | None) -> None:
         coming = self._coming.get(name)
         if coming is None or coming.target.version != version:
             target = self._read(name, version)
@@ -141,7 +178,8 @@ class Aliases:
         del self._coming[name]
         errors = [load.exception() for load in coming.loads]
         if any(isinstance(error, Unavailable) for error in errors):
-            return  # asked for again by the next look
+            self._watch.again(name[0])
+            return
         # Whatever else a model fails by is told to those who call: the switch is what was wanted.
         self._known[name] = coming.target
         _log.info(
@@ -153,11 +191,11 @@ class Aliases:
             loaded=errors.count(None),
         )
 
-    def _read(self, name: Name, version: int) -> _Target | None:
+    def _read(self, name: Name, version: int) -> Target | None:
         if self._unreadable.get(name) == version:
             return None
         try:
-            return _target(aliases.read(self._store, *name, version))
+            return Target.of(aliases.read(self._store, *name, version))
         except NotFound:
             return None  # cleared away since it was listed
         except DataLoss as error:
@@ -165,7 +203,7 @@ class Aliases:
             _log.error("alias_unreadable", tenant=name[0], alias=name[1], error=error.message)
             return None
 
-    def _needed(self, tenant: str, known: _Target | None, target: _Target) -> list[ModelKey]:
+    def _needed(self, tenant: str, known: Target | None, target: Target) -> list[ModelKey]:
         """Return what has to be in memory before a switch counts."""
         if target.model is None:
             return []
@@ -185,20 +223,3 @@ class Aliases:
             for name, target in [*list(self._known.items()), *coming]
             if target.preload and target.model is not None
         ]
-
-
-def _target(record: AliasRecord) -> _Target:
-    return _Target(
-        version=record.version,
-        model=parse(record.model, Collection.MODELS) if record.model else None,
-        preload=record.preload,
-    )
-
-
-def _model(alias: str, target: _Target) -> ResourceName:
-    if target.model is None:
-        name = f"aliases/{alias}"
-        raise NotFound(
-            name, hint=f"It was deleted: `isogloss aliases rollback {name}` brings it back."
-        )
-    return target.model

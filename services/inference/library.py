@@ -81,5 +81,5 @@ def open_library(
         engines=engines,
     )
     models = Models(store, Manifests(store, records), opener, max_bytes=bounds.memory, clock=clock)
-    aliases = Aliases(store, models, poll_seconds=poll_seconds)
+    aliases = Aliases(store, models, records, poll_seconds=poll_seconds, clock=clock)
     return Library(models=models, aliases=aliases, store=store, downloader=downloader)

@@ -26,8 +26,8 @@ from services.trainer.registry.readiness import require_ready
 
 MAX_ALIASES = 200
 MAX_VERSIONS = 100
-"""Inference servers list all versions of all aliases every second: 20,000 keys at most, twenty
-pages of an S3 listing, and one page where people have ten aliases."""
+"""Inference servers list all versions of a tenant's aliases when one has changed: 20,000 keys at
+most, twenty pages of an S3 listing, and one page where people have ten aliases."""
 
 _TRIES = 10
 """A switch that lost against another one is tried again; ten in a row means a loop elsewhere."""

@@ -55,6 +55,28 @@ def test_one_of_many_makes_a_version(store: ObjectStore) -> None:
     assert found.model == f"models/m{made.index(True)}"
 
 
+def test_each_change_changes_the_marks_of_its_tenant_alone(store: ObjectStore) -> None:
+    assert aliases.marks(store) == {}
+    aliases.add(store, "t", "reviews", record(1))
+    aliases.add(store, "other", "reviews", record(1))
+    before = aliases.marks(store)
+
+    aliases.add(store, "t", "reviews", record(2))
+
+    after = aliases.marks(store)
+    assert before.keys() == after.keys() == {"t", "other"}
+    assert before["t"] != after["t"]
+    assert before["other"] == after["other"]
+    assert len(after["t"]) == 1
+
+
+def test_callers_at_once_leave_a_mark(store: ObjectStore) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda n: aliases.add(store, "t", f"a{n}", record(1)), range(16)))
+
+    assert aliases.marks(store)["t"]
+
+
 def test_tenants_are_those_that_store_anything(store: ObjectStore) -> None:
     store.put(layout.base_model_manifest("small"), b"{}")
     for tenant in ("acme", "acme-north", "acme0", "b"):

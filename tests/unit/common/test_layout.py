@@ -22,6 +22,7 @@ def test_keys_are_as_the_services_agreed() -> None:
             "t/models/m/checkpoints/0000000060-0000000005/manifest.json"
         ),
         layout.alias_version("t", "a", 12): "t/aliases/a/00000012.json",
+        layout.alias_mark("t", "7"): "_shared/alias_marks/t/7",
         layout.base_model_manifest("small"): "_shared/base_models/small/model.json",
     }
 
@@ -48,3 +49,11 @@ def test_a_key_tells_whose_it_is() -> None:
 
 def test_a_key_tells_its_alias_and_its_version() -> None:
     assert layout.alias_of(layout.alias_version("t", "a-b", 12)) == ("a-b", 12)
+
+
+def test_a_key_tells_whose_alias_changes() -> None:
+    key = layout.alias_mark("t", "0007-ab")
+
+    assert layout.alias_mark_of(key) == ("t", "0007-ab")
+    assert key.startswith(layout.alias_marks_prefix("t"))
+    assert key.startswith(layout.alias_marks_prefix())

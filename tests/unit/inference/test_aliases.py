@@ -9,16 +9,19 @@ import pytest
 from isogloss.storage.v1.alias_record_pb2 import AliasRecord
 from services.common import aliases, layout
 from services.common.errors import DataLoss, NotFound, Unavailable
+from services.common.manifests import create_manifest
 from services.common.names import Collection, ResourceName
-from services.common.storage import ObjectInfo
+from services.common.storage import ObjectInfo, ObjectStore
 from services.inference.aliases import Aliases
+from services.inference.fetched.records import Records
 from services.inference.library import Library
 from services.inference.model import Precision
 from services.inference.models import Models
 from services.inference.residents import ModelKey
+from tests.stores import PassingStore
 from tests.tiny_model import publish_tiny_model
 from tests.unit.inference.libraries import library
-from tests.unit.inference.watched_store import WatchedStore
+from tests.unit.inference.watched_store import Clock, WatchedStore
 
 WAIT = 30.0
 
@@ -32,8 +35,13 @@ def store(tmp_path: Path) -> WatchedStore:
 
 
 @pytest.fixture
-def opened(store: WatchedStore, tmp_path: Path) -> Iterator[Library]:
-    opened = library(store, tmp_path / "cache")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def opened(store: WatchedStore, tmp_path: Path, clock: Clock) -> Iterator[Library]:
+    opened = library(store, tmp_path / "cache", clock=clock)
     yield opened
     opened.close()
 
@@ -49,7 +57,13 @@ def followed(opened: Library) -> Aliases:
 
 
 def switch(
-    store: WatchedStore, version: int, model: str, *, preload: bool = False, alias: str = "reviews"
+    store: ObjectStore,
+    version: int,
+    model: str,
+    *,
+    preload: bool = False,
+    alias: str = "reviews",
+    tenant: str = "acme",
 ) -> None:
     """Write what a switch of the trainer writes; an empty model deletes."""
     record = AliasRecord(
@@ -58,7 +72,7 @@ def switch(
         model=f"models/{model}" if model else "",
         preload=preload,
     )
-    assert aliases.add(store, "acme", alias, record)
+    assert aliases.add(store, tenant, alias, record)
 
 
 def named(model: str) -> ResourceName:
@@ -96,11 +110,14 @@ def test_a_switch_is_followed_by_the_next_look(store: WatchedStore, followed: Al
     assert followed.known("acme", "reviews") == named("two")
 
 
-def test_what_did_not_change_is_not_read_again(store: WatchedStore, followed: Aliases) -> None:
+def test_what_did_not_change_is_not_read_again(
+    store: WatchedStore, followed: Aliases, clock: Clock
+) -> None:
     switch(store, 1, "one")
     followed.look()
     store.gets.clear()
 
+    clock.now += 1
     followed.look()
 
     assert store.gets == []
@@ -194,12 +211,13 @@ def test_a_deleted_alias_says_how_to_bring_it_back(store: WatchedStore, followed
 
 
 def test_an_alias_that_was_cleared_away_is_forgotten(
-    store: WatchedStore, followed: Aliases
+    store: WatchedStore, followed: Aliases, clock: Clock
 ) -> None:
     switch(store, 1, "one")
     followed.look()
     store.delete(layout.alias_version("acme", "reviews", 1))
 
+    clock.now += 1
     followed.look()
 
     assert followed.known("acme", "reviews") is None
@@ -219,7 +237,8 @@ def test_what_a_call_has_found_is_not_taken_back_by_an_older_list(
                 switch(store, 2, "two")
                 assert watched.find("acme", "reviews") == named("two")
 
-    watched = Aliases(Behind(tmp_path / "store"), models, poll_seconds=1.0)
+    records = Records(tmp_path / "records")
+    watched = Aliases(Behind(tmp_path / "store"), models, records, poll_seconds=1.0)
     switch(store, 1, "one")
 
     watched.look()
@@ -248,3 +267,105 @@ def test_tenants_do_not_see_each_others_aliases(store: WatchedStore, followed: A
     assert followed.known("rival", "reviews") is None
     with pytest.raises(NotFound):
         followed.find("rival", "reviews")
+
+
+def test_a_look_where_nothing_changed_is_one_listing_for_all_tenants(
+    store: WatchedStore, followed: Aliases, clock: Clock
+) -> None:
+    for number in range(20):
+        switch(store, 1, "one", tenant=f"t{number}")
+    for _ in range(200):
+        followed.look()
+        clock.now += 1
+    store.lists.clear()
+    looks = 30
+
+    for _ in range(looks):
+        clock.now += 1
+        followed.look()
+
+    assert store.lists.count(layout.alias_marks_prefix()) == looks
+    # What no mark tells is looked for in turns, at the same pace however many tenants there are.
+    assert len(store.lists) - looks <= 3 * 3
+
+
+def test_a_change_that_comes_late_after_its_mark_is_followed(
+    store: WatchedStore, followed: Aliases, clock: Clock
+) -> None:
+    class Slow(PassingStore):
+        def create(self, key: str, data: bytes) -> bool:
+            followed.look()
+            clock.now += 5
+            return super().create(key, data)
+
+    switch(store, 1, "one")
+    followed.look()
+    switch(Slow(store), 2, "two")
+    followed.look()
+
+    assert followed.known("acme", "reviews") == named("two")
+
+
+def test_a_change_without_a_mark_is_found_in_turn(
+    store: WatchedStore, followed: Aliases, clock: Clock
+) -> None:
+    switch(store, 1, "one")
+    switch(store, 1, "one", tenant="rival")
+    for _ in range(200):
+        followed.look()
+        clock.now += 1
+    record = AliasRecord(format_version=1, version=2, model="models/two")
+    assert create_manifest(store, layout.alias_version("acme", "reviews", 2), record)
+
+    for _ in range(40):
+        clock.now += 1
+        followed.look()
+
+    assert followed.known("acme", "reviews") == named("two")
+
+
+def test_a_start_waits_for_what_is_preloaded(
+    store: WatchedStore, followed: Aliases, models: Models
+) -> None:
+    switch(store, 1, "one", preload=True)
+    switch(store, 1, "two", alias="tone")
+    assert not followed.ready
+
+    followed.look()
+    loaded(followed)
+
+    assert followed.ready
+    assert models.holds(key("one"))
+    assert not models.holds(key("two"))
+
+
+def test_a_start_does_not_wait_for_ever(followed: Aliases, clock: Clock) -> None:
+    assert not followed.ready
+    clock.now += 121
+    assert followed.ready
+
+
+def test_aliases_and_models_outlive_the_process_and_the_store(
+    store: WatchedStore, opened: Library, tmp_path: Path, clock: Clock
+) -> None:
+    switch(store, 1, "one", preload=True)
+    switch(store, 1, "two", alias="tone")
+    opened.aliases.look()
+    loaded(opened.aliases)
+    opened.models.request(key("two")).result(WAIT)
+    opened.aliases.look()
+    opened.close()
+    store.down = True
+
+    again = library(store, tmp_path / "cache", clock=clock)
+    with pytest.raises(Unavailable):
+        again.aliases.look()
+
+    assert again.aliases.known("acme", "reviews") == named("one")
+    assert again.aliases.known("acme", "tone") == named("two")
+    assert again.models.request(key("one")).result(WAIT).name == "models/one"
+    assert again.models.request(key("two")).result(WAIT).name == "models/two"
+    assert again.aliases.ready
+    with pytest.raises(Unavailable):
+        again.aliases.find("acme", "other")
+    again.close()

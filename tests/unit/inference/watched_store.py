@@ -20,6 +20,7 @@ class WatchedStore(PassingStore):
         """Keys that cannot be read for the moment."""
 
         self.gets: list[str] = []
+        self.lists: list[str] = []
 
     def stat(self, key: str) -> ObjectInfo | None:
         self._check()
@@ -32,6 +33,7 @@ class WatchedStore(PassingStore):
 
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
         self._check()
+        self.lists.append(prefix)
         return super().list(prefix, start_after=start_after)
 
     def _check(self, key: str = "") -> None:
