@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 
 import structlog
@@ -13,10 +14,11 @@ from services.common.identity import Role
 from services.common.server import Application, Service, run
 from services.common.settings import load
 from services.common.storage import open_store
+from services.common.threads import available_cpus
 from services.inference.answering import Answerer
 from services.inference.devices import choose_device
 from services.inference.dispatcher import Dispatcher
-from services.inference.engines.onnx import LocalEngines
+from services.inference.engines.layout import choose_layout, open_engines
 from services.inference.library import Bounds, open_library
 from services.inference.pool import WorkerPool
 from services.inference.resolving import Resolver
@@ -37,9 +39,11 @@ ROLES = {
 def build(settings: InferenceSettings) -> Application:
     """Assemble the service; what no alias preloads is loaded when it is asked for."""
     device = choose_device(settings.device)
-    workers = settings.resolved_workers
-    _log.info("engine", device=device, workers=workers, threads_per_run=settings.threads_per_run)
-    engines = LocalEngines(device=device, threads=settings.threads_per_run)
+    layout = choose_layout(
+        settings.layout_wish, cpus=available_cpus(), device=device, calibrated=None
+    )
+    _log.info("layout", device=device, **asdict(layout))
+    engines = open_engines(layout, device, settings.data_directory.absolute() / "engines")
     library = open_library(
         partial(open_store, settings.store_url, settings.store_options),
         engines,
@@ -47,7 +51,7 @@ def build(settings: InferenceSettings) -> Application:
         Bounds(disk=settings.cache_bytes, memory=settings.model_memory_bytes),
         poll_seconds=settings.alias_poll_seconds,
     )
-    dispatcher = Dispatcher(WorkerPool(workers=workers, max_texts=settings.queue_texts))
+    dispatcher = Dispatcher(WorkerPool(workers=layout.workers, max_texts=settings.queue_texts))
     resolver = Resolver(library.models, library.aliases)
     answerer = Answerer(resolver, dispatcher, max_texts=settings.max_texts)
     return Application(

@@ -9,8 +9,8 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import ServiceSettings
-from services.common.threads import available_cpus
 from services.inference.devices import DeviceWish
+from services.inference.engines.layout import LayoutWish
 from services.inference.limits import MAX_TEXTS
 
 
@@ -28,14 +28,21 @@ class InferenceSettings(ServiceSettings):
     """Where models are computed: `cpu`, `cuda`, or `auto` for CUDA where it works. With `cuda`
     the process refuses to start where CUDA does not work; `auto` logs what it took."""
 
-    threads_per_run: int = Field(default=1, ge=1)
-    """Threads that compute one group of texts together. One thread for each of as many groups
+    engines: int | None = Field(default=None, ge=0, le=256)
+    """Processes that compute. 0: none, models run in this one. With one or more, each holds all
+    models; where one is killed or runs out of memory, only what it was computing fails, and it is
+    started again. Unset: as `python -m services.inference.calibrate` found on this node, else 0 up
+    to 4 cores and one for every 4 above. With CUDA 0."""
+
+    threads_per_run: int = Field(default=0, ge=0)
+    """Threads that compute one batch of texts together. One thread for each of as many batches
     as there are cores serves most texts; more threads answer a lone text sooner, which pays
-    for large models on machines with many cores."""
+    for large models on machines with many cores. 0: as calibrated on this node, else 1."""
 
     workers: int = Field(default=0, ge=0)
-    """Groups of texts that are computed at the same time. 0: as many as the cores that this
-    process may use (affinity and cgroup quota) divided by `threads_per_run`."""
+    """Batches of texts that are computed at the same time, by all engines together. 0: as
+    calibrated on this node, else as many as the cores that this process may use (affinity and
+    cgroup quota) divided by `threads_per_run`."""
 
     max_texts: int = Field(default=MAX_TEXTS, ge=1, le=MAX_TEXTS)
     """Texts that one call may send."""
@@ -58,9 +65,9 @@ class InferenceSettings(ServiceSettings):
     """Size of that directory; files used longest ago are removed."""
 
     @property
-    def resolved_workers(self) -> int:
-        """`workers`, with 0 resolved."""
-        return self.workers or max(1, available_cpus() // self.threads_per_run)
+    def layout_wish(self) -> LayoutWish:
+        """What is set of how the node's processors are dealt out."""
+        return LayoutWish(engines=self.engines, workers=self.workers, threads=self.threads_per_run)
 
     @property
     def resolved_cache_directory(self) -> Path:

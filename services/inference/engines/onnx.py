@@ -25,10 +25,10 @@ _INPUTS = {"input_ids", "attention_mask"}
 # ONNX Runtime takes any number of runs in its own process: the workers are the bound. On a CPU
 # one 16-token text reaches most of a core's peak already, and a batch of 2,048 tokens (some
 # 0.3 s of all-MiniLM-L6-v2 on one core) is as long as anybody behind it should wait.
-_CPU_LIMITS = EngineLimits(texts=32, padded_tokens=2_048, runs=1_024)
+CPU_LIMITS = EngineLimits(texts=32, padded_tokens=2_048, runs=1_024)
 
 # A GPU is idle until thousands of tokens are under way; one batch is copied while one computes.
-_CUDA_LIMITS = EngineLimits(texts=256, padded_tokens=16_384, runs=2)
+CUDA_LIMITS = EngineLimits(texts=256, padded_tokens=16_384, runs=2)
 
 
 class OnnxEngine:
@@ -53,7 +53,7 @@ class OnnxEngine:
         except Exception as error:  # ONNX Runtime's errors share no other base
             raise GraphInvalid(f"the graph cannot be opened: {error}") from error
         self._pad = shape.pad_token_id
-        self.limits = _CUDA_LIMITS if device is Device.CUDA else _CPU_LIMITS
+        self.limits = CUDA_LIMITS if device is Device.CUDA else CPU_LIMITS
         self._check(shape)
 
     def run(
