@@ -17,11 +17,12 @@ from services.common.storage import open_store
 from services.common.threads import available_cpus
 from services.inference.answering import Answerer
 from services.inference.devices import choose_device
-from services.inference.dispatcher import Dispatcher
+from services.inference.dispatcher import AnyCall, Dispatcher
 from services.inference.engines.layout import choose_layout, open_engines
 from services.inference.library import Bounds, open_library
-from services.inference.pool import WorkerPool
 from services.inference.resolving import Resolver
+from services.inference.scheduling.admission import QueueLimits
+from services.inference.scheduling.scheduler import Scheduler
 from services.inference.servicer import InferenceServicer
 from services.inference.settings import InferenceSettings
 
@@ -51,7 +52,13 @@ def build(settings: InferenceSettings) -> Application:
         Bounds(disk=settings.cache_bytes, memory=settings.model_memory_bytes),
         poll_seconds=settings.alias_poll_seconds,
     )
-    dispatcher = Dispatcher(WorkerPool(workers=layout.workers, max_texts=settings.queue_texts))
+    scheduler: Scheduler[AnyCall] = Scheduler(
+        workers=layout.workers,
+        limits=QueueLimits(tokens=settings.queue_tokens, bytes=settings.queue_bytes),
+        batch_seconds=settings.batch_seconds,
+        bulk_share=settings.bulk_share,
+    )
+    dispatcher = Dispatcher(scheduler, workers=layout.workers)
     resolver = Resolver(library.models, library.aliases)
     answerer = Answerer(resolver, dispatcher, max_texts=settings.max_texts)
     return Application(

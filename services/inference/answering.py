@@ -27,8 +27,9 @@ from services.inference.limits import (
     embed_answer_violation,
     vector_bytes,
 )
-from services.inference.model import Computed, Model, Priority, Question
+from services.inference.model import Computed, Model, Question
 from services.inference.resolving import Loaded, Resolver
+from services.inference.scheduling.priority import Priority
 from services.inference.vectors import vector_form
 
 T = TypeVar("T")

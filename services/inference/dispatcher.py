@@ -1,27 +1,33 @@
-"""How a call's texts become work for the workers, and their results its answer."""
+"""The workers: threads that read and compute whatever the scheduler says is next."""
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
-import numpy as np
+import structlog
 
-from services.common.errors import FieldViolation, IsoglossError
-from services.inference.engine import FloatArray, Output
-from services.inference.grouping import GroupLimits, group_by_length
-from services.inference.model import Computed, Model, Question, Timings
-from services.inference.pool import Job, Step, Ticket, WorkerPool
-from services.inference.reading import CallReader
-from services.inference.tokenization import TokenisedText
+from services.common.errors import DeadlineExceeded, IsoglossError, Unavailable
+from services.inference.engine import EngineDied
+from services.inference.model import Computed, Model, Question
+from services.inference.pending import PendingCall
+from services.inference.scheduling.scheduler import Scheduler
+from services.inference.scheduling.stats import SchedulerStats
+from services.inference.scheduling.work import Batch, Item, Job, Reading, Work
+
+_log = structlog.get_logger()
 
 T = TypeVar("T")
 
-_GROUPS = GroupLimits(texts=8, padded_tokens=512, padding=0.125)
+AnyCall: TypeAlias = PendingCall[Any]
+
+# After so many seconds another engine, or this one again, may compute.
+_RETRY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +42,31 @@ class Call(Generic[T]):
 
 
 class Dispatcher:
-    """Takes questions and has them computed. Thread safe."""
+    """Takes questions and has them computed. Thread safe.
 
-    def __init__(self, pool: WorkerPool) -> None:
-        """Let `pool` compute."""
-        self._pool = pool
+    Workers pull: whoever is free asks the scheduler. So one that has read a text goes on to
+    compute it where nothing comes first, and a lone text costs one hop there and one back.
+    """
+
+    def __init__(self, scheduler: Scheduler[AnyCall], *, workers: int) -> None:
+        """Start the workers.
+
+        Args:
+            scheduler: Says what is next; used by nobody else.
+            workers: Threads, as many as the scheduler was made for.
+        """
+        self._scheduler = scheduler
+        self._lock = threading.Lock()
+        self._work_came = threading.Condition(self._lock)
+        self._idle = 0
+        self._closed = False
+        self._calls: set[AnyCall] = set()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"inference-{number}", daemon=True)
+            for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, model: Model, question: Question, answer: Callable[[Computed], T]) -> Call[T]:
         """Take a question.
@@ -52,87 +78,218 @@ class Dispatcher:
 
         Raises:
             ResourceExhausted: Where too much is waiting; says when to come back.
+            DeadlineExceeded: Where the time would be over before the texts were computed.
+            Unavailable: Where this server is stopping.
 
         The future raises:
             InvalidArgument: Naming every text of which cleaning leaves nothing, and, with
                 truncation NONE, every text that is too long; not where `each` is set.
             DeadlineExceeded: Where the time was over before the texts were computed.
+            Unavailable: Where what computed them died.
         """
-        ticket = Ticket(question.remaining)
-        work = _Work(model, question, ticket)
-        job = Job(
-            texts=len(question.texts),
-            prepare=work.prepare,
-            finish=lambda: answer(work.computed()),
-            ticket=ticket,
-        )
-        return Call(future=self._pool.submit(job), give_up=ticket.give_up)
+        call = PendingCall(model, question, answer)
+        remaining = question.remaining
+        now = time.monotonic()
+        with self._lock:
+            if self._closed:
+                raise _stopping()
+            job: Job[AnyCall] = Job(
+                call=call,
+                profile=self._scheduler.profile(_batched(call), model.engine.limits),
+                max_tokens=model.max_tokens,
+                priority=question.priority,
+                caller=question.caller,
+                sizes=list(map(len, question.texts)),
+                memory=sum(map(sys.getsizeof, question.texts)),
+                deadline=float("inf") if remaining is None else now + remaining,
+            )
+            self._scheduler.admit(job, now)
+            self._calls.add(call)
+            if self._idle:
+                self._work_came.notify()
+        return Call(future=call.future, give_up=lambda: self._give_up(job))
+
+    def stats(self) -> SchedulerStats:
+        """Return what was counted, and what waits and runs now."""
+        with self._lock:
+            return self._scheduler.stats()
 
     def close(self) -> None:
         """Finish what has begun, drop the rest, and end the threads."""
-        self._pool.close()
+        with self._lock:
+            self._closed = True
+            self._work_came.notify_all()
+        for thread in self._threads:
+            thread.join()
+        with self._lock:
+            left = self._end(self._calls.copy())
+        for call in left:
+            call.fail(_stopping())
 
+    def _give_up(self, job: Job[AnyCall]) -> None:
+        with self._lock:
+            left = self._end([job.call])
+            if left:
+                self._scheduler.give_up(job)
+        for call in left:
+            call.fail(_too_late())
 
-class _Work:
-    """The texts of one call, on the way from words to numbers."""
+    def _work(self) -> None:
+        while (work := self._next()) is not None:
+            if isinstance(work, Reading):
+                self._read(work)
+            else:
+                self._run(work)
 
-    def __init__(self, model: Model, question: Question, ticket: Ticket) -> None:
-        self._model = model
-        self._question = question
-        self._ticket = ticket
-        self._read: list[TokenisedText | None] = []
-        self._errors: dict[int, IsoglossError] = {}
-        self._rows: dict[Output, FloatArray] = {}
-        self._submitted = self._begun = self._prepared = time.perf_counter()
+    def _next(self) -> Work[AnyCall] | None:
+        """Wait for work; return None where this server is stopping."""
+        while True:
+            with self._lock:
+                if self._closed:
+                    return None
+                work = self._scheduler.next(time.monotonic())
+                late = self._end(job.call for job in self._scheduler.expired())
+                if work is None and not late:
+                    self._idle += 1
+                    self._work_came.wait()
+                    self._idle -= 1
+                elif self._idle and self._scheduler.waits:
+                    # One more wakes the next, as far as there is work.
+                    self._work_came.notify()
+            for call in late:
+                call.fail(_too_late())
+            if work is not None:
+                return work
 
-    def prepare(self) -> list[Step]:
-        """Read all texts and return the groups to run."""
-        self._begun = time.perf_counter()
-        self._read_all()
-        self._prepared = time.perf_counter()
-        for output in self._question.outputs:
-            embedding = output is Output.EMBEDDING
-            width = self._model.dimension if embedding else len(self._model.labels)
-            self._rows[output] = np.zeros((len(self._read), width), np.float32)
-        positions = [position for position, text in enumerate(self._read) if text is not None]
-        groups = group_by_length([len(self._ids(position)) for position in positions], _GROUPS)
-        return [partial(self._run, [positions[index] for index in group]) for group in groups]
+    def _read(self, reading: Reading[AnyCall]) -> None:
+        began = time.perf_counter()
+        lengths: list[list[int | None]] = []
+        errors: dict[AnyCall, Exception] = {}
+        for part in reading.parts:
+            try:
+                lengths.append(part.job.call.read(part.start, part.stop))
+            except Exception as error:  # noqa: BLE001 (whoever waits for the call gets it)
+                errors[part.job.call] = error
+                lengths.append([None] * (part.stop - part.start))
+        seconds = time.perf_counter() - began
+        with self._lock:
+            for job in {part.job for part in reading.parts if part.job.call in errors}:
+                self._scheduler.drop(job)
+            failed = self._end(errors)
+            complete = [
+                part.job.call
+                for part, found in zip(reading.parts, lengths, strict=True)
+                if part.job.call.settle_read(found)
+            ]
+            for part in reading.parts:
+                if part.job.call.refused:
+                    self._scheduler.refuse(part.job)
+            self._scheduler.read(reading, lengths, seconds)
+            complete = self._end(complete)
+        for call in failed:
+            call.fail(errors[call])
+        for call in complete:
+            call.finish()
 
-    def computed(self) -> Computed:
-        """Return what the groups left."""
-        return Computed(
-            rows=self._rows,
-            texts=self._read,
-            errors=self._errors,
-            timings=Timings(
-                queue=self._begun - self._submitted,
-                tokenise=self._prepared - self._begun,
-                infer=time.perf_counter() - self._prepared,
-            ),
+    def _run(self, batch: Batch[AnyCall]) -> None:
+        first = batch.items[0].job.call
+        ids = [item.job.call.ids(item.position) for item in batch.items]
+        began = time.perf_counter()
+        try:
+            rows = first.model.engine.run(ids, first.question.outputs)
+            seconds = time.perf_counter() - began
+            for call, computed in _by_call(batch.items):
+                call.keep(computed, rows, seconds)
+        except EngineDied:
+            self._lose(batch, _engine_died)
+        except Exception as error:  # noqa: BLE001 (other texts may still be computed)
+            if len(batch.items) > 1:
+                _log.warning("batch_failed", texts=len(batch.items), error=str(error))
+                with self._lock:
+                    self._scheduler.failed(batch, again=True)
+            else:
+                _log.exception("text_failed", model=first.model.name)
+                self._lose(batch, _text_failed)
+        else:
+            with self._lock:
+                self._scheduler.done(batch, seconds)
+                complete = self._settle(batch)
+            for call in complete:
+                call.finish()
+
+    def _lose(
+        self, batch: Batch[AnyCall], error_of: Callable[[Item[AnyCall]], IsoglossError]
+    ) -> None:
+        """Let every text of a batch have an error, or its call where that has no room for it."""
+        errors: dict[AnyCall, IsoglossError] = {}
+        with self._lock:
+            self._scheduler.failed(batch, again=False)
+            for item in batch.items:
+                call = item.job.call
+                if call.question.each:
+                    call.keep_error(item.position, error_of(item))
+                elif call not in errors:
+                    errors[call] = error_of(item)
+                    self._scheduler.drop(item.job)
+            failed = self._end(errors)
+            complete = self._settle(batch)
+        for call in failed:
+            call.fail(errors[call])
+        for call in complete:
+            call.finish()
+
+    def _settle(self, batch: Batch[AnyCall]) -> list[AnyCall]:
+        """Count a batch's texts as done; return the calls that are complete with it."""
+        return self._end(
+            [call for call, computed in _by_call(batch.items) if call.settle(len(computed))]
         )
 
-    def _run(self, group: list[int]) -> None:
-        # Groups write to rows of their own, so they need no lock.
-        token_ids = [self._ids(position) for position in group]
-        outputs = self._question.outputs
-        for output, rows in zip(outputs, self._model.engine.run(token_ids, outputs), strict=True):
-            self._rows[output][group] = rows
+    def _end(self, calls: Iterable[AnyCall]) -> list[AnyCall]:
+        """Note that calls are over, and return those that were not."""
+        ending = [call for call in calls if not call.over]
+        for call in ending:
+            call.over = True
+        self._calls.difference_update(ending)
+        return ending
 
-    def _ids(self, position: int) -> list[int]:
-        text = self._read[position]
-        return [] if text is None else text.ids
 
-    def _read_all(self) -> None:
-        reader = CallReader(self._model, self._question.truncation)
-        violations: list[FieldViolation] = []
-        for position, sent in enumerate(self._question.texts):
-            self._ticket.check()
-            text = reader.read(position, sent)
-            if isinstance(text, TokenisedText):
-                self._read.append(text)
-                continue
-            self._read.append(None)
-            violations.append(text)
-            self._errors[position] = reader.refusal(text)
-        if violations and not self._question.each:
-            raise reader.refusal(*violations)
+def _by_call(items: Iterable[Item[AnyCall]]) -> Iterator[tuple[AnyCall, dict[int, int]]]:
+    """Return each call once, with which of its texts is which of the items."""
+    found: dict[AnyCall, dict[int, int]] = {}
+    for row, item in enumerate(items):
+        found.setdefault(item.job.call, {})[item.position] = row
+    yield from found.items()
+
+
+def _batched(call: AnyCall) -> str:
+    """Return what texts have in common that may run together."""
+    return " ".join((call.model.digest, *call.question.outputs))
+
+
+def _too_late() -> DeadlineExceeded:
+    return DeadlineExceeded(
+        "The time for this call was over before its texts were computed. Allow more time, or "
+        "send fewer texts in one call."
+    )
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("The server is stopping: call again.", retry_after=_RETRY_SECONDS)
+
+
+def _engine_died(item: Item[AnyCall]) -> Unavailable:
+    name = item.job.call.model.name
+    return Unavailable(
+        f"The process that computed {name} has died and is started again. Send this once more.",
+        metadata={"name": name},
+        retry_after=_RETRY_SECONDS,
+    )
+
+
+def _text_failed(item: Item[AnyCall]) -> IsoglossError:
+    name, position = item.job.call.model.name, str(item.position)
+    return IsoglossError(
+        f"{name} could not compute texts[{position}], also alone. The server's log says why; "
+        "leave this text out, and tell the operator.",
+        metadata={"name": name, "position": position},
+    )

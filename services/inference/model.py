@@ -9,6 +9,7 @@ from enum import StrEnum, auto
 from services.common.cleaning import Cleaner
 from services.common.errors import IsoglossError
 from services.inference.engine import Engine, FloatArray, Output
+from services.inference.scheduling.priority import Priority
 from services.inference.tokenization import TextReader, TokenisedText, Truncation
 
 
@@ -70,15 +71,9 @@ class Model:
         """Return `text` as the model learnt texts; may be empty."""
         return text if self.cleaner is None else self.cleaner.clean(text).text
 
-
-class Priority(StrEnum):
-    """Whose texts go first where both wait."""
-
-    INTERACTIVE = auto()
-    """Somebody waits for the answer."""
-
-    BULK = auto()
-    """Many texts, of which the last one counts."""
+    def width(self, output: Output) -> int:
+        """Return the numbers in a row of that output."""
+        return self.dimension if output is Output.EMBEDDING else len(self.labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,16 +103,19 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """Where a call spent its time in here, in seconds; the longest way of its texts."""
+    """Where a call spent its time in here, in seconds.
+
+    Several workers may have been busy with it at once: the sum can be over its time on the clock.
+    """
 
     queue: float
-    """Waiting for a worker."""
+    """When no worker was busy with it."""
 
     tokenise: float
-    """Cleaning and reading the texts."""
+    """Workers' time for cleaning and reading its texts."""
 
     infer: float
-    """Computing."""
+    """Workers' time for the batches that its texts were in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

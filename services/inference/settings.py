@@ -47,9 +47,22 @@ class InferenceSettings(ServiceSettings):
     max_texts: int = Field(default=MAX_TEXTS, ge=1, le=MAX_TEXTS)
     """Texts that one call may send."""
 
-    queue_texts: int = Field(default=4096, ge=1)
-    """Texts that may be under way or waiting in this process; a call that would bring more is
-    refused with RESOURCE_EXHAUSTED and told when to come back. One text takes up to 128 KiB."""
+    queue_tokens: int = Field(default=262_144, ge=1)
+    """Tokens of all texts that may wait in this process, estimated from their characters until
+    they are read. A call that would bring more is refused with RESOURCE_EXHAUSTED and told when
+    to come back; callers who have little waiting are refused last. An idle process takes any
+    call."""
+
+    queue_bytes: int = Field(default=128 * 1024**2, ge=1)
+    """Memory of the texts that may wait to be read; as above."""
+
+    batch_seconds: float = Field(default=0.04, gt=0, le=10)
+    """How long a batch of several texts should last at most, as predicted: what a text that
+    somebody waits for may find before it where bulk keeps all workers busy. Longer batches
+    compute a little more each second."""
+
+    bulk_share: float = Field(default=0.2, ge=0, lt=1)
+    """Part of the time that texts with priority BULK are sure of while INTERACTIVE ones wait."""
 
     model_memory_bytes: int = Field(default=2 * 1024**3, ge=1)
     """Memory for models, as estimated from their files; those used longest ago are dropped."""

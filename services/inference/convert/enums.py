@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from isogloss.v1 import inference_service_pb2 as pb
 from isogloss.v1 import label_mode_pb2, precision_pb2, vector_pb2
-from services.inference.model import LabelMode, Precision, Priority
+from services.inference.model import LabelMode, Precision
+from services.inference.scheduling.priority import Priority
 from services.inference.tokenization import Truncation
 from services.inference.vectors import VectorType
 

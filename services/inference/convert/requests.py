@@ -13,7 +13,8 @@ from services.common.names import Collection, ResourceName
 from services.inference.classification import LabelWish
 from services.inference.convert.enums import PRECISIONS, PRIORITIES, TRUNCATIONS, VECTOR_TYPES
 from services.inference.limits import text_violation
-from services.inference.model import Precision, Priority
+from services.inference.model import Precision
+from services.inference.scheduling.priority import Priority
 from services.inference.tokenization import Truncation
 from services.inference.vectors import VectorWish
 

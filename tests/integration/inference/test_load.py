@@ -8,20 +8,19 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-import onnxruntime as ort
 import pytest
 from google.rpc import error_details_pb2
 
 from isogloss.v1 import inference_service_pb2 as pb
-from services.common.names import Collection, ResourceName
 from services.common.storage import ObjectStore
-from services.inference.engine import FloatArray, IntArray
-from services.inference.engines.onnx import OnnxEngine
-from services.inference.model import Precision
-from services.inference.pool import Job, Ticket, WorkerPool
-from services.inference.residents import ModelKey
+from services.inference.engine import EngineLimits, FloatArray, Output
+from services.inference.model import LabelMode, Model, Precision, Question
+from services.inference.scheduling.priority import Priority
+from services.inference.scheduling.stats import Shed
+from services.inference.tokenization import TextReader, Truncation
 from tests.integration.inference.serving import (
     TIMEOUT,
+    TOKENIZER,
     Running,
     expected_vector,
     refused,
@@ -36,17 +35,19 @@ from tests.tiny_model import (
 )
 
 
-class CountingSession:
-    """Runs a graph, and counts the texts."""
+class HeldEngine:
+    """Occupies a worker until it is let go."""
 
-    def __init__(self, session: ort.InferenceSession) -> None:
-        self.session = session
-        self.texts = 0
+    limits = EngineLimits(texts=1, padded_tokens=1, runs=1_024)
 
-    def run(self, outputs: list[str], feed: dict[str, IntArray]) -> list[FloatArray]:
-        self.texts += len(feed["input_ids"])
-        rows: list[FloatArray] = self.session.run(outputs, feed)
-        return rows
+    def __init__(self, workers: int) -> None:
+        self.all_run = threading.Barrier(workers + 1)
+        self.free = threading.Event()
+
+    def run(self, token_ids: object, outputs: object) -> tuple[FloatArray, ...]:  # noqa: ARG002 (the Protocol's)
+        self.all_run.wait(TIMEOUT)
+        assert self.free.wait(TIMEOUT)
+        return (np.zeros((1, 4), np.float32),)
 
 
 async def test_callers_at_once_get_their_own_answers(running: Running, store: ObjectStore) -> None:
@@ -67,34 +68,60 @@ async def test_callers_at_once_get_their_own_answers(running: Running, store: Ob
 @asynccontextmanager
 async def busy(running: Running, *, workers: int = 2) -> AsyncIterator[None]:
     """Keep all workers from all work until the block ends."""
-    pool: WorkerPool = running.dispatcher._pool
-    all_wait, free = threading.Barrier(workers + 1), threading.Event()
-
-    def wait() -> None:
-        all_wait.wait(TIMEOUT)
-        free.wait(TIMEOUT)
-
-    held = Job(
-        texts=workers, prepare=lambda: [wait] * workers, finish=lambda: None, ticket=Ticket()
+    engine = HeldEngine(workers)
+    held = held_model(engine)
+    question = Question(
+        texts=["great"] * workers,
+        truncation=Truncation.END,
+        outputs=(Output.EMBEDDING,),
+        priority=Priority.INTERACTIVE,
+        caller="somebody",
+        remaining=None,
+        each=False,
     )
-    future = pool.submit(held)
-    await asyncio.to_thread(all_wait.wait, TIMEOUT)
+    call = running.dispatcher.submit(held, question, lambda computed: computed)
+    await asyncio.to_thread(engine.all_run.wait, TIMEOUT)
     try:
         yield
     finally:
-        free.set()
-        await asyncio.wrap_future(future)
+        engine.free.set()
+        await asyncio.wrap_future(call.future)
+
+
+def held_model(engine: HeldEngine) -> Model:
+    return Model(
+        name="models/held",
+        precision=Precision.EXACT,
+        digest="held",
+        dimension=4,
+        max_tokens=16,
+        labels=(),
+        label_mode=LabelMode.SINGLE,
+        thresholds=(),
+        cleaner=None,
+        reader=TextReader(TOKENIZER.to_str().encode(), max_tokens=16),
+        engine=engine,
+    )
+
+
+def waiting(running: Running) -> int:
+    return running.dispatcher.stats().waiting[Priority.INTERACTIVE].texts
 
 
 async def test_too_much_at_once_is_refused_with_a_delay(tmp_path: Path, store: ObjectStore) -> None:
     publish_tiny_base(store)
     request = pb.EmbedRequest(model="baseModels/tiny", texts=["great"])
 
-    async with serving(tmp_path, queue_texts=2) as running:
+    async with serving(tmp_path, queue_tokens=8) as running:
         await running.stub.Embed(request)
         async with busy(running):
-            refusal = await refused(running.stub.Embed(request))
-        assert len((await running.stub.Embed(request)).results) == 1
+            # An empty queue takes any call, this one its second text no more.
+            taken = asyncio.ensure_future(running.stub.Embed(request))
+            await until(lambda: waiting(running) == 1)
+            refusal = await refused(
+                running.stub.Embed(pb.EmbedRequest(model="baseModels/tiny", texts=["great"] * 4))
+            )
+        assert len((await taken).results) == 1
 
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
     retry = error_details_pb2.RetryInfo()
@@ -121,22 +148,20 @@ async def test_what_a_caller_left_behind_is_not_computed(
     tmp_path: Path, store: ObjectStore
 ) -> None:
     publish_tiny_base(store)
-    one = pb.EmbedRequest(model="baseModels/tiny", texts=["great"])
     three = pb.EmbedRequest(model="baseModels/tiny", texts=["great"] * 3)
 
     async with serving(tmp_path, workers=1) as running:
-        await running.stub.Embed(one)
-        key = ModelKey.of(
-            "default", ResourceName(collection=Collection.BASE_MODELS, id="tiny"), Precision.EXACT
-        )
-        engine: OnnxEngine = running.models.ready(key).engine
-        session = engine._session = CountingSession(engine._session)
+        await running.stub.Embed(three)
         async with busy(running, workers=1):
+            computed = running.dispatcher.stats().texts
             call = running.stub.Embed(three)
-            await until(lambda: running.dispatcher._pool._texts == 4)
+            await until(lambda: waiting(running) == 3)
             call.cancel()
             await until(lambda: grpc.StatusCode.CANCELLED in running.ended.codes)
         # The one worker came by what was left behind before it came to this.
         assert len((await running.stub.Embed(three)).results) == 3
+        stats = running.dispatcher.stats()
 
-    assert session.texts == 3
+    held, last = 1, 3
+    assert stats.texts == computed + held + last
+    assert stats.shed[Shed.GIVEN_UP] == 1

@@ -10,7 +10,8 @@ from services.common.errors import InvalidArgument, Reason
 from services.inference.classification import LabelWish
 from services.inference.convert.requests import Request, call_from_proto
 from services.inference.limits import MAX_TEXT_BYTES
-from services.inference.model import Precision, Priority
+from services.inference.model import Precision
+from services.inference.scheduling.priority import Priority
 from services.inference.tokenization import Truncation
 from services.inference.vectors import VectorType, VectorWish
 

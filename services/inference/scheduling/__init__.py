@@ -1,0 +1,1 @@
+"""Which texts are computed next and together, and which are refused. Runs nothing itself."""
