@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from services.inference.engine import (
 )
 from services.inference.engines import frames
 from services.inference.engines.frames import Kind, RunRequest
+from services.inference.engines.onnx import PREPARED
 
 # A run or a load that takes longer than this hangs: the process is killed, as if it had died.
 # The largest batch of the largest base takes seconds; a graph of a gigabyte loads in ten.
@@ -36,6 +37,9 @@ class Graph:
 
     number: int
     path: Path
+    prepared: bool
+    """Whether one of them wrote it, for all of them."""
+
     shape: GraphShape
 
 
@@ -87,6 +91,16 @@ class Child:
         """Its process id."""
         return self._process.pid
 
+    def prepare(self, path: Path, folder: Path) -> Path:
+        """Let it write a graph as this machine computes it, and return where.
+
+        Raises:
+            GraphInvalid: Where it cannot.
+            EngineDied: Where the process ended.
+        """
+        self._order(Kind.PREPARE, {"path": str(path), "folder": str(folder)})
+        return folder / PREPARED
+
     def load(self, graph: Graph) -> None:
         """Let it open a graph.
 
@@ -94,14 +108,15 @@ class Child:
             GraphInvalid: Where the graph is not what it must be.
             EngineDied: Where the process ended, of this or of something else.
         """
-        request = {
-            "graph": graph.number,
-            "path": str(graph.path),
-            "shape": asdict(graph.shape),
-        }
-        kind, content = self._ask(Kind.LOAD, frames.pack_object(request))
-        if kind is Kind.FAILED:
-            raise GraphInvalid(content.decode())
+        self._order(
+            Kind.LOAD,
+            {
+                "graph": graph.number,
+                "path": str(graph.path),
+                "prepared": graph.prepared,
+                "shape": asdict(graph.shape),
+            },
+        )
 
     def unload(self, number: int) -> None:
         """Let it close a graph.
@@ -109,7 +124,7 @@ class Child:
         Raises:
             EngineDied: Where the process ended.
         """
-        self._ask(Kind.UNLOAD, frames.pack_object({"graph": number}))
+        self._order(Kind.UNLOAD, {"graph": number})
 
     def ping(self) -> None:
         """Wait until it takes questions.
@@ -117,7 +132,7 @@ class Child:
         Raises:
             EngineDied: Where the process ended.
         """
-        self._ask(Kind.PING, b"")
+        self._order(Kind.PING, {})
 
     def wait(self) -> str:
         """Wait for its end, and return how it ended, in words."""
@@ -132,14 +147,16 @@ class Child:
         """End it now."""
         self._process.kill()
 
-    def _ask(self, kind: Kind, content: bytes) -> tuple[Kind, bytearray]:
+    def _order(self, kind: Kind, request: Mapping[str, object]) -> None:
         with self._loading:
             try:
-                frames.send(self._control, kind, content)
-                return frames.receive(self._control)
+                frames.send(self._control, kind, frames.pack_object(request))
+                answer, reason = frames.receive(self._control)
             except (OSError, EOFError, ValueError) as error:
                 self.kill()
                 raise EngineDied(f"the engine process {self.pid} ended while loading") from error
+        if answer is Kind.FAILED:
+            raise GraphInvalid(reason.decode())
 
     def _close(self) -> None:
         self._control.close()

@@ -37,17 +37,21 @@ class Kind(IntEnum):
     """Asks for a run; answered with ROWS or FAILED."""
 
     ROWS = 2
-    LOAD = 3
+    PREPARE = 3
+    """Asks for a graph to be written as this machine computes it, in JSON; answered with DONE,
+    or FAILED where it cannot be."""
+
+    LOAD = 4
     """Asks for a graph to be opened, in JSON; answered with DONE, or FAILED where it is invalid."""
 
-    UNLOAD = 4
+    UNLOAD = 5
     """Asks for a graph to be closed, in JSON; answered with DONE."""
 
-    PING = 5
+    PING = 6
     """Answered with DONE, once what was asked before is done."""
 
-    DONE = 6
-    FAILED = 7
+    DONE = 7
+    FAILED = 8
     """Says why, in words."""
 
 

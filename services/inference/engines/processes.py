@@ -70,6 +70,7 @@ class ProcessEngines:
             scratch: Keeps the files of all graphs that are open; closed with this.
         """
         self._start = partial(Child, lanes=lanes, device=device, threads=threads)
+        self._prepares = device is Device.CPU
         self._scratch = scratch
         one = CUDA_LIMITS if device is Device.CUDA else CPU_LIMITS
         self.limits = replace(one, runs=processes * lanes)
@@ -96,14 +97,13 @@ class ProcessEngines:
 
     def open(self, path: Path, shape: GraphShape) -> ProcessEngine:
         """Let all of them open a graph; see `Engines.open`."""
-        number = next(self._numbers)
-        graph = Graph(number=number, path=self._scratch.path / f"{number}.onnx", shape=shape)
         with self._changed:
             if not self._changed.wait_for(lambda: self._up, _PATIENCE_SECONDS):
                 raise EngineDied("no engine process is up")
-        _link(path, graph.path)
+            children = list(self._up)
+        number = next(self._numbers)
         try:
-            self._load_everywhere(graph)
+            self._load_everywhere(self._kept(number, path, shape, children[0]))
         except BaseException:
             self._forgotten.put(number)
             raise
@@ -155,6 +155,25 @@ class ProcessEngines:
         free = (place.free for place in self._up.values() if number in place.loaded)
         return max(free, key=len, default=[])
 
+    def _kept(self, number: int, path: Path, shape: GraphShape, child: Child) -> Graph:
+        """Return a graph in files of ours: in the form of this machine where it has one."""
+        folder = self._folder(number)
+        folder.mkdir()
+        if self._prepares:
+            try:
+                prepared = child.prepare(path, folder)
+                return Graph(number=number, path=prepared, prepared=True, shape=shape)
+            except GraphInvalid as error:
+                # Loading tells what is wrong with it, if it is the graph.
+                _log.warning("graph_not_prepared", error=str(error))
+            except EngineDied as error:
+                raise _deadly(error) from error
+        _link(path, folder / path.name)
+        return Graph(number=number, path=folder / path.name, prepared=False, shape=shape)
+
+    def _folder(self, number: int) -> Path:
+        return self._scratch.path / str(number)
+
     def _load_everywhere(self, graph: Graph) -> None:
         with self._changed:
             # A process that comes up from here on loads it by itself.
@@ -167,7 +186,7 @@ class ProcessEngines:
             except EngineDied as error:
                 # Where the first one dies of it, the others would as well.
                 if not loaded:
-                    raise GraphInvalid(f"opening the graph ended the process: {error}") from error
+                    raise _deadly(error) from error
                 continue
             loaded = True
             with self._changed:
@@ -241,15 +260,14 @@ class ProcessEngines:
         """Close the graphs that nobody refers to any more, until all are closed."""
         while (number := self._forgotten.get()) is not None:
             with self._changed:
-                graph = self._open.pop(number, None)
+                self._open.pop(number, None)
                 holders = [child for child, place in self._up.items() if number in place.loaded]
                 for child in holders:
                     self._up[child].loaded.discard(number)
             for child in holders:
                 with suppress(EngineDied):
                     child.unload(number)
-            if graph is not None:
-                graph.path.unlink(missing_ok=True)
+            shutil.rmtree(self._folder(number), ignore_errors=True)
 
 
 class ProcessEngine:
@@ -266,6 +284,10 @@ class ProcessEngine:
     ) -> tuple[FloatArray, ...]:
         """Compute a few texts in one pass; see `Engine.run`."""
         return self._engines.run(self._number, token_ids, outputs)
+
+
+def _deadly(error: EngineDied) -> GraphInvalid:
+    return GraphInvalid(f"opening the graph ended the process that tried: {error}")
 
 
 def _link(source: Path, target: Path) -> None:

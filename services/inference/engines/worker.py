@@ -10,7 +10,10 @@ import argparse
 import os
 import signal
 import socket
+import sys
 import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,12 +22,16 @@ from services.inference.devices import Device
 from services.inference.engine import GraphInvalid, GraphShape, RunFailed
 from services.inference.engines import frames
 from services.inference.engines.frames import Kind
-from services.inference.engines.onnx import OnnxEngine
+from services.inference.engines.onnx import OnnxEngine, prepare
+from services.inference.memory import give_back
 
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
 _SACRIFICED_FIRST = "500"
 # Of -1000 to 1000. Where memory runs out, an engine is started again within a second; the
 # process that answers calls takes all of them with it.
+
+_PREPARING_NICENESS = 10
+# Beside a run that wants the same processor it gets a tenth of it.
 
 
 def main() -> None:
@@ -74,19 +81,49 @@ class _Worker:
             while True:
                 kind, content = frames.receive(control)
                 try:
-                    if kind is Kind.LOAD:
-                        self._load(**frames.unpack_object(content))
-                    elif kind is Kind.UNLOAD:
-                        self._engines.pop(frames.unpack_object(content)["graph"], None)
+                    _OBEYED[kind](self, **frames.unpack_object(content))
                 except GraphInvalid as error:
                     frames.send(control, Kind.FAILED, str(error).encode())
                 else:
                     frames.send(control, Kind.DONE)
 
-    def _load(self, graph: int, path: str, shape: dict[str, int]) -> None:
+    def prepare(self, *, path: str, folder: str) -> None:
+        """Write a graph as this machine computes it, where the runs leave time for it."""
+        with ThreadPoolExecutor(1, initializer=_step_back) as executor:
+            executor.submit(prepare, Path(path), Path(folder)).result()
+        give_back()
+
+    def load(self, *, graph: int, path: str, prepared: bool, shape: dict[str, int]) -> None:
+        """Open a graph."""
         self._engines[graph] = OnnxEngine(
-            Path(path), shape=GraphShape(**shape), device=self._device, threads=self._threads
+            Path(path),
+            shape=GraphShape(**shape),
+            device=self._device,
+            threads=self._threads,
+            prepared=prepared,
         )
+
+    def unload(self, *, graph: int) -> None:
+        """Close a graph; a run that is under way keeps it until it ends."""
+        self._engines.pop(graph, None)
+        give_back()
+
+    def ping(self) -> None:
+        """Show that everything before is done."""
+
+
+_OBEYED: Mapping[Kind, Callable[..., None]] = {
+    Kind.PREPARE: _Worker.prepare,
+    Kind.LOAD: _Worker.load,
+    Kind.UNLOAD: _Worker.unload,
+    Kind.PING: _Worker.ping,
+}
+
+
+def _step_back() -> None:
+    """Let every other thread go first; on Linux, where threads have a niceness of their own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PREPARING_NICENESS)
 
 
 def _options() -> argparse.Namespace:
