@@ -781,3 +781,93 @@ class EmbedAndClassifyResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EmbedAndClassifyResult: _TypeAlias = EmbedAndClassifyResult  # noqa: Y015
+
+@_typing.final
+class ProcessRequest(_message.Message):
+    """Request of `InferenceService.Process`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    EMBED_FIELD_NUMBER: _builtins.int
+    CLASSIFY_FIELD_NUMBER: _builtins.int
+    EMBED_AND_CLASSIFY_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """What the answer is known by, 1 to 128 characters; best different for each request of a stream."""
+    @_builtins.property
+    def embed(self) -> Global___EmbedRequest:
+        """As of `Embed`."""
+
+    @_builtins.property
+    def classify(self) -> Global___ClassifyRequest:
+        """As of `Classify`."""
+
+    @_builtins.property
+    def embed_and_classify(self) -> Global___EmbedAndClassifyRequest:
+        """As of `EmbedAndClassify`."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        embed: Global___EmbedRequest | None = ...,
+        classify: Global___ClassifyRequest | None = ...,
+        embed_and_classify: Global___EmbedAndClassifyRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classify", b"classify", "embed", b"embed", "embed_and_classify", b"embed_and_classify", "request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classify", b"classify", "embed", b"embed", "embed_and_classify", b"embed_and_classify", "id", b"id", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["embed", "classify", "embed_and_classify"]  # noqa: Y015
+    _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
+
+Global___ProcessRequest: _TypeAlias = ProcessRequest  # noqa: Y015
+
+@_typing.final
+class ProcessResponse(_message.Message):
+    """Response of `InferenceService.Process`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    EMBED_FIELD_NUMBER: _builtins.int
+    CLASSIFY_FIELD_NUMBER: _builtins.int
+    EMBED_AND_CLASSIFY_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """`ProcessRequest.id`."""
+    @_builtins.property
+    def embed(self) -> Global___EmbedResponse:
+        """The answer of `Embed`."""
+
+    @_builtins.property
+    def classify(self) -> Global___ClassifyResponse:
+        """The answer of `Classify`."""
+
+    @_builtins.property
+    def embed_and_classify(self) -> Global___EmbedAndClassifyResponse:
+        """The answer of `EmbedAndClassify`."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why there is none, as the method of that name would say."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        embed: Global___EmbedResponse | None = ...,
+        classify: Global___ClassifyResponse | None = ...,
+        embed_and_classify: Global___EmbedAndClassifyResponse | None = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classify", b"classify", "embed", b"embed", "embed_and_classify", b"embed_and_classify", "error", b"error", "outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classify", b"classify", "embed", b"embed", "embed_and_classify", b"embed_and_classify", "error", b"error", "id", b"id", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["embed", "classify", "embed_and_classify", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___ProcessResponse: _TypeAlias = ProcessResponse  # noqa: Y015

@@ -59,6 +59,11 @@ class InferenceServiceStub:
                 request_serializer=isogloss_dot_v1_dot_inference__service__pb2.EmbedAndClassifyRequest.SerializeToString,
                 response_deserializer=isogloss_dot_v1_dot_inference__service__pb2.EmbedAndClassifyResponse.FromString,
                 _registered_method=True)
+        self.Process = channel.stream_stream(
+                '/isogloss.v1.InferenceService/Process',
+                request_serializer=isogloss_dot_v1_dot_inference__service__pb2.ProcessRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_inference__service__pb2.ProcessResponse.FromString,
+                _registered_method=True)
 
 
 class InferenceServiceServicer:
@@ -104,6 +109,22 @@ class InferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Process(self, request_iterator, context):
+        """Answers any number of requests on one stream: for very many texts.
+
+        Each request has an id, and each answer the id of its request; they come as they are ready, in
+        any order, and the stream ends when all are answered. What is wrong with a request is told in
+        its answer, what is wrong with a text in its result: neither ends the stream. A server with
+        much to do makes its callers wait instead of refusing them, and reads no further while 256
+        requests or 1,024 texts of a stream are under way: read while you write.
+
+        Where the stream breaks off with UNAVAILABLE, open another and send again what has no answer.
+        It has no time limit but the caller's deadline.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -121,6 +142,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.EmbedAndClassify,
                     request_deserializer=isogloss_dot_v1_dot_inference__service__pb2.EmbedAndClassifyRequest.FromString,
                     response_serializer=isogloss_dot_v1_dot_inference__service__pb2.EmbedAndClassifyResponse.SerializeToString,
+            ),
+            'Process': grpc.stream_stream_rpc_method_handler(
+                    servicer.Process,
+                    request_deserializer=isogloss_dot_v1_dot_inference__service__pb2.ProcessRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_inference__service__pb2.ProcessResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -214,6 +240,33 @@ class InferenceService:
             '/isogloss.v1.InferenceService/EmbedAndClassify',
             isogloss_dot_v1_dot_inference__service__pb2.EmbedAndClassifyRequest.SerializeToString,
             isogloss_dot_v1_dot_inference__service__pb2.EmbedAndClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Process(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/isogloss.v1.InferenceService/Process',
+            isogloss_dot_v1_dot_inference__service__pb2.ProcessRequest.SerializeToString,
+            isogloss_dot_v1_dot_inference__service__pb2.ProcessResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,18 @@ class InferenceServiceStub:
 
     Errors: as of `Classify`.
     """
+    Process: _grpc.StreamStreamMultiCallable[_inference_service_pb2.ProcessRequest, _inference_service_pb2.ProcessResponse]
+    """Answers any number of requests on one stream: for very many texts.
+
+    Each request has an id, and each answer the id of its request; they come as they are ready, in
+    any order, and the stream ends when all are answered. What is wrong with a request is told in
+    its answer, what is wrong with a text in its result: neither ends the stream. A server with
+    much to do makes its callers wait instead of refusing them, and reads no further while 256
+    requests or 1,024 texts of a stream are under way: read while you write.
+
+    Where the stream breaks off with UNAVAILABLE, open another and send again what has no answer.
+    It has no time limit but the caller's deadline.
+    """
 
 @_typing.type_check_only
 class InferenceServiceAsyncStub(InferenceServiceStub):
@@ -94,6 +106,18 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     """Computes the embedding of each text and predicts its labels, for the price of one of them.
 
     Errors: as of `Classify`.
+    """
+    Process: _aio.StreamStreamMultiCallable[_inference_service_pb2.ProcessRequest, _inference_service_pb2.ProcessResponse]  # type: ignore[assignment]
+    """Answers any number of requests on one stream: for very many texts.
+
+    Each request has an id, and each answer the id of its request; they come as they are ready, in
+    any order, and the stream ends when all are answered. What is wrong with a request is told in
+    its answer, what is wrong with a text in its result: neither ends the stream. A server with
+    much to do makes its callers wait instead of refusing them, and reads no further while 256
+    requests or 1,024 texts of a stream are under way: read while you write.
+
+    Where the stream breaks off with UNAVAILABLE, open another and send again what has no answer.
+    It has no time limit but the caller's deadline.
     """
 
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -143,6 +167,24 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Computes the embedding of each text and predicts its labels, for the price of one of them.
 
         Errors: as of `Classify`.
+        """
+
+    @_abc_1.abstractmethod
+    def Process(
+        self,
+        request_iterator: _MaybeAsyncIterator[_inference_service_pb2.ProcessRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_inference_service_pb2.ProcessResponse], _abc.AsyncIterator[_inference_service_pb2.ProcessResponse]]:
+        """Answers any number of requests on one stream: for very many texts.
+
+        Each request has an id, and each answer the id of its request; they come as they are ready, in
+        any order, and the stream ends when all are answered. What is wrong with a request is told in
+        its answer, what is wrong with a text in its result: neither ends the stream. A server with
+        much to do makes its callers wait instead of refusing them, and reads no further while 256
+        requests or 1,024 texts of a stream are under way: read while you write.
+
+        Where the stream breaks off with UNAVAILABLE, open another and send again what has no answer.
+        It has no time limit but the caller's deadline.
         """
 
 def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -31,12 +31,13 @@ from isogloss.v1 import base_model_pb2 as isogloss_dot_v1_dot_base__model__pb2
 from isogloss.v1 import comparison_pb2 as isogloss_dot_v1_dot_comparison__pb2
 from isogloss.v1 import evaluation_pb2 as isogloss_dot_v1_dot_evaluation__pb2
 from isogloss.v1 import model_pb2 as isogloss_dot_v1_dot_model__pb2
+from isogloss.v1 import model_card_pb2 as isogloss_dot_v1_dot_model__card__pb2
 from isogloss.v1 import model_event_pb2 as isogloss_dot_v1_dot_model__event__pb2
 from isogloss.v1 import projection_pb2 as isogloss_dot_v1_dot_projection__pb2
 from isogloss.v1 import split_pb2 as isogloss_dot_v1_dot_split__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fisogloss/v1/model_service.proto\x12\x0bisogloss.v1\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cisogloss/v1/base_model.proto\x1a\x1cisogloss/v1/comparison.proto\x1a\x1cisogloss/v1/evaluation.proto\x1a\x17isogloss/v1/model.proto\x1a\x1disogloss/v1/model_event.proto\x1a\x1cisogloss/v1/projection.proto\x1a\x17isogloss/v1/split.proto\"J\n\x15ListBaseModelsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"^\n\x16ListBaseModelsResponse\x12+\n\x0b\x62\x61se_models\x18\x01 \x03(\x0b\x32\x16.isogloss.v1.BaseModel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa2\x01\n\x12\x43reateModelRequest\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x12.isogloss.v1.ModelB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1d\n\nauto_start\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x42\r\n\x0b_auto_start\"<\n\x0fGetModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\"\xf0\x01\n\x11ListModelsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x06states\x18\x03 \x03(\x0e\x32\x18.isogloss.v1.Model.StateB\x04\xe2\x41\x01\x01\x12\x13\n\x05query\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x07\x64\x61taset\x18\x05 \x01(\tB\x1d\xe2\x41\x01\x01\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\x33\n\nbase_model\x18\x06 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x18\n\x16isogloss.dev/BaseModel\"Q\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.isogloss.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\\\n\x11WatchModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12\x1c\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x01\"_\n\x12WatchModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.isogloss.v1.Model\x12&\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x17.isogloss.v1.ModelEvent\"?\n\x12\x43\x61ncelModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\">\n\x11PauseModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\"?\n\x12ResumeModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\"t\n\x12UpdateModelRequest\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x12.isogloss.v1.ModelB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"\xab\x01\n\x16ListModelEventsRequest\x12+\n\x06parent\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x31\n\x05kinds\x18\x04 \x03(\x0e\x32\x1c.isogloss.v1.ModelEvent.KindB\x04\xe2\x41\x01\x01\"[\n\x17ListModelEventsResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.isogloss.v1.ModelEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"x\n\x16ListStepMetricsRequest\x12+\n\x06parent\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"b\n\x17ListStepMetricsResponse\x12.\n\x0cstep_metrics\x18\x01 \x03(\x0b\x32\x18.isogloss.v1.StepMetrics\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"T\n\x12\x44\x65leteModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12\x13\n\x05\x66orce\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x14GetEvaluationRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17isogloss.dev/Evaluation\"x\n\x16ListEvaluationsRequest\x12+\n\x06parent\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"`\n\x17ListEvaluationsResponse\x12,\n\x0b\x65valuations\x18\x01 \x03(\x0b\x32\x17.isogloss.v1.Evaluation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"I\n\x17\x44\x65leteEvaluationRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17isogloss.dev/Evaluation\"F\n\x14GetProjectionRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17isogloss.dev/Projection\"\xb4\x01\n\x14\x45valuateModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12.\n\x07\x64\x61taset\x18\x02 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\'\n\x05split\x18\x03 \x01(\x0e\x32\x12.isogloss.v1.SplitB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"\x9c\x01\n\x14\x43ompareModelsRequest\x12+\n\x06models\x18\x01 \x03(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12.\n\x07\x64\x61taset\x18\x02 \x01(\tB\x1d\xe2\x41\x01\x01\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\'\n\x05split\x18\x03 \x01(\x0e\x32\x12.isogloss.v1.SplitB\x04\xe2\x41\x01\x01\"_\n\x12\x45xportModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12\x1e\n\x10include_examples\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"7\n\x13\x45xportModelResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"^\n\x12ImportModelRequest\x12\x12\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x32\x86\x0e\n\x0cModelService\x12^\n\x0eListBaseModels\x12\".isogloss.v1.ListBaseModelsRequest\x1a#.isogloss.v1.ListBaseModelsResponse\"\x03\xda\x41\x00\x12L\n\x0b\x43reateModel\x12\x1f.isogloss.v1.CreateModelRequest\x1a\x12.isogloss.v1.Model\"\x08\xda\x41\x05model\x12\x45\n\x08GetModel\x12\x1c.isogloss.v1.GetModelRequest\x1a\x12.isogloss.v1.Model\"\x07\xda\x41\x04name\x12R\n\nListModels\x12\x1e.isogloss.v1.ListModelsRequest\x1a\x1f.isogloss.v1.ListModelsResponse\"\x03\xda\x41\x00\x12X\n\nWatchModel\x12\x1e.isogloss.v1.WatchModelRequest\x1a\x1f.isogloss.v1.WatchModelResponse\"\x07\xda\x41\x04name0\x01\x12K\n\x0b\x43\x61ncelModel\x12\x1f.isogloss.v1.CancelModelRequest\x1a\x12.isogloss.v1.Model\"\x07\xda\x41\x04name\x12I\n\nPauseModel\x12\x1e.isogloss.v1.PauseModelRequest\x1a\x12.isogloss.v1.Model\"\x07\xda\x41\x04name\x12K\n\x0bResumeModel\x12\x1f.isogloss.v1.ResumeModelRequest\x1a\x12.isogloss.v1.Model\"\x07\xda\x41\x04name\x12X\n\x0bUpdateModel\x12\x1f.isogloss.v1.UpdateModelRequest\x1a\x12.isogloss.v1.Model\"\x14\xda\x41\x11model,update_mask\x12g\n\x0fListModelEvents\x12#.isogloss.v1.ListModelEventsRequest\x1a$.isogloss.v1.ListModelEventsResponse\"\t\xda\x41\x06parent\x12g\n\x0fListStepMetrics\x12#.isogloss.v1.ListStepMetricsRequest\x1a$.isogloss.v1.ListStepMetricsResponse\"\t\xda\x41\x06parent\x12O\n\x0b\x44\x65leteModel\x12\x1f.isogloss.v1.DeleteModelRequest\x1a\x16.google.protobuf.Empty\"\x07\xda\x41\x04name\x12T\n\rGetEvaluation\x12!.isogloss.v1.GetEvaluationRequest\x1a\x17.isogloss.v1.Evaluation\"\x07\xda\x41\x04name\x12g\n\x0fListEvaluations\x12#.isogloss.v1.ListEvaluationsRequest\x1a$.isogloss.v1.ListEvaluationsResponse\"\t\xda\x41\x06parent\x12Y\n\x10\x44\x65leteEvaluation\x12$.isogloss.v1.DeleteEvaluationRequest\x1a\x16.google.protobuf.Empty\"\x07\xda\x41\x04name\x12T\n\rGetProjection\x12!.isogloss.v1.GetProjectionRequest\x1a\x17.isogloss.v1.Projection\"\x07\xda\x41\x04name\x12\x62\n\rEvaluateModel\x12!.isogloss.v1.EvaluateModelRequest\x1a\x17.isogloss.v1.Evaluation\"\x15\xda\x41\x12name,dataset,split\x12\x64\n\rCompareModels\x12!.isogloss.v1.CompareModelsRequest\x1a\x17.isogloss.v1.Comparison\"\x17\xda\x41\x14models,dataset,split\x12[\n\x0b\x45xportModel\x12\x1f.isogloss.v1.ExportModelRequest\x1a .isogloss.v1.ExportModelResponse\"\x07\xda\x41\x04name0\x01\x12\x46\n\x0bImportModel\x12\x1f.isogloss.v1.ImportModelRequest\x1a\x12.isogloss.v1.Model\"\x00(\x01\x1a\x12\xca\x41\x0flocalhost:50052B`\n\x0f\x64\x65v.isogloss.v1B\x11ModelServiceProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fisogloss/v1/model_service.proto\x12\x0bisogloss.v1\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cisogloss/v1/base_model.proto\x1a\x1cisogloss/v1/comparison.proto\x1a\x1cisogloss/v1/evaluation.proto\x1a\x17isogloss/v1/model.proto\x1a\x1cisogloss/v1/model_card.proto\x1a\x1disogloss/v1/model_event.proto\x1a\x1cisogloss/v1/projection.proto\x1a\x17isogloss/v1/split.proto\"J\n\x15ListBaseModelsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"^\n\x16ListBaseModelsResponse\x12+\n\x0b\x62\x61se_models\x18\x01 \x03(\x0b\x32\x16.isogloss.v1.BaseModel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa2\x01\n\x12\x43reateModelRequest\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x12.isogloss.v1.ModelB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1d\n\nauto_start\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x42\r\n\x0b_auto_start\"<\n\x0fGetModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\"\xf0\x01\n\x11ListModelsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x06states\x18\x03 \x03(\x0e\x32\x18.isogloss.v1.Model.StateB\x04\xe2\x41\x01\x01\x12\x13\n\x05query\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x07\x64\x61taset\x18\x05 \x01(\tB\x1d\xe2\x41\x01\x01\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\x33\n\nbase_model\x18\x06 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x18\n\x16isogloss.dev/BaseModel\"Q\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.isogloss.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\\\n\x11WatchModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12\x1c\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x01\"_\n\x12WatchModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.isogloss.v1.Model\x12&\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x17.isogloss.v1.ModelEvent\"?\n\x12\x43\x61ncelModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\">\n\x11PauseModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\"?\n\x12ResumeModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\"t\n\x12UpdateModelRequest\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x12.isogloss.v1.ModelB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"\xab\x01\n\x16ListModelEventsRequest\x12+\n\x06parent\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x31\n\x05kinds\x18\x04 \x03(\x0e\x32\x1c.isogloss.v1.ModelEvent.KindB\x04\xe2\x41\x01\x01\"[\n\x17ListModelEventsResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.isogloss.v1.ModelEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"x\n\x16ListStepMetricsRequest\x12+\n\x06parent\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"b\n\x17ListStepMetricsResponse\x12.\n\x0cstep_metrics\x18\x01 \x03(\x0b\x32\x18.isogloss.v1.StepMetrics\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"T\n\x12\x44\x65leteModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12\x13\n\x05\x66orce\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"F\n\x14GetEvaluationRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17isogloss.dev/Evaluation\"x\n\x16ListEvaluationsRequest\x12+\n\x06parent\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"`\n\x17ListEvaluationsResponse\x12,\n\x0b\x65valuations\x18\x01 \x03(\x0b\x32\x17.isogloss.v1.Evaluation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"I\n\x17\x44\x65leteEvaluationRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17isogloss.dev/Evaluation\"F\n\x14GetProjectionRequest\x12.\n\x04name\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17isogloss.dev/Projection\"D\n\x13GetModelCardRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x18\n\x16isogloss.dev/ModelCard\"\xb4\x01\n\x14\x45valuateModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12.\n\x07\x64\x61taset\x18\x02 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\'\n\x05split\x18\x03 \x01(\x0e\x32\x12.isogloss.v1.SplitB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"\x9c\x01\n\x14\x43ompareModelsRequest\x12+\n\x06models\x18\x01 \x03(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12.\n\x07\x64\x61taset\x18\x02 \x01(\tB\x1d\xe2\x41\x01\x01\xfa\x41\x16\n\x14isogloss.dev/Dataset\x12\'\n\x05split\x18\x03 \x01(\x0e\x32\x12.isogloss.v1.SplitB\x04\xe2\x41\x01\x01\"_\n\x12\x45xportModelRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12isogloss.dev/Model\x12\x1e\n\x10include_examples\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"7\n\x13\x45xportModelResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"^\n\x12ImportModelRequest\x12\x12\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x32\xd9\x0e\n\x0cModelService\x12^\n\x0eListBaseModels\x12\".isogloss.v1.ListBaseModelsRequest\x1a#.isogloss.v1.ListBaseModelsResponse\"\x03\xda\x41\x00\x12L\n\x0b\x43reateModel\x12\x1f.isogloss.v1.CreateModelRequest\x1a\x12.isogloss.v1.Model\"\x08\xda\x41\x05model\x12\x45\n\x08GetModel\x12\x1c.isogloss.v1.GetModelRequest\x1a\x12.isogloss.v1.Model\"\x07\xda\x41\x04name\x12R\n\nListModels\x12\x1e.isogloss.v1.ListModelsRequest\x1a\x1f.isogloss.v1.ListModelsResponse\"\x03\xda\x41\x00\x12X\n\nWatchModel\x12\x1e.isogloss.v1.WatchModelRequest\x1a\x1f.isogloss.v1.WatchModelResponse\"\x07\xda\x41\x04name0\x01\x12K\n\x0b\x43\x61ncelModel\x12\x1f.isogloss.v1.CancelModelRequest\x1a\x12.isogloss.v1.Model\"\x07\xda\x41\x04name\x12I\n\nPauseModel\x12\x1e.isogloss.v1.PauseModelRequest\x1a\x12.isogloss.v1.Model\"\x07\xda\x41\x04name\x12K\n\x0bResumeModel\x12\x1f.isogloss.v1.ResumeModelRequest\x1a\x12.isogloss.v1.Model\"\x07\xda\x41\x04name\x12X\n\x0bUpdateModel\x12\x1f.isogloss.v1.UpdateModelRequest\x1a\x12.isogloss.v1.Model\"\x14\xda\x41\x11model,update_mask\x12g\n\x0fListModelEvents\x12#.isogloss.v1.ListModelEventsRequest\x1a$.isogloss.v1.ListModelEventsResponse\"\t\xda\x41\x06parent\x12g\n\x0fListStepMetrics\x12#.isogloss.v1.ListStepMetricsRequest\x1a$.isogloss.v1.ListStepMetricsResponse\"\t\xda\x41\x06parent\x12O\n\x0b\x44\x65leteModel\x12\x1f.isogloss.v1.DeleteModelRequest\x1a\x16.google.protobuf.Empty\"\x07\xda\x41\x04name\x12T\n\rGetEvaluation\x12!.isogloss.v1.GetEvaluationRequest\x1a\x17.isogloss.v1.Evaluation\"\x07\xda\x41\x04name\x12g\n\x0fListEvaluations\x12#.isogloss.v1.ListEvaluationsRequest\x1a$.isogloss.v1.ListEvaluationsResponse\"\t\xda\x41\x06parent\x12Y\n\x10\x44\x65leteEvaluation\x12$.isogloss.v1.DeleteEvaluationRequest\x1a\x16.google.protobuf.Empty\"\x07\xda\x41\x04name\x12T\n\rGetProjection\x12!.isogloss.v1.GetProjectionRequest\x1a\x17.isogloss.v1.Projection\"\x07\xda\x41\x04name\x12Q\n\x0cGetModelCard\x12 .isogloss.v1.GetModelCardRequest\x1a\x16.isogloss.v1.ModelCard\"\x07\xda\x41\x04name\x12\x62\n\rEvaluateModel\x12!.isogloss.v1.EvaluateModelRequest\x1a\x17.isogloss.v1.Evaluation\"\x15\xda\x41\x12name,dataset,split\x12\x64\n\rCompareModels\x12!.isogloss.v1.CompareModelsRequest\x1a\x17.isogloss.v1.Comparison\"\x17\xda\x41\x14models,dataset,split\x12[\n\x0b\x45xportModel\x12\x1f.isogloss.v1.ExportModelRequest\x1a .isogloss.v1.ExportModelResponse\"\x07\xda\x41\x04name0\x01\x12\x46\n\x0bImportModel\x12\x1f.isogloss.v1.ImportModelRequest\x1a\x12.isogloss.v1.Model\"\x00(\x01\x1a\x12\xca\x41\x0flocalhost:50052B`\n\x0f\x64\x65v.isogloss.v1B\x11ModelServiceProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -114,6 +115,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEEVALUATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\031\n\027isogloss.dev/Evaluation'
   _globals['_GETPROJECTIONREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETPROJECTIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\031\n\027isogloss.dev/Projection'
+  _globals['_GETMODELCARDREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETMODELCARDREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\030\n\026isogloss.dev/ModelCard'
   _globals['_EVALUATEMODELREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_EVALUATEMODELREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022isogloss.dev/Model'
   _globals['_EVALUATEMODELREQUEST'].fields_by_name['dataset']._loaded_options = None
@@ -172,66 +175,70 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSERVICE'].methods_by_name['DeleteEvaluation']._serialized_options = b'\332A\004name'
   _globals['_MODELSERVICE'].methods_by_name['GetProjection']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['GetProjection']._serialized_options = b'\332A\004name'
+  _globals['_MODELSERVICE'].methods_by_name['GetModelCard']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['GetModelCard']._serialized_options = b'\332A\004name'
   _globals['_MODELSERVICE'].methods_by_name['EvaluateModel']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['EvaluateModel']._serialized_options = b'\332A\022name,dataset,split'
   _globals['_MODELSERVICE'].methods_by_name['CompareModels']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['CompareModels']._serialized_options = b'\332A\024models,dataset,split'
   _globals['_MODELSERVICE'].methods_by_name['ExportModel']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['ExportModel']._serialized_options = b'\332A\004name'
-  _globals['_LISTBASEMODELSREQUEST']._serialized_start=397
-  _globals['_LISTBASEMODELSREQUEST']._serialized_end=471
-  _globals['_LISTBASEMODELSRESPONSE']._serialized_start=473
-  _globals['_LISTBASEMODELSRESPONSE']._serialized_end=567
-  _globals['_CREATEMODELREQUEST']._serialized_start=570
-  _globals['_CREATEMODELREQUEST']._serialized_end=732
-  _globals['_GETMODELREQUEST']._serialized_start=734
-  _globals['_GETMODELREQUEST']._serialized_end=794
-  _globals['_LISTMODELSREQUEST']._serialized_start=797
-  _globals['_LISTMODELSREQUEST']._serialized_end=1037
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1039
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1120
-  _globals['_WATCHMODELREQUEST']._serialized_start=1122
-  _globals['_WATCHMODELREQUEST']._serialized_end=1214
-  _globals['_WATCHMODELRESPONSE']._serialized_start=1216
-  _globals['_WATCHMODELRESPONSE']._serialized_end=1311
-  _globals['_CANCELMODELREQUEST']._serialized_start=1313
-  _globals['_CANCELMODELREQUEST']._serialized_end=1376
-  _globals['_PAUSEMODELREQUEST']._serialized_start=1378
-  _globals['_PAUSEMODELREQUEST']._serialized_end=1440
-  _globals['_RESUMEMODELREQUEST']._serialized_start=1442
-  _globals['_RESUMEMODELREQUEST']._serialized_end=1505
-  _globals['_UPDATEMODELREQUEST']._serialized_start=1507
-  _globals['_UPDATEMODELREQUEST']._serialized_end=1623
-  _globals['_LISTMODELEVENTSREQUEST']._serialized_start=1626
-  _globals['_LISTMODELEVENTSREQUEST']._serialized_end=1797
-  _globals['_LISTMODELEVENTSRESPONSE']._serialized_start=1799
-  _globals['_LISTMODELEVENTSRESPONSE']._serialized_end=1890
-  _globals['_LISTSTEPMETRICSREQUEST']._serialized_start=1892
-  _globals['_LISTSTEPMETRICSREQUEST']._serialized_end=2012
-  _globals['_LISTSTEPMETRICSRESPONSE']._serialized_start=2014
-  _globals['_LISTSTEPMETRICSRESPONSE']._serialized_end=2112
-  _globals['_DELETEMODELREQUEST']._serialized_start=2114
-  _globals['_DELETEMODELREQUEST']._serialized_end=2198
-  _globals['_GETEVALUATIONREQUEST']._serialized_start=2200
-  _globals['_GETEVALUATIONREQUEST']._serialized_end=2270
-  _globals['_LISTEVALUATIONSREQUEST']._serialized_start=2272
-  _globals['_LISTEVALUATIONSREQUEST']._serialized_end=2392
-  _globals['_LISTEVALUATIONSRESPONSE']._serialized_start=2394
-  _globals['_LISTEVALUATIONSRESPONSE']._serialized_end=2490
-  _globals['_DELETEEVALUATIONREQUEST']._serialized_start=2492
-  _globals['_DELETEEVALUATIONREQUEST']._serialized_end=2565
-  _globals['_GETPROJECTIONREQUEST']._serialized_start=2567
-  _globals['_GETPROJECTIONREQUEST']._serialized_end=2637
-  _globals['_EVALUATEMODELREQUEST']._serialized_start=2640
-  _globals['_EVALUATEMODELREQUEST']._serialized_end=2820
-  _globals['_COMPAREMODELSREQUEST']._serialized_start=2823
-  _globals['_COMPAREMODELSREQUEST']._serialized_end=2979
-  _globals['_EXPORTMODELREQUEST']._serialized_start=2981
-  _globals['_EXPORTMODELREQUEST']._serialized_end=3076
-  _globals['_EXPORTMODELRESPONSE']._serialized_start=3078
-  _globals['_EXPORTMODELRESPONSE']._serialized_end=3133
-  _globals['_IMPORTMODELREQUEST']._serialized_start=3135
-  _globals['_IMPORTMODELREQUEST']._serialized_end=3229
-  _globals['_MODELSERVICE']._serialized_start=3232
-  _globals['_MODELSERVICE']._serialized_end=5030
+  _globals['_LISTBASEMODELSREQUEST']._serialized_start=427
+  _globals['_LISTBASEMODELSREQUEST']._serialized_end=501
+  _globals['_LISTBASEMODELSRESPONSE']._serialized_start=503
+  _globals['_LISTBASEMODELSRESPONSE']._serialized_end=597
+  _globals['_CREATEMODELREQUEST']._serialized_start=600
+  _globals['_CREATEMODELREQUEST']._serialized_end=762
+  _globals['_GETMODELREQUEST']._serialized_start=764
+  _globals['_GETMODELREQUEST']._serialized_end=824
+  _globals['_LISTMODELSREQUEST']._serialized_start=827
+  _globals['_LISTMODELSREQUEST']._serialized_end=1067
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1069
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1150
+  _globals['_WATCHMODELREQUEST']._serialized_start=1152
+  _globals['_WATCHMODELREQUEST']._serialized_end=1244
+  _globals['_WATCHMODELRESPONSE']._serialized_start=1246
+  _globals['_WATCHMODELRESPONSE']._serialized_end=1341
+  _globals['_CANCELMODELREQUEST']._serialized_start=1343
+  _globals['_CANCELMODELREQUEST']._serialized_end=1406
+  _globals['_PAUSEMODELREQUEST']._serialized_start=1408
+  _globals['_PAUSEMODELREQUEST']._serialized_end=1470
+  _globals['_RESUMEMODELREQUEST']._serialized_start=1472
+  _globals['_RESUMEMODELREQUEST']._serialized_end=1535
+  _globals['_UPDATEMODELREQUEST']._serialized_start=1537
+  _globals['_UPDATEMODELREQUEST']._serialized_end=1653
+  _globals['_LISTMODELEVENTSREQUEST']._serialized_start=1656
+  _globals['_LISTMODELEVENTSREQUEST']._serialized_end=1827
+  _globals['_LISTMODELEVENTSRESPONSE']._serialized_start=1829
+  _globals['_LISTMODELEVENTSRESPONSE']._serialized_end=1920
+  _globals['_LISTSTEPMETRICSREQUEST']._serialized_start=1922
+  _globals['_LISTSTEPMETRICSREQUEST']._serialized_end=2042
+  _globals['_LISTSTEPMETRICSRESPONSE']._serialized_start=2044
+  _globals['_LISTSTEPMETRICSRESPONSE']._serialized_end=2142
+  _globals['_DELETEMODELREQUEST']._serialized_start=2144
+  _globals['_DELETEMODELREQUEST']._serialized_end=2228
+  _globals['_GETEVALUATIONREQUEST']._serialized_start=2230
+  _globals['_GETEVALUATIONREQUEST']._serialized_end=2300
+  _globals['_LISTEVALUATIONSREQUEST']._serialized_start=2302
+  _globals['_LISTEVALUATIONSREQUEST']._serialized_end=2422
+  _globals['_LISTEVALUATIONSRESPONSE']._serialized_start=2424
+  _globals['_LISTEVALUATIONSRESPONSE']._serialized_end=2520
+  _globals['_DELETEEVALUATIONREQUEST']._serialized_start=2522
+  _globals['_DELETEEVALUATIONREQUEST']._serialized_end=2595
+  _globals['_GETPROJECTIONREQUEST']._serialized_start=2597
+  _globals['_GETPROJECTIONREQUEST']._serialized_end=2667
+  _globals['_GETMODELCARDREQUEST']._serialized_start=2669
+  _globals['_GETMODELCARDREQUEST']._serialized_end=2737
+  _globals['_EVALUATEMODELREQUEST']._serialized_start=2740
+  _globals['_EVALUATEMODELREQUEST']._serialized_end=2920
+  _globals['_COMPAREMODELSREQUEST']._serialized_start=2923
+  _globals['_COMPAREMODELSREQUEST']._serialized_end=3079
+  _globals['_EXPORTMODELREQUEST']._serialized_start=3081
+  _globals['_EXPORTMODELREQUEST']._serialized_end=3176
+  _globals['_EXPORTMODELRESPONSE']._serialized_start=3178
+  _globals['_EXPORTMODELRESPONSE']._serialized_end=3233
+  _globals['_IMPORTMODELREQUEST']._serialized_start=3235
+  _globals['_IMPORTMODELREQUEST']._serialized_end=3329
+  _globals['_MODELSERVICE']._serialized_start=3332
+  _globals['_MODELSERVICE']._serialized_end=5213
 # @@protoc_insertion_point(module_scope)

@@ -641,6 +641,28 @@ class GetProjectionRequest(_message.Message):
 Global___GetProjectionRequest: _TypeAlias = GetProjectionRequest  # noqa: Y015
 
 @_typing.final
+class GetModelCardRequest(_message.Message):
+    """Request of `ModelService.GetModelCard`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Format: `models/{model}/card`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetModelCardRequest: _TypeAlias = GetModelCardRequest  # noqa: Y015
+
+@_typing.final
 class EvaluateModelRequest(_message.Message):
     """Request of `ModelService.EvaluateModel`."""
 

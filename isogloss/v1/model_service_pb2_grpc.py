@@ -6,6 +6,7 @@ import warnings
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from isogloss.v1 import comparison_pb2 as isogloss_dot_v1_dot_comparison__pb2
 from isogloss.v1 import evaluation_pb2 as isogloss_dot_v1_dot_evaluation__pb2
+from isogloss.v1 import model_card_pb2 as isogloss_dot_v1_dot_model__card__pb2
 from isogloss.v1 import model_pb2 as isogloss_dot_v1_dot_model__pb2
 from isogloss.v1 import model_service_pb2 as isogloss_dot_v1_dot_model__service__pb2
 from isogloss.v1 import projection_pb2 as isogloss_dot_v1_dot_projection__pb2
@@ -124,6 +125,11 @@ class ModelServiceStub:
                 '/isogloss.v1.ModelService/GetProjection',
                 request_serializer=isogloss_dot_v1_dot_model__service__pb2.GetProjectionRequest.SerializeToString,
                 response_deserializer=isogloss_dot_v1_dot_projection__pb2.Projection.FromString,
+                _registered_method=True)
+        self.GetModelCard = channel.unary_unary(
+                '/isogloss.v1.ModelService/GetModelCard',
+                request_serializer=isogloss_dot_v1_dot_model__service__pb2.GetModelCardRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_model__card__pb2.ModelCard.FromString,
                 _registered_method=True)
         self.EvaluateModel = channel.unary_unary(
                 '/isogloss.v1.ModelService/EvaluateModel',
@@ -311,6 +317,16 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetModelCard(self, request, context):
+        """Reads the model card of a READY model.
+
+        Errors: FAILED_PRECONDITION with MODEL_NOT_READY where the model is not READY; NOT_FOUND where
+        it was imported without a card.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EvaluateModel(self, request, context):
         """Queues the scoring of a READY model on the rows of a further dataset and answers at once;
         `GetEvaluation` tells how it goes. See https://google.aip.dev/136.
@@ -442,6 +458,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.GetProjection,
                     request_deserializer=isogloss_dot_v1_dot_model__service__pb2.GetProjectionRequest.FromString,
                     response_serializer=isogloss_dot_v1_dot_projection__pb2.Projection.SerializeToString,
+            ),
+            'GetModelCard': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModelCard,
+                    request_deserializer=isogloss_dot_v1_dot_model__service__pb2.GetModelCardRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_model__card__pb2.ModelCard.SerializeToString,
             ),
             'EvaluateModel': grpc.unary_unary_rpc_method_handler(
                     servicer.EvaluateModel,
@@ -902,6 +923,33 @@ class ModelService:
             '/isogloss.v1.ModelService/GetProjection',
             isogloss_dot_v1_dot_model__service__pb2.GetProjectionRequest.SerializeToString,
             isogloss_dot_v1_dot_projection__pb2.Projection.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModelCard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.ModelService/GetModelCard',
+            isogloss_dot_v1_dot_model__service__pb2.GetModelCardRequest.SerializeToString,
+            isogloss_dot_v1_dot_model__card__pb2.ModelCard.FromString,
             options,
             channel_credentials,
             insecure,

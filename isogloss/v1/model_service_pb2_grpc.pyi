@@ -8,6 +8,7 @@ from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from isogloss.v1 import comparison_pb2 as _comparison_pb2
 from isogloss.v1 import evaluation_pb2 as _evaluation_pb2
+from isogloss.v1 import model_card_pb2 as _model_card_pb2
 from isogloss.v1 import model_pb2 as _model_pb2
 from isogloss.v1 import model_service_pb2 as _model_service_pb2
 from isogloss.v1 import projection_pb2 as _projection_pb2
@@ -134,6 +135,12 @@ class ModelServiceStub:
     """Reads the map of held-out texts before and after training; the same on every call.
 
     Errors: FAILED_PRECONDITION with MODEL_NOT_READY where the model is not READY.
+    """
+    GetModelCard: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelCardRequest, _model_card_pb2.ModelCard]
+    """Reads the model card of a READY model.
+
+    Errors: FAILED_PRECONDITION with MODEL_NOT_READY where the model is not READY; NOT_FOUND where
+    it was imported without a card.
     """
     EvaluateModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.EvaluateModelRequest, _evaluation_pb2.Evaluation]
     """Queues the scoring of a READY model on the rows of a further dataset and answers at once;
@@ -270,6 +277,12 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Reads the map of held-out texts before and after training; the same on every call.
 
     Errors: FAILED_PRECONDITION with MODEL_NOT_READY where the model is not READY.
+    """
+    GetModelCard: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelCardRequest, _model_card_pb2.ModelCard]  # type: ignore[assignment]
+    """Reads the model card of a READY model.
+
+    Errors: FAILED_PRECONDITION with MODEL_NOT_READY where the model is not READY; NOT_FOUND where
+    it was imported without a card.
     """
     EvaluateModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.EvaluateModelRequest, _evaluation_pb2.Evaluation]  # type: ignore[assignment]
     """Queues the scoring of a READY model on the rows of a further dataset and answers at once;
@@ -499,6 +512,18 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         """Reads the map of held-out texts before and after training; the same on every call.
 
         Errors: FAILED_PRECONDITION with MODEL_NOT_READY where the model is not READY.
+        """
+
+    @_abc_1.abstractmethod
+    def GetModelCard(
+        self,
+        request: _model_service_pb2.GetModelCardRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_card_pb2.ModelCard, _abc.Awaitable[_model_card_pb2.ModelCard]]:
+        """Reads the model card of a READY model.
+
+        Errors: FAILED_PRECONDITION with MODEL_NOT_READY where the model is not READY; NOT_FOUND where
+        it was imported without a card.
         """
 
     @_abc_1.abstractmethod

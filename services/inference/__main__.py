@@ -34,6 +34,7 @@ ROLES = {
     f"/{_SERVICE}/Embed": Role.READ,
     f"/{_SERVICE}/Classify": Role.READ,
     f"/{_SERVICE}/EmbedAndClassify": Role.READ,
+    f"/{_SERVICE}/Process": Role.READ,
 }
 
 
