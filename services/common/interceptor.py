@@ -86,8 +86,8 @@ class CallInterceptor(ServerInterceptor):
     def end_watches(self) -> None:
         """End the streams that would not end by themselves, now and from now on.
 
-        These are the methods named `Watch...`; their callers are told to call again, which
-        another server, or this one once it is back, answers from where they were.
+        These are the methods named `Watch...` and `Process`; their callers are told to call again,
+        which another server, or this one once it is back, answers from where they were.
         """
         self._stopping = True
         for task in self._watches:
@@ -208,7 +208,7 @@ _OUR_FAULT = frozenset(
 
 
 def _is_watch(method: str) -> bool:
-    return method.rpartition("/")[2].startswith("Watch")
+    return method.rpartition("/")[2].startswith(("Watch", "Process"))
 
 
 def _texts(context: Context) -> dict[str, str]:

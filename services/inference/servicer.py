@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from isogloss.v1 import inference_service_pb2 as pb
 from isogloss.v1.inference_service_pb2_grpc import InferenceServiceServicer
 from services.inference.answering import ALONE, Answerer
+from services.inference.processing import Processor
 
 if TYPE_CHECKING:
     from grpc.aio import ServicerContext
@@ -18,6 +21,7 @@ class InferenceServicer(InferenceServiceServicer):
     def __init__(self, answerer: Answerer) -> None:
         """Hand requests to `answerer`."""
         self._answerer = answerer
+        self._processor = Processor(answerer)
 
     async def Embed(  # noqa: N802 (the rpc's name)
         self,
@@ -42,3 +46,13 @@ class InferenceServicer(InferenceServiceServicer):
     ) -> pb.EmbedAndClassifyResponse:
         """See the contract."""
         return await self._answerer.embed_and_classify(request, ALONE)
+
+    async def Process(  # noqa: N802 (the rpc's name)
+        self,
+        request_iterator: AsyncIterator[pb.ProcessRequest],
+        context: ServicerContext[pb.ProcessRequest, pb.ProcessResponse],  # noqa: ARG002
+    ) -> AsyncIterator[pb.ProcessResponse]:
+        """See the contract."""
+        async with aclosing(self._processor.answers(aiter(request_iterator))) as answers:
+            async for answer in answers:
+                yield answer
