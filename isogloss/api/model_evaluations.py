@@ -123,6 +123,12 @@ class ModelEvaluations(ModelRuns):
             await self._transport.unary(self._stub.GetProjection, request, timeout)
         )
 
+    async def card(self, model: str | Model, *, timeout: float | None = None) -> str:
+        """Read the model card of a READY model: Markdown, without texts of the dataset."""
+        request = pb.GetModelCardRequest(name=f"{name_of(model)}/card")
+        answer = await self._transport.unary(self._stub.GetModelCard, request, timeout)
+        return answer.markdown
+
     async def compare(
         self,
         models: Sequence[str | Model],

@@ -287,6 +287,7 @@ class Models(Facade[AsyncModels]):
     wait_for_evaluation = blocking(AsyncModels.wait_for_evaluation)
     delete_evaluation = blocking(AsyncModels.delete_evaluation)
     projection = blocking(AsyncModels.projection)
+    card = blocking(AsyncModels.card)
     compare = blocking(AsyncModels.compare)
 
 

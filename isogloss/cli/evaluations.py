@@ -1,4 +1,4 @@
-"""`isogloss models evaluation|evaluations|evaluate|compare|projection`: how good models are."""
+"""`isogloss models evaluation|evaluate|compare|projection|card` and others: how good models are."""
 
 from __future__ import annotations
 
@@ -65,6 +65,14 @@ def register(app: typer.Typer) -> None:
             "projection",
             projection,
             ["isogloss models projection tone-9x4kdp --output map.html"],
+        ),
+        (
+            "card",
+            card,
+            [
+                "isogloss models card tone-9x4kdp",
+                "isogloss models card tone-9x4kdp --output MODEL_CARD.md",
+            ],
         ),
     ):
         command(app, name, services=["trainer"], examples=examples)(function)
@@ -221,6 +229,27 @@ def projection(
                 for point in found.points
             ),
         )
+
+
+def card(
+    session: Session,
+    model: Id,
+    *,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the card into this file.", show_default=False)
+    ] = None,
+) -> None:
+    """Show the model card: what the model is, how good it is and how it came about, as Markdown."""
+    with session.client() as client:
+        found = client.models.card(model_name(model))
+    if output is not None:
+        output.write_text(found, encoding="utf-8")
+        session.note(f"{output}: the card of {model_name(model)}.")
+    if session.json:
+        session.document({"name": f"{model_name(model)}/card", "markdown": found})
+    elif output is None:
+        for line in found.splitlines():
+            session.line(line)
 
 
 def _show(session: Session, found: Evaluation, *, errors: bool, confusion_csv: Path | None) -> None:

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cisogloss/v1/model_card.proto\x12\x0bisogloss.v1\x1a\x19google/api/resource.proto\"t\n\tModelCard\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08markdown\x18\x02 \x01(\t:G\xea\x41\x44\n\x16isogloss.dev/ModelCard\x12\x13models/{model}/card*\nmodelCards2\tmodelCardB]\n\x0f\x64\x65v.isogloss.v1B\x0eModelCardProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cisogloss/v1/model_card.proto\x12\x0bisogloss.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"z\n\tModelCard\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x10\n\x08markdown\x18\x02 \x01(\t:G\xea\x41\x44\n\x16isogloss.dev/ModelCard\x12\x13models/{model}/card*\nmodelCards2\tmodelCardB]\n\x0f\x64\x65v.isogloss.v1B\x0eModelCardProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +34,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'isogloss.v1.model_card_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.isogloss.v1B\016ModelCardProtoP\001Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\252\002\013Isogloss.V1'
+  _globals['_MODELCARD'].fields_by_name['name']._loaded_options = None
+  _globals['_MODELCARD'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_MODELCARD']._loaded_options = None
   _globals['_MODELCARD']._serialized_options = b'\352AD\n\026isogloss.dev/ModelCard\022\023models/{model}/card*\nmodelCards2\tmodelCard'
-  _globals['_MODELCARD']._serialized_start=72
-  _globals['_MODELCARD']._serialized_end=188
+  _globals['_MODELCARD']._serialized_start=105
+  _globals['_MODELCARD']._serialized_end=227
 # @@protoc_insertion_point(module_scope)

@@ -16,6 +16,7 @@ from isogloss.v1.split_pb2 import Split
 _SHOWN_LABELS = 50
 _WEAKEST_LABELS = 5
 _MEGABYTE = 1e6
+_MODELS = "models/"
 
 
 def write(manifest: ModelManifest, evaluation: Evaluation) -> str:
@@ -28,7 +29,7 @@ def write(manifest: ModelManifest, evaluation: Evaluation) -> str:
     sections = (
         _head(manifest),
         _labels(manifest),
-        _quality(evaluation),
+        _quality(manifest.lineage.base_model, evaluation),
         _variants(manifest),
         _reading(manifest),
         _making(manifest),
@@ -62,15 +63,20 @@ def _labels(manifest: ModelManifest) -> Iterator[str]:
         yield f"- and {len(manifest.labels) - len(shown)} more"
 
 
-def _quality(evaluation: Evaluation) -> Iterator[str]:
+def _quality(start: str, evaluation: Evaluation) -> Iterator[str]:
     split = Split.Name(evaluation.split).removeprefix("SPLIT_").lower()
     tuned, baseline = evaluation.metrics, evaluation.baseline
     averaging = ClassificationMetrics.Averaging.Name(tuned.headline)
     yield "## Quality"
     yield ""
+    unseen = (
+        f"which this run did not learn from; `{start}`, from which it started, may have"
+        if start.startswith(_MODELS)
+        else "of which none was learnt from"
+    )
     yield (
-        f"On {evaluation.row_count} {split} rows, of which none was learnt from. The baseline is a "
-        "tuned logistic regression on the embeddings that it started from."
+        f"On {evaluation.row_count} {split} rows, {unseen}. The baseline is a tuned logistic "
+        "regression on the embeddings that it started from."
     )
     yield ""
     yield from _table(

@@ -14,6 +14,7 @@ from google.protobuf.empty_pb2 import Empty
 from isogloss.v1 import model_service_pb2 as pb
 from isogloss.v1.comparison_pb2 import Comparison
 from isogloss.v1.evaluation_pb2 import Evaluation
+from isogloss.v1.model_card_pb2 import ModelCard
 from isogloss.v1.model_pb2 import Model
 from isogloss.v1.model_service_pb2_grpc import ModelServiceServicer
 from isogloss.v1.projection_pb2 import Projection
@@ -57,6 +58,7 @@ ROLES = {
     f"/{SERVICE}/ListEvaluations": Role.READ,
     f"/{SERVICE}/DeleteEvaluation": Role.WRITE,
     f"/{SERVICE}/GetProjection": Role.READ,
+    f"/{SERVICE}/GetModelCard": Role.READ,
     f"/{SERVICE}/EvaluateModel": Role.WRITE,
     f"/{SERVICE}/CompareModels": Role.READ,
 }
@@ -354,6 +356,15 @@ class ModelServicer(ModelServiceServicer):
         return await asyncio.to_thread(
             self._evaluating.projection, current_principal().tenant, model
         )
+
+    async def GetModelCard(
+        self,
+        request: pb.GetModelCardRequest,
+        context: grpc.aio.ServicerContext[pb.GetModelCardRequest, ModelCard],
+    ) -> ModelCard:
+        """Read the model card."""
+        model = naming.parse_card(request.name)
+        return await asyncio.to_thread(self._evaluating.card, current_principal().tenant, model)
 
     async def EvaluateModel(
         self,

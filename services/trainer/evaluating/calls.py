@@ -1,4 +1,4 @@
-"""What the calls on evaluations, maps and comparisons do. Blocking: for threads."""
+"""What the calls on evaluations, maps, cards and comparisons do. Blocking: for threads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from isogloss.storage.v1.stored_file_pb2 import StoredFile
 from isogloss.v1.comparison_pb2 import Comparison
 from isogloss.v1.evaluation_pb2 import Evaluation
 from isogloss.v1.label_mode_pb2 import LabelMode
+from isogloss.v1.model_card_pb2 import ModelCard
 from isogloss.v1.projection_pb2 import Projection
 from isogloss.v1.split_pb2 import Split
 from services.common import layout, manifests
@@ -179,6 +180,21 @@ class EvaluationCalls:
         found = stored.read_projection(self._store, manifest.projection, manifest.examples)
         found.name = name
         return found
+
+    def card(self, tenant: str, model: str) -> ModelCard:
+        """Return the model card of a READY model.
+
+        Raises:
+            NotFound: Where there is no such model, or it came without a card.
+            FailedPrecondition: Where it is not READY.
+            DataLoss: Where the stored file is missing or damaged.
+        """
+        manifest = publishing.required(self._store, self._models.get(tenant, model))
+        name = f"models/{model}/card"
+        if not manifest.model_card.key:
+            raise NotFound(name, hint="The model came without a card.")
+        content = b"".join(manifests.verified(self._store, manifest.model_card))
+        return ModelCard(name=name, markdown=content.decode(errors="replace"))
 
     def compare(self, tenant: str, wish: ComparisonWish) -> Comparison:
         """Compare models on the rows that all of them scored.

@@ -1,4 +1,4 @@
-"""Names below a model: its evaluations and its map. Pure strings."""
+"""Names below a model: its evaluations, its map and its card. Pure strings."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from services.common import names
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.names import Collection
 
-_PARTS = re.compile(r"(models/[^/]*)/(evaluation|evaluations/([a-z2-7]{12})|projection)")
+_PARTS = re.compile(r"(models/[^/]*)/(evaluation|evaluations/([a-z2-7]{12})|projection|card)")
 _EVALUATION_FORMS = "models/ID/evaluation or models/ID/evaluations/ID"
-_PROJECTION_FORM = "models/ID/projection"
+_SINGLE = ("projection", "card")
 _SHOWN = 100
 
 
@@ -38,7 +38,7 @@ def parse_evaluation(name: str) -> EvaluationName:
         InvalidArgument: Where it has another form.
     """
     found = _PARTS.fullmatch(name)
-    if found is None or found[2] == "projection":
+    if found is None or found[2] in _SINGLE:
         raise _wrong(name, _EVALUATION_FORMS)
     return EvaluationName(
         model=_model(found[1], name, _EVALUATION_FORMS), evaluation=found[3] or ""
@@ -51,10 +51,24 @@ def parse_projection(name: str) -> str:
     Raises:
         InvalidArgument: Where it has another form.
     """
+    return _parse_single(name, "projection")
+
+
+def parse_card(name: str) -> str:
+    """Return the id of the model in `models/{model}/card`.
+
+    Raises:
+        InvalidArgument: Where it has another form.
+    """
+    return _parse_single(name, "card")
+
+
+def _parse_single(name: str, part: str) -> str:
+    form = f"models/ID/{part}"
     found = _PARTS.fullmatch(name)
-    if found is None or found[2] != "projection":
-        raise _wrong(name, _PROJECTION_FORM)
-    return _model(found[1], name, _PROJECTION_FORM)
+    if found is None or found[2] != part:
+        raise _wrong(name, form)
+    return _model(found[1], name, form)
 
 
 def _model(parent: str, name: str, form: str) -> str:

@@ -50,6 +50,9 @@ _MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 _MAX_ANSWER_BYTES = 3 * 1024 * 1024
 """Of the 4 MiB that every client takes, texts included; names come on top."""
 
+_MAX_CARD_BYTES = 1024 * 1024
+"""Fifty labels, five tables and some advice have some 20 kB."""
+
 _CHUNK_BYTES = 1024 * 1024
 
 _PATH = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*/){0,3}[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -183,6 +186,8 @@ def _check_documents(
     file: BinaryIO, files: Mapping[str, tar.Member], manifest: ModelManifest
 ) -> None:
     """See that what is told of the model can be told again, each row with its text."""
+    if manifest.model_card.size > _MAX_CARD_BYTES:
+        raise WrongBundle(f"{manifest.model_card.key} has more than {_MAX_CARD_BYTES} bytes")
     evaluation = _read(file, files, manifest.evaluation.key, Evaluation)
     projection, texts = Projection(), ExampleTexts()
     if manifest.projection.key:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from google.protobuf import empty_pb2
 
-from isogloss.v1 import comparison_pb2, evaluation_pb2, projection_pb2, split_pb2
+from isogloss.v1 import (
+    comparison_pb2,
+    evaluation_pb2,
+    model_card_pb2,
+    projection_pb2,
+    split_pb2,
+)
 from isogloss.v1 import model_service_pb2 as pb
 from isogloss.v1.evaluation_pb2 import Advice, Evaluation, Improvement, Interval
 from tests.integration.client.answers import Context
@@ -122,6 +128,12 @@ class ScriptedEvaluations(Recorder):
     ) -> projection_pb2.Projection:
         self._asked("GetProjection", request, context)
         return self.projection
+
+    def GetModelCard(  # noqa: N802
+        self, request: pb.GetModelCardRequest, context: Context
+    ) -> model_card_pb2.ModelCard:
+        self._asked("GetModelCard", request, context)
+        return model_card_pb2.ModelCard(name=request.name, markdown="# Tone\n\n- \x1b[2Jgood\n")
 
     def CompareModels(  # noqa: N802
         self, request: pb.CompareModelsRequest, context: Context

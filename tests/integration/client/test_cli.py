@@ -107,6 +107,7 @@ EVERY = [
     ["models", "evaluations", "x"],
     ["models", "compare", "x", "y"],
     ["models", "projection", "x"],
+    ["models", "card", "x"],
     ["aliases", "set", "reviews", "x", "--preload", "--expect", "5"],
     ["aliases", "get", "reviews"],
     ["aliases", "list"],

@@ -173,6 +173,19 @@ def test_the_map_is_a_page_that_runs_and_fetches_nothing(
     assert 'class="l1 wrong"' in page
 
 
+def test_the_card_is_shown_or_written(run: Run, script: Scripted, tmp_path: Path) -> None:
+    file = tmp_path / "MODEL_CARD.md"
+
+    shown = run("models", "card", "x").stdout
+    run("models", "card", "x", "--output", str(file))
+
+    assert {asked.name for asked in script.asked("GetModelCard")} == {"models/x/card"}
+    # Whoever wrote the card does not steer the terminal.
+    assert shown.startswith("# Tone\n\n- ")
+    assert "\x1b" not in shown
+    assert file.read_text(encoding="utf-8") == "# Tone\n\n- \x1b[2Jgood\n"
+
+
 def test_the_map_is_told_in_lines_and_as_a_document(run: Run) -> None:
     lines = run("models", "projection", "x").stdout.splitlines()
     document = json.loads(run("models", "projection", "x", "--json").stdout)

@@ -127,6 +127,7 @@ async def test_models_are_mapped_evaluated_further_compared_and_forgotten(  # no
             await trainer.GetProjection(pb.GetProjectionRequest(name=f"{first}/projection"))
             for _ in range(2)
         ]
+        card = await trainer.GetModelCard(pb.GetModelCardRequest(name=f"{first}/card"))
         compared = await trainer.CompareModels(pb.CompareModelsRequest(models=[first, second]))
         asked = pb.EvaluateModelRequest(
             name=first, dataset=later, request_id="5f0a6c54-5f5b-4dd1-b4c4-2f1d0d5d9c7e"
@@ -163,6 +164,9 @@ async def test_models_are_mapped_evaluated_further_compared_and_forgotten(  # no
         with pytest.raises(grpc.aio.AioRpcError) as gone:
             await trainer.GetEvaluation(pb.GetEvaluationRequest(name=strange.name))
 
+    assert card.name == f"{first}/card"
+    assert card.markdown.startswith("# ")
+    assert f"`{first}`, fine-tuned from" in card.markdown
     assert own.state == Evaluation.STATE_READY
     assert (own.dataset, own.split) == ("datasets/pair-aaaaaa", Split.SPLIT_TEST)
     for metrics in (own.metrics, own.baseline, own.nearest_neighbors):

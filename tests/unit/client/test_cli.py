@@ -74,6 +74,7 @@ def test_the_commands_are_all_there() -> None:
         "models evaluations",
         "models compare",
         "models projection",
+        "models card",
         "aliases set",
         "aliases get",
         "aliases list",

@@ -24,7 +24,12 @@ from services.common.errors import (
 )
 from services.common.storage import open_store
 from services.trainer.bell import Bell
-from services.trainer.evaluating.naming import EvaluationName, parse_evaluation, parse_projection
+from services.trainer.evaluating.naming import (
+    EvaluationName,
+    parse_card,
+    parse_evaluation,
+    parse_projection,
+)
 from services.trainer.evaluating.requests import summary
 from services.trainer.evaluating.rows import MAX_WAITING, Evaluations, NewEvaluation
 from services.trainer.evaluating.state import State
@@ -76,6 +81,7 @@ def test_names_come_apart_and_together() -> None:
     assert str(own) == "models/tone-abcdef/evaluation"
     assert str(further) == "models/tone-abcdef/evaluations/abcdefghij27"
     assert parse_projection("models/tone-abcdef/projection") == "tone-abcdef"
+    assert parse_card("models/tone-abcdef/card") == "tone-abcdef"
 
 
 @pytest.mark.parametrize(
@@ -89,6 +95,7 @@ def test_names_come_apart_and_together() -> None:
         "models/a/evaluations/../../x",
         "models/a/evaluations/abcdefghij27/x",
         "models/a/projection",
+        "models/a/card/x",
     ],
 )
 def test_other_names_are_refused(name: str) -> None:
@@ -96,6 +103,8 @@ def test_other_names_are_refused(name: str) -> None:
         parse_evaluation(name)
     with pytest.raises(InvalidArgument, match="models/ID/projection"):
         parse_projection(name.replace("/projection", "/map"))
+    with pytest.raises(InvalidArgument, match="models/ID/card"):
+        parse_card(name)
 
 
 def test_the_same_request_makes_one_evaluation(evaluations: Evaluations) -> None:

@@ -109,6 +109,18 @@ def test_tells_what_it_is_how_good_it_is_and_how_it_came_about(
     assert card.index("| happy |") < card.index("| angry |")
 
 
+def test_does_not_vouch_for_what_its_start_learnt_from(
+    manifest: ModelManifest, evaluation: Evaluation
+) -> None:
+    assert "test rows, of which none was learnt from." in model_card.write(manifest, evaluation)
+    manifest.lineage.base_model = "models/tone-cccccc"
+
+    card = model_card.write(manifest, evaluation)
+
+    assert "none was learnt from" not in card
+    assert "`models/tone-cccccc`, from which it started, may have." in card
+
+
 def test_holds_no_text_of_the_dataset(manifest: ModelManifest, evaluation: Evaluation) -> None:
     assert "secret" not in model_card.write(manifest, evaluation)
 
