@@ -1,4 +1,4 @@
-"""A graph that computes for as many steps as the first token says: with a large one, for ever."""
+"""A graph that computes every text at once but those with one word: these for ever."""
 
 from __future__ import annotations
 
@@ -6,14 +6,22 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-ENDLESS = 2**31 - 1
-"""The token with which a run does not end while a test lasts."""
+from tests.tiny_base import VOCABULARY
+
+ENDLESS_WORD = VOCABULARY[-1]
+"""The word with which a run does not end while a test lasts."""
+
+ENDLESS_TOKEN = len(VOCABULARY) - 1
+"""The same as the graph sees it."""
 
 
 def endless_graph() -> bytes:
     """Return a graph without head and of dimension 1, whose vector is 1 for every text."""
     nodes = [
-        helper.make_node("ReduceMax", ["input_ids"], ["steps"], keepdims=0),
+        helper.make_node("ReduceMax", ["input_ids"], ["highest"], keepdims=0),
+        helper.make_node("Equal", ["highest", "token"], ["is_there"]),
+        helper.make_node("Cast", ["is_there"], ["flag"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["flag", "very_many"], ["steps"]),
         helper.make_node("Loop", ["steps", "true", "zero"], ["looped"], body=_body()),
         helper.make_node("ReduceSum", ["attention_mask", "second"], ["sums"], keepdims=1),
         helper.make_node("Cast", ["sums"], ["lengths"], to=TensorProto.FLOAT),
@@ -21,6 +29,8 @@ def endless_graph() -> bytes:
         helper.make_node("Exp", ["zeros"], ["sentence_embedding"]),
     ]
     constants = [
+        numpy_helper.from_array(np.array(ENDLESS_TOKEN), "token"),
+        numpy_helper.from_array(np.array(2**40), "very_many"),
         numpy_helper.from_array(np.ones((), np.bool_), "true"),
         numpy_helper.from_array(np.array(0, np.float32), "zero"),
         numpy_helper.from_array(np.array([1]), "second"),

@@ -93,12 +93,13 @@ def publish_tiny_base(
     dimension: int = DIMENSION,
     max_tokens: int = MAX_TOKENS,
     seed: int = 0,
+    graph: bytes | None = None,
 ) -> ModelManifest:
-    """Publish `baseModels/{base_id}` and return its manifest."""
+    """Publish `baseModels/{base_id}`, with another graph if wanted, and return its manifest."""
     manifest = _files(
         store,
         layout.base_model_prefix(base_id),
-        graph=tiny_graph(labels=0, dimension=dimension, seed=seed),
+        graph=graph or tiny_graph(labels=0, dimension=dimension, seed=seed),
         max_tokens=max_tokens,
         dimension=dimension,
     )

@@ -19,7 +19,7 @@ from services.inference.devices import Device
 from services.inference.engine import EngineDied, GraphInvalid, GraphShape, Output, RunFailed
 from services.inference.engines.onnx import LocalEngines
 from services.inference.engines.processes import ProcessEngine, ProcessEngines
-from tests.endless_graph import ENDLESS, endless_graph
+from tests.endless_graph import ENDLESS_TOKEN, endless_graph
 from tests.tiny_model import DIMENSION, tiny_graph
 
 SHAPE = GraphShape(dimension=DIMENSION, labels=3, pad_token_id=0)
@@ -70,7 +70,7 @@ def endless_run(
     """Keep one process busy; give its id and the run."""
     used = {pid: cpu_seconds(pid) for pid in pids(engines)}
     with ThreadPoolExecutor(1) as executor:
-        run: Future[object] = executor.submit(engine.run, [[ENDLESS]], (Output.EMBEDDING,))
+        run: Future[object] = executor.submit(engine.run, [[ENDLESS_TOKEN]], (Output.EMBEDDING,))
         until(lambda: any(cpu_seconds(pid) > used[pid] + 0.05 for pid in used))
         (busy,) = [child.pid for child, place in engines._up.items() if not place.free]
         yield busy, run
