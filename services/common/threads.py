@@ -6,11 +6,10 @@ import math
 import os
 from pathlib import Path
 
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN_CGROUP = Path("/proc/self/cgroup")
+from services.common.cgroups import CGROUPS, OWN_CGROUP, groups
 
 
-def available_cpus(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUP) -> int:
+def available_cpus(cgroups: Path = CGROUPS, own: Path = OWN_CGROUP) -> int:
     """Return the processors that affinity and the cgroup's quota leave, at least 1.
 
     A quota of 1.5 processors gives 2: threads that wait for each other waste less than a
@@ -21,7 +20,7 @@ def available_cpus(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUP) -> int:
         own: The file that names this process's own cgroup.
     """
     limits = [_host_cpus()]
-    limits += [math.ceil(quota) for quota in map(_quota, _groups(cgroups, own)) if quota]
+    limits += [math.ceil(quota) for quota in map(_quota, groups("cpu", cgroups, own)) if quota]
     return max(1, min(limits))
 
 
@@ -29,26 +28,6 @@ def _host_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # macOS has no affinity
-
-
-def _groups(cgroups: Path, own: Path) -> list[Path]:
-    """Return this process's cgroup and all above it: each may set a quota."""
-    found = [cgroups, cgroups / "cpu"]
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        return found
-    for line in lines:
-        _, _, path = line.partition(":")
-        controllers, _, path = path.partition(":")
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        base = cgroups / "cpu" if controllers else cgroups
-        group = base / path.lstrip("/")
-        while group != base and base in group.parents:
-            found.append(group)
-            group = group.parent
-    return found
 
 
 def _quota(group: Path) -> float | None:

@@ -35,6 +35,7 @@ ROLES = {
     f"/{_SERVICE}/Classify": Role.READ,
     f"/{_SERVICE}/EmbedAndClassify": Role.READ,
     f"/{_SERVICE}/Process": Role.READ,
+    f"/{_SERVICE}/Tokenize": Role.READ,
 }
 
 
@@ -50,8 +51,10 @@ def build(settings: InferenceSettings) -> Application:
         partial(open_store, settings.store_url, settings.store_options),
         engines,
         settings.resolved_cache_directory,
-        Bounds(disk=settings.cache_bytes, memory=settings.model_memory_bytes),
+        Bounds(disk=settings.cache_bytes, memory=settings.resolved_model_memory_bytes),
         poll_seconds=settings.alias_poll_seconds,
+        # Threads and processes that engines start while a model is opened would inherit it.
+        step_back=layout.engines == 0 and layout.threads == 1,
     )
     scheduler: Scheduler[AnyCall] = Scheduler(
         workers=layout.workers,

@@ -95,6 +95,11 @@ class Engines(Protocol):
         """Whether a run that begins now has something to run on."""
         ...
 
+    @property
+    def copies(self) -> int:
+        """How often a graph that is open is in memory, at least 1."""
+        ...
+
     def open(self, path: Path, shape: GraphShape) -> Engine:
         """Open a graph and check it against its manifest; it is closed when it is forgotten.
 

@@ -53,6 +53,7 @@ def open_library(
     bounds: Bounds,
     *,
     poll_seconds: float = 1.0,
+    step_back: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Library:
     """Open the store and what is kept of it.
@@ -63,6 +64,7 @@ def open_library(
         directory: For files and records, which outlive the process; made where it is missing.
         bounds: What may be taken.
         poll_seconds: How often aliases are looked at.
+        step_back: Whether opening a model leaves the processors to those who are served.
         clock: Seconds that only grow.
 
     Raises:
@@ -80,6 +82,13 @@ def open_library(
         downloader=downloader,
         engines=engines,
     )
-    models = Models(store, Manifests(store, records), opener, max_bytes=bounds.memory, clock=clock)
+    models = Models(
+        store,
+        Manifests(store, records),
+        opener,
+        max_bytes=bounds.memory,
+        step_back=step_back,
+        clock=clock,
+    )
     aliases = Aliases(store, models, records, poll_seconds=poll_seconds, clock=clock)
     return Library(models=models, aliases=aliases, store=store, downloader=downloader)

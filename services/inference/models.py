@@ -22,6 +22,7 @@ from services.common.errors import (
     Unavailable,
 )
 from services.common.names import Collection
+from services.inference.background import leave_processors
 from services.inference.engine import Engine
 from services.inference.fetched.guarded_store import GuardedStore
 from services.inference.fetched.published import Found, Manifests
@@ -127,6 +128,7 @@ class Models:
         opener: Opener,
         *,
         max_bytes: int,
+        step_back: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open nothing yet.
@@ -136,6 +138,7 @@ class Models:
             manifests: Which models there are.
             opener: Opens what they name.
             max_bytes: Memory for all models.
+            step_back: Whether the thread that opens models leaves the processors to others.
             clock: Seconds that only grow.
         """
         self._store = store
@@ -150,7 +153,9 @@ class Models:
         self._executor = ThreadPoolExecutor(_LOADERS, thread_name_prefix="models")
         # One after the other: opening computes, and whoever is served has the cores; and what
         # a model takes is measured.
-        self._opening = ThreadPoolExecutor(1, thread_name_prefix="opening")
+        self._opening = ThreadPoolExecutor(
+            1, thread_name_prefix="opening", initializer=leave_processors if step_back else None
+        )
 
     def ready(self, key: ModelKey) -> Model | None:
         """Return the model where it can be used at once, without waiting for anything."""

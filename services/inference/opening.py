@@ -83,7 +83,7 @@ class Opener:
             FailedPrecondition: Where it has no variant of that precision.
         """
         graph = _graph(published, precision)
-        return int(graph.size * _GRAPH_GROWTH) + _reader_size(published)
+        return int(graph.size * _GRAPH_GROWTH * self._engines.copies) + _reader_size(published)
 
     @contextmanager
     def files(self, published: PublishedModel, precision: Precision) -> Iterator[Files]:
@@ -128,7 +128,8 @@ class Opener:
             ) from error
         size = self.size(published, precision)
         if before is not None and after is not None:
-            least, most = (int(graph.size * growth) for growth in (_LEAST_GROWTH, _MOST_GROWTH))
+            whole = graph.size * self._engines.copies
+            least, most = int(whole * _LEAST_GROWTH), int(whole * _MOST_GROWTH)
             size = min(max(after - before, least), most) + _reader_size(published)
         return Opened(model=self._model(published, precision, reader, engine), size=size)
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from services.common.memory import machine_memory, memory_limit
 from services.common.settings import ServiceSettings
 from services.inference.devices import DeviceWish
 from services.inference.engines.layout import LayoutWish
@@ -64,23 +65,34 @@ class InferenceSettings(ServiceSettings):
     bulk_share: float = Field(default=0.2, ge=0, lt=1)
     """Part of the time that texts with priority BULK are sure of while INTERACTIVE ones wait."""
 
-    model_memory_bytes: int = Field(default=2 * 1024**3, ge=1)
-    """Memory for models, as estimated from their files; those used longest ago are dropped."""
+    model_memory_bytes: int = Field(default=0, ge=0)
+    """Memory for models, as measured when they are loaded, in all engines together; those used
+    longest ago are dropped. While a model is opened it takes twice its size. 0: half of what the
+    cgroup allows, or a quarter of the machine's memory where it sets no limit."""
 
     alias_poll_seconds: float = Field(default=1.0, gt=0, le=60)
-    """How often all aliases are looked at in the store: how late a switch is noticed. It takes
-    about two small requests for each tenant; calls take none."""
+    """How often the store is asked which aliases changed: how late a switch is noticed. It takes
+    one small request, and a few more for each tenant where something changed; calls take none."""
 
     cache_directory: Path | None = None
-    """Where downloaded model files are kept. Unset: `cache/models` in the data directory."""
+    """Where downloaded model files are kept, and what the store said last, for the time when it
+    does not answer. Processes may share it. Unset: `cache/models` in the data directory."""
 
     cache_bytes: int = Field(default=10 * 1024**3, ge=1)
-    """Size of that directory; files used longest ago are removed."""
+    """Size of all model files in that directory, those on their way included; files used longest
+    ago are removed."""
 
     @property
     def layout_wish(self) -> LayoutWish:
         """What is set of how the node's processors are dealt out."""
         return LayoutWish(engines=self.engines, workers=self.workers, threads=self.threads_per_run)
+
+    @property
+    def resolved_model_memory_bytes(self) -> int:
+        """`model_memory_bytes`, with 0 resolved."""
+        limit = memory_limit()
+        available = machine_memory() // 4 if limit is None else limit // 2
+        return self.model_memory_bytes or available
 
     @property
     def resolved_cache_directory(self) -> Path:

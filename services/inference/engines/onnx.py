@@ -178,6 +178,11 @@ class LocalEngines:
         """Always: whatever ends them ends this process."""
         return True
 
+    @property
+    def copies(self) -> int:
+        """One: runs share it."""
+        return 1
+
     def open(self, path: Path, shape: GraphShape) -> OnnxEngine:
         """Open a graph; see `Engines.open`."""
         return OnnxEngine(path, shape=shape, device=self.device, threads=self.threads)

@@ -69,6 +69,7 @@ class ProcessEngines:
             device: Where they compute.
             scratch: Keeps the files of all graphs that are open; closed with this.
         """
+        self._processes = processes
         self._start = partial(Child, lanes=lanes, device=device, threads=threads)
         self._prepares = device is Device.CPU
         self._scratch = scratch
@@ -94,6 +95,11 @@ class ProcessEngines:
     def alive(self) -> bool:
         """Whether any of them is up."""
         return bool(self._up)
+
+    @property
+    def copies(self) -> int:
+        """One in each process."""
+        return self._processes
 
     def open(self, path: Path, shape: GraphShape) -> ProcessEngine:
         """Let all of them open a graph; see `Engines.open`."""

@@ -329,19 +329,22 @@ def test_a_start_waits_for_what_is_preloaded(
 ) -> None:
     switch(store, 1, "one", preload=True)
     switch(store, 1, "two", alias="tone")
-    assert not followed.ready
+    ready_before = followed.ready
 
     followed.look()
     loaded(followed)
 
+    assert not ready_before
     assert followed.ready
     assert models.holds(key("one"))
     assert not models.holds(key("two"))
 
 
 def test_a_start_does_not_wait_for_ever(followed: Aliases, clock: Clock) -> None:
-    assert not followed.ready
+    ready_before = followed.ready
     clock.now += 121
+
+    assert not ready_before
     assert followed.ready
 
 
