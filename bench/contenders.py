@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import services.trainer
+from bench.environments import environment
 from bench.labelled_sets import Draw
 from services.trainer.base_import import BaseEncoder
 from services.trainer.evaluation.arrays import FloatArray
@@ -39,7 +37,6 @@ PEERS: Mapping[str, Mapping[str, Any]] = {
 """Cheapest first: what there is no time for is the dearest."""
 
 _PACKAGES = ("setfit==1.2.0", "accelerate>=1.1")
-_ENVIRONMENTS = Path(".cache/bench")
 _RUN = Path(__file__).with_name("peer_run.py")
 _SPARE_SECONDS = 900.0
 # Beyond the cap of a training: loading, and answering for all test rows.
@@ -120,7 +117,7 @@ def peer(
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "task.json").write_text(json.dumps(task))
-        command = [str(_environment()), str(_RUN), folder]
+        command = [str(environment("peers", _PACKAGES)), str(_RUN), folder]
         try:
             done = subprocess.run(
                 command,
@@ -154,23 +151,6 @@ def fingerprint(contender: str) -> str:
     for path in sorted([*modules, *(folder / "learning").glob("*.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-@cache
-def _environment() -> Path:
-    """Return the Python of the peers' environment, made on first use."""
-    mark = hashlib.sha256(repr((sys.version, _PACKAGES)).encode()).hexdigest()[:12]
-    home = (_ENVIRONMENTS / f"peers-{mark}").absolute()
-    python = home / "bin" / "python"
-    if not (home / "complete").exists():
-        shutil.rmtree(home, ignore_errors=True)
-        uv = os.environ.get("UV", "uv")
-        print(f"Making an environment for the peers in {home} ...", file=sys.stderr)
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(home)], check=True)
-        install = [uv, "pip", "install", "--quiet", "--python", str(python), *_PACKAGES]
-        subprocess.run(install, check=True)
-        (home / "complete").touch()
-    return python
 
 
 def _answered(
