@@ -20,6 +20,7 @@ from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from isogloss.storage.v1.stored_file_pb2 import StoredFile
 from isogloss.v1 import label_mode_pb2, precision_pb2
 from isogloss.v1.cleaning_pb2 import Cleaning
+from isogloss.v1.input_type_pb2 import InputType
 from services.common import layout
 from services.common.manifests import FORMAT_VERSION, create_manifest
 from services.common.storage import ObjectStore
@@ -51,6 +52,7 @@ def publish_tiny_model(
     quantised: bool = False,
     vector_range: float = 0.0,
     matryoshka_dimensions: Sequence[int] = (),
+    typed_prefixes: Mapping[InputType.ValueType, str] | None = None,
 ) -> ModelManifest:
     """Publish `models/{model_id}` of `tenant` and return its manifest.
 
@@ -74,6 +76,8 @@ def publish_tiny_model(
     )
     manifest.thresholds.extend(thresholds)
     manifest.input.prefix = prefix
+    for kind, words in (typed_prefixes or {}).items():
+        manifest.input.typed_prefixes.add(input_type=kind, prefix=words)
     manifest.vector_range = vector_range
     manifest.matryoshka_dimensions.extend(matryoshka_dimensions)
     if quantised:

@@ -26,12 +26,13 @@ from google.api import client_pb2 as google_dot_api_dot_client__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from isogloss.v1 import input_type_pb2 as isogloss_dot_v1_dot_input__type__pb2
 from isogloss.v1 import label_mode_pb2 as isogloss_dot_v1_dot_label__mode__pb2
 from isogloss.v1 import precision_pb2 as isogloss_dot_v1_dot_precision__pb2
 from isogloss.v1 import vector_pb2 as isogloss_dot_v1_dot_vector__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#isogloss/v1/inference_service.proto\x12\x0bisogloss.v1\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x1cisogloss/v1/label_mode.proto\x1a\x1bisogloss/v1/precision.proto\x1a\x18isogloss/v1/vector.proto\"\xfc\x02\n\x0c\x45mbedRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x31\n\ntruncation\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.TruncationB\x04\xe2\x41\x01\x01\x12/\n\tprecision\x18\x04 \x01(\x0e\x32\x16.isogloss.v1.PrecisionB\x04\xe2\x41\x01\x01\x12\x32\n\x0bvector_type\x18\x05 \x01(\x0e\x32\x17.isogloss.v1.VectorTypeB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x61s_list\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12-\n\x08priority\x18\x07 \x01(\x0e\x32\x15.isogloss.v1.PriorityB\x04\xe2\x41\x01\x01\x12\x18\n\ndimensions\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1e\n\x10\x66orce_dimensions\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1c\n\tnormalize\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x42\x0c\n\n_normalize\"\xdd\x01\n\rEmbedResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.isogloss.v1.EmbedResult\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12,\n\x0bvector_type\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.VectorType\x12+\n\tserved_by\x18\x04 \x01(\x0b\x32\x18.isogloss.v1.ServedModel\x12\x0c\n\x04step\x18\x05 \x01(\x02\x12%\n\x07timings\x18\x06 \x01(\x0b\x32\x14.isogloss.v1.Timings\"\x8b\x01\n\x0b\x45mbedResult\x12%\n\x06vector\x18\x01 \x01(\x0b\x32\x13.isogloss.v1.VectorH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12%\n\x05usage\x18\x03 \x01(\x0b\x32\x16.isogloss.v1.TextUsageB\t\n\x07outcome\"3\n\tTextUsage\x12\x13\n\x0btoken_count\x18\x01 \x01(\x05\x12\x11\n\ttruncated\x18\x02 \x01(\x08\"W\n\x0bServedModel\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\tprecision\x18\x02 \x01(\x0e\x32\x16.isogloss.v1.Precision\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\xb3\x01\n\x07Timings\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08tokenize\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05infer\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04load\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xe8\x03\n\x0f\x43lassifyRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x31\n\ntruncation\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.TruncationB\x04\xe2\x41\x01\x01\x12/\n\tprecision\x18\x04 \x01(\x0e\x32\x16.isogloss.v1.PrecisionB\x04\xe2\x41\x01\x01\x12\x13\n\x05top_k\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12-\n\x08priority\x18\x06 \x01(\x0e\x32\x15.isogloss.v1.PriorityB\x04\xe2\x41\x01\x01\x12\x1c\n\tthreshold\x18\x07 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12Q\n\x10label_thresholds\x18\x08 \x03(\x0b\x32\x31.isogloss.v1.ClassifyRequest.LabelThresholdsEntryB\x04\xe2\x41\x01\x01\x12 \n\rabstain_below\x18\t \x01(\x01\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x18\n\nraw_scores\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01\x1a\x36\n\x14LabelThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0c\n\n_thresholdB\x10\n\x0e_abstain_below\"\xc0\x01\n\x10\x43lassifyResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.isogloss.v1.ClassifyResult\x12*\n\nlabel_mode\x18\x02 \x01(\x0e\x32\x16.isogloss.v1.LabelMode\x12+\n\tserved_by\x18\x03 \x01(\x0b\x32\x18.isogloss.v1.ServedModel\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.isogloss.v1.Timings\"\x9e\x01\n\x0e\x43lassifyResult\x12\x35\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1b.isogloss.v1.ClassificationH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12%\n\x05usage\x18\x03 \x01(\x0b\x32\x16.isogloss.v1.TextUsageB\t\n\x07outcome\"|\n\x0e\x43lassification\x12-\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x18.isogloss.v1.ScoredLabel\x12(\n\x06labels\x18\x02 \x03(\x0b\x32\x18.isogloss.v1.ScoredLabel\x12\x11\n\tabstained\x18\x03 \x01(\x08\"V\n\x0bScoredLabel\x12\r\n\x05label\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02\x12\x16\n\traw_score\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\x0c\n\n_raw_score\"\xa9\x05\n\x17\x45mbedAndClassifyRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x31\n\ntruncation\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.TruncationB\x04\xe2\x41\x01\x01\x12/\n\tprecision\x18\x04 \x01(\x0e\x32\x16.isogloss.v1.PrecisionB\x04\xe2\x41\x01\x01\x12-\n\x08priority\x18\x05 \x01(\x0e\x32\x15.isogloss.v1.PriorityB\x04\xe2\x41\x01\x01\x12\x32\n\x0bvector_type\x18\x06 \x01(\x0e\x32\x17.isogloss.v1.VectorTypeB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x61s_list\x18\x07 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\ndimensions\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1e\n\x10\x66orce_dimensions\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1c\n\tnormalize\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x13\n\x05top_k\x18\x0b \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1c\n\tthreshold\x18\x0c \x01(\x01\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12Y\n\x10label_thresholds\x18\r \x03(\x0b\x32\x39.isogloss.v1.EmbedAndClassifyRequest.LabelThresholdsEntryB\x04\xe2\x41\x01\x01\x12 \n\rabstain_below\x18\x0e \x01(\x01\x42\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x12\x18\n\nraw_scores\x18\x0f \x01(\x08\x42\x04\xe2\x41\x01\x01\x1a\x36\n\x14LabelThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0c\n\n_normalizeB\x0c\n\n_thresholdB\x10\n\x0e_abstain_below\"\x9f\x02\n\x18\x45mbedAndClassifyResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.isogloss.v1.EmbedAndClassifyResult\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12,\n\x0bvector_type\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.VectorType\x12\x0c\n\x04step\x18\x04 \x01(\x02\x12*\n\nlabel_mode\x18\x05 \x01(\x0e\x32\x16.isogloss.v1.LabelMode\x12+\n\tserved_by\x18\x06 \x01(\x0b\x32\x18.isogloss.v1.ServedModel\x12%\n\x07timings\x18\x07 \x01(\x0b\x32\x14.isogloss.v1.Timings\"\xbc\x01\n\x16\x45mbedAndClassifyResult\x12#\n\x06vector\x18\x01 \x01(\x0b\x32\x13.isogloss.v1.Vector\x12\x33\n\x0e\x63lassification\x18\x02 \x01(\x0b\x32\x1b.isogloss.v1.Classification\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\x12%\n\x05usage\x18\x04 \x01(\x0b\x32\x16.isogloss.v1.TextUsage\"\xcf\x01\n\x0eProcessRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x05\x65mbed\x18\x02 \x01(\x0b\x32\x19.isogloss.v1.EmbedRequestH\x00\x12\x30\n\x08\x63lassify\x18\x03 \x01(\x0b\x32\x1c.isogloss.v1.ClassifyRequestH\x00\x12\x42\n\x12\x65mbed_and_classify\x18\x04 \x01(\x0b\x32$.isogloss.v1.EmbedAndClassifyRequestH\x00\x42\t\n\x07request\"\xf2\x01\n\x0fProcessResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x05\x65mbed\x18\x02 \x01(\x0b\x32\x1a.isogloss.v1.EmbedResponseH\x00\x12\x31\n\x08\x63lassify\x18\x03 \x01(\x0b\x32\x1d.isogloss.v1.ClassifyResponseH\x00\x12\x43\n\x12\x65mbed_and_classify\x18\x04 \x01(\x0b\x32%.isogloss.v1.EmbedAndClassifyResponseH\x00\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome*g\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x13\n\x0fTRUNCATION_NONE\x10\x01\x12\x14\n\x10TRUNCATION_START\x10\x02\x12\x12\n\x0eTRUNCATION_END\x10\x03*Q\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x11\n\rPRIORITY_BULK\x10\x02\x32\x8a\x03\n\x10InferenceService\x12N\n\x05\x45mbed\x12\x19.isogloss.v1.EmbedRequest\x1a\x1a.isogloss.v1.EmbedResponse\"\x0e\xda\x41\x0bmodel,texts\x12W\n\x08\x43lassify\x12\x1c.isogloss.v1.ClassifyRequest\x1a\x1d.isogloss.v1.ClassifyResponse\"\x0e\xda\x41\x0bmodel,texts\x12o\n\x10\x45mbedAndClassify\x12$.isogloss.v1.EmbedAndClassifyRequest\x1a%.isogloss.v1.EmbedAndClassifyResponse\"\x0e\xda\x41\x0bmodel,texts\x12H\n\x07Process\x12\x1b.isogloss.v1.ProcessRequest\x1a\x1c.isogloss.v1.ProcessResponse(\x01\x30\x01\x1a\x12\xca\x41\x0flocalhost:50053Bd\n\x0f\x64\x65v.isogloss.v1B\x15InferenceServiceProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#isogloss/v1/inference_service.proto\x12\x0bisogloss.v1\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x1cisogloss/v1/input_type.proto\x1a\x1cisogloss/v1/label_mode.proto\x1a\x1bisogloss/v1/precision.proto\x1a\x18isogloss/v1/vector.proto\"\xae\x03\n\x0c\x45mbedRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x31\n\ntruncation\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.TruncationB\x04\xe2\x41\x01\x01\x12/\n\tprecision\x18\x04 \x01(\x0e\x32\x16.isogloss.v1.PrecisionB\x04\xe2\x41\x01\x01\x12\x32\n\x0bvector_type\x18\x05 \x01(\x0e\x32\x17.isogloss.v1.VectorTypeB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x61s_list\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12-\n\x08priority\x18\x07 \x01(\x0e\x32\x15.isogloss.v1.PriorityB\x04\xe2\x41\x01\x01\x12\x18\n\ndimensions\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1e\n\x10\x66orce_dimensions\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1c\n\tnormalize\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x30\n\ninput_type\x18\x0b \x01(\x0e\x32\x16.isogloss.v1.InputTypeB\x04\xe2\x41\x01\x01\x42\x0c\n\n_normalize\"\xdd\x01\n\rEmbedResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.isogloss.v1.EmbedResult\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12,\n\x0bvector_type\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.VectorType\x12+\n\tserved_by\x18\x04 \x01(\x0b\x32\x18.isogloss.v1.ServedModel\x12\x0c\n\x04step\x18\x05 \x01(\x02\x12%\n\x07timings\x18\x06 \x01(\x0b\x32\x14.isogloss.v1.Timings\"\x8b\x01\n\x0b\x45mbedResult\x12%\n\x06vector\x18\x01 \x01(\x0b\x32\x13.isogloss.v1.VectorH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12%\n\x05usage\x18\x03 \x01(\x0b\x32\x16.isogloss.v1.TextUsageB\t\n\x07outcome\"3\n\tTextUsage\x12\x13\n\x0btoken_count\x18\x01 \x01(\x05\x12\x11\n\ttruncated\x18\x02 \x01(\x08\"W\n\x0bServedModel\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\tprecision\x18\x02 \x01(\x0e\x32\x16.isogloss.v1.Precision\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\xb3\x01\n\x07Timings\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08tokenize\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05infer\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04load\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xe8\x03\n\x0f\x43lassifyRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x31\n\ntruncation\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.TruncationB\x04\xe2\x41\x01\x01\x12/\n\tprecision\x18\x04 \x01(\x0e\x32\x16.isogloss.v1.PrecisionB\x04\xe2\x41\x01\x01\x12\x13\n\x05top_k\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12-\n\x08priority\x18\x06 \x01(\x0e\x32\x15.isogloss.v1.PriorityB\x04\xe2\x41\x01\x01\x12\x1c\n\tthreshold\x18\x07 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12Q\n\x10label_thresholds\x18\x08 \x03(\x0b\x32\x31.isogloss.v1.ClassifyRequest.LabelThresholdsEntryB\x04\xe2\x41\x01\x01\x12 \n\rabstain_below\x18\t \x01(\x01\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x18\n\nraw_scores\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01\x1a\x36\n\x14LabelThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0c\n\n_thresholdB\x10\n\x0e_abstain_below\"\xc0\x01\n\x10\x43lassifyResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.isogloss.v1.ClassifyResult\x12*\n\nlabel_mode\x18\x02 \x01(\x0e\x32\x16.isogloss.v1.LabelMode\x12+\n\tserved_by\x18\x03 \x01(\x0b\x32\x18.isogloss.v1.ServedModel\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.isogloss.v1.Timings\"\x9e\x01\n\x0e\x43lassifyResult\x12\x35\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1b.isogloss.v1.ClassificationH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12%\n\x05usage\x18\x03 \x01(\x0b\x32\x16.isogloss.v1.TextUsageB\t\n\x07outcome\"|\n\x0e\x43lassification\x12-\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x18.isogloss.v1.ScoredLabel\x12(\n\x06labels\x18\x02 \x03(\x0b\x32\x18.isogloss.v1.ScoredLabel\x12\x11\n\tabstained\x18\x03 \x01(\x08\"V\n\x0bScoredLabel\x12\r\n\x05label\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02\x12\x16\n\traw_score\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\x0c\n\n_raw_score\"\xa9\x05\n\x17\x45mbedAndClassifyRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x31\n\ntruncation\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.TruncationB\x04\xe2\x41\x01\x01\x12/\n\tprecision\x18\x04 \x01(\x0e\x32\x16.isogloss.v1.PrecisionB\x04\xe2\x41\x01\x01\x12-\n\x08priority\x18\x05 \x01(\x0e\x32\x15.isogloss.v1.PriorityB\x04\xe2\x41\x01\x01\x12\x32\n\x0bvector_type\x18\x06 \x01(\x0e\x32\x17.isogloss.v1.VectorTypeB\x04\xe2\x41\x01\x01\x12\x15\n\x07\x61s_list\x18\x07 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\ndimensions\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1e\n\x10\x66orce_dimensions\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1c\n\tnormalize\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x13\n\x05top_k\x18\x0b \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1c\n\tthreshold\x18\x0c \x01(\x01\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12Y\n\x10label_thresholds\x18\r \x03(\x0b\x32\x39.isogloss.v1.EmbedAndClassifyRequest.LabelThresholdsEntryB\x04\xe2\x41\x01\x01\x12 \n\rabstain_below\x18\x0e \x01(\x01\x42\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x12\x18\n\nraw_scores\x18\x0f \x01(\x08\x42\x04\xe2\x41\x01\x01\x1a\x36\n\x14LabelThresholdsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0c\n\n_normalizeB\x0c\n\n_thresholdB\x10\n\x0e_abstain_below\"\x9f\x02\n\x18\x45mbedAndClassifyResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.isogloss.v1.EmbedAndClassifyResult\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12,\n\x0bvector_type\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.VectorType\x12\x0c\n\x04step\x18\x04 \x01(\x02\x12*\n\nlabel_mode\x18\x05 \x01(\x0e\x32\x16.isogloss.v1.LabelMode\x12+\n\tserved_by\x18\x06 \x01(\x0b\x32\x18.isogloss.v1.ServedModel\x12%\n\x07timings\x18\x07 \x01(\x0b\x32\x14.isogloss.v1.Timings\"\xbc\x01\n\x16\x45mbedAndClassifyResult\x12#\n\x06vector\x18\x01 \x01(\x0b\x32\x13.isogloss.v1.Vector\x12\x33\n\x0e\x63lassification\x18\x02 \x01(\x0b\x32\x1b.isogloss.v1.Classification\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\x12%\n\x05usage\x18\x04 \x01(\x0b\x32\x16.isogloss.v1.TextUsage\"\xcf\x01\n\x0eProcessRequest\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x05\x65mbed\x18\x02 \x01(\x0b\x32\x19.isogloss.v1.EmbedRequestH\x00\x12\x30\n\x08\x63lassify\x18\x03 \x01(\x0b\x32\x1c.isogloss.v1.ClassifyRequestH\x00\x12\x42\n\x12\x65mbed_and_classify\x18\x04 \x01(\x0b\x32$.isogloss.v1.EmbedAndClassifyRequestH\x00\x42\t\n\x07request\"\xf2\x01\n\x0fProcessResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x05\x65mbed\x18\x02 \x01(\x0b\x32\x1a.isogloss.v1.EmbedResponseH\x00\x12\x31\n\x08\x63lassify\x18\x03 \x01(\x0b\x32\x1d.isogloss.v1.ClassifyResponseH\x00\x12\x43\n\x12\x65mbed_and_classify\x18\x04 \x01(\x0b\x32%.isogloss.v1.EmbedAndClassifyResponseH\x00\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\xba\x01\n\x0fTokenizeRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x31\n\ntruncation\x18\x03 \x01(\x0e\x32\x17.isogloss.v1.TruncationB\x04\xe2\x41\x01\x01\x12\x30\n\ninput_type\x18\x04 \x01(\x0e\x32\x16.isogloss.v1.InputTypeB\x04\xe2\x41\x01\x01\x12\x18\n\nwith_spans\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\"c\n\x10TokenizeResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.isogloss.v1.TokenizeResult\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\nmax_tokens\x18\x03 \x01(\x05\"\x8a\x01\n\x0eTokenizeResult\x12\x0b\n\x03ids\x18\x01 \x03(\x05\x12\x0e\n\x06tokens\x18\x02 \x03(\t\x12%\n\x05spans\x18\x03 \x03(\x0b\x32\x16.isogloss.v1.TokenSpan\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x13\n\x0btoken_count\x18\x05 \x01(\x05\x12\x11\n\ttruncated\x18\x06 \x01(\x08\"\'\n\tTokenSpan\x12\r\n\x05start\x18\x01 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x05*g\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x13\n\x0fTRUNCATION_NONE\x10\x01\x12\x14\n\x10TRUNCATION_START\x10\x02\x12\x12\n\x0eTRUNCATION_END\x10\x03*Q\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x11\n\rPRIORITY_BULK\x10\x02\x32\xe3\x03\n\x10InferenceService\x12N\n\x05\x45mbed\x12\x19.isogloss.v1.EmbedRequest\x1a\x1a.isogloss.v1.EmbedResponse\"\x0e\xda\x41\x0bmodel,texts\x12W\n\x08\x43lassify\x12\x1c.isogloss.v1.ClassifyRequest\x1a\x1d.isogloss.v1.ClassifyResponse\"\x0e\xda\x41\x0bmodel,texts\x12o\n\x10\x45mbedAndClassify\x12$.isogloss.v1.EmbedAndClassifyRequest\x1a%.isogloss.v1.EmbedAndClassifyResponse\"\x0e\xda\x41\x0bmodel,texts\x12H\n\x07Process\x12\x1b.isogloss.v1.ProcessRequest\x1a\x1c.isogloss.v1.ProcessResponse(\x01\x30\x01\x12W\n\x08Tokenize\x12\x1c.isogloss.v1.TokenizeRequest\x1a\x1d.isogloss.v1.TokenizeResponse\"\x0e\xda\x41\x0bmodel,texts\x1a\x12\xca\x41\x0flocalhost:50053Bd\n\x0f\x64\x65v.isogloss.v1B\x15InferenceServiceProtoP\x01Z*isogloss.dev/gen/go/isogloss/v1;isoglossv1\xaa\x02\x0bIsogloss.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,6 +60,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EMBEDREQUEST'].fields_by_name['force_dimensions']._serialized_options = b'\342A\001\001'
   _globals['_EMBEDREQUEST'].fields_by_name['normalize']._loaded_options = None
   _globals['_EMBEDREQUEST'].fields_by_name['normalize']._serialized_options = b'\342A\001\001'
+  _globals['_EMBEDREQUEST'].fields_by_name['input_type']._loaded_options = None
+  _globals['_EMBEDREQUEST'].fields_by_name['input_type']._serialized_options = b'\342A\001\001'
   _globals['_CLASSIFYREQUEST_LABELTHRESHOLDSENTRY']._loaded_options = None
   _globals['_CLASSIFYREQUEST_LABELTHRESHOLDSENTRY']._serialized_options = b'8\001'
   _globals['_CLASSIFYREQUEST'].fields_by_name['model']._loaded_options = None
@@ -115,6 +118,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EMBEDANDCLASSIFYREQUEST'].fields_by_name['raw_scores']._serialized_options = b'\342A\001\001'
   _globals['_PROCESSREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_PROCESSREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
+  _globals['_TOKENIZEREQUEST'].fields_by_name['model']._loaded_options = None
+  _globals['_TOKENIZEREQUEST'].fields_by_name['model']._serialized_options = b'\342A\001\002'
+  _globals['_TOKENIZEREQUEST'].fields_by_name['texts']._loaded_options = None
+  _globals['_TOKENIZEREQUEST'].fields_by_name['texts']._serialized_options = b'\342A\001\002'
+  _globals['_TOKENIZEREQUEST'].fields_by_name['truncation']._loaded_options = None
+  _globals['_TOKENIZEREQUEST'].fields_by_name['truncation']._serialized_options = b'\342A\001\001'
+  _globals['_TOKENIZEREQUEST'].fields_by_name['input_type']._loaded_options = None
+  _globals['_TOKENIZEREQUEST'].fields_by_name['input_type']._serialized_options = b'\342A\001\001'
+  _globals['_TOKENIZEREQUEST'].fields_by_name['with_spans']._loaded_options = None
+  _globals['_TOKENIZEREQUEST'].fields_by_name['with_spans']._serialized_options = b'\342A\001\001'
   _globals['_INFERENCESERVICE']._loaded_options = None
   _globals['_INFERENCESERVICE']._serialized_options = b'\312A\017localhost:50053'
   _globals['_INFERENCESERVICE'].methods_by_name['Embed']._loaded_options = None
@@ -123,46 +136,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INFERENCESERVICE'].methods_by_name['Classify']._serialized_options = b'\332A\013model,texts'
   _globals['_INFERENCESERVICE'].methods_by_name['EmbedAndClassify']._loaded_options = None
   _globals['_INFERENCESERVICE'].methods_by_name['EmbedAndClassify']._serialized_options = b'\332A\013model,texts'
-  _globals['_TRUNCATION']._serialized_start=4006
-  _globals['_TRUNCATION']._serialized_end=4109
-  _globals['_PRIORITY']._serialized_start=4111
-  _globals['_PRIORITY']._serialized_end=4192
-  _globals['_EMBEDREQUEST']._serialized_start=253
-  _globals['_EMBEDREQUEST']._serialized_end=633
-  _globals['_EMBEDRESPONSE']._serialized_start=636
-  _globals['_EMBEDRESPONSE']._serialized_end=857
-  _globals['_EMBEDRESULT']._serialized_start=860
-  _globals['_EMBEDRESULT']._serialized_end=999
-  _globals['_TEXTUSAGE']._serialized_start=1001
-  _globals['_TEXTUSAGE']._serialized_end=1052
-  _globals['_SERVEDMODEL']._serialized_start=1054
-  _globals['_SERVEDMODEL']._serialized_end=1141
-  _globals['_TIMINGS']._serialized_start=1144
-  _globals['_TIMINGS']._serialized_end=1323
-  _globals['_CLASSIFYREQUEST']._serialized_start=1326
-  _globals['_CLASSIFYREQUEST']._serialized_end=1814
-  _globals['_CLASSIFYREQUEST_LABELTHRESHOLDSENTRY']._serialized_start=1728
-  _globals['_CLASSIFYREQUEST_LABELTHRESHOLDSENTRY']._serialized_end=1782
-  _globals['_CLASSIFYRESPONSE']._serialized_start=1817
-  _globals['_CLASSIFYRESPONSE']._serialized_end=2009
-  _globals['_CLASSIFYRESULT']._serialized_start=2012
-  _globals['_CLASSIFYRESULT']._serialized_end=2170
-  _globals['_CLASSIFICATION']._serialized_start=2172
-  _globals['_CLASSIFICATION']._serialized_end=2296
-  _globals['_SCOREDLABEL']._serialized_start=2298
-  _globals['_SCOREDLABEL']._serialized_end=2384
-  _globals['_EMBEDANDCLASSIFYREQUEST']._serialized_start=2387
-  _globals['_EMBEDANDCLASSIFYREQUEST']._serialized_end=3068
-  _globals['_EMBEDANDCLASSIFYREQUEST_LABELTHRESHOLDSENTRY']._serialized_start=1728
-  _globals['_EMBEDANDCLASSIFYREQUEST_LABELTHRESHOLDSENTRY']._serialized_end=1782
-  _globals['_EMBEDANDCLASSIFYRESPONSE']._serialized_start=3071
-  _globals['_EMBEDANDCLASSIFYRESPONSE']._serialized_end=3358
-  _globals['_EMBEDANDCLASSIFYRESULT']._serialized_start=3361
-  _globals['_EMBEDANDCLASSIFYRESULT']._serialized_end=3549
-  _globals['_PROCESSREQUEST']._serialized_start=3552
-  _globals['_PROCESSREQUEST']._serialized_end=3759
-  _globals['_PROCESSRESPONSE']._serialized_start=3762
-  _globals['_PROCESSRESPONSE']._serialized_end=4004
-  _globals['_INFERENCESERVICE']._serialized_start=4195
-  _globals['_INFERENCESERVICE']._serialized_end=4589
+  _globals['_INFERENCESERVICE'].methods_by_name['Tokenize']._loaded_options = None
+  _globals['_INFERENCESERVICE'].methods_by_name['Tokenize']._serialized_options = b'\332A\013model,texts'
+  _globals['_TRUNCATION']._serialized_start=4558
+  _globals['_TRUNCATION']._serialized_end=4661
+  _globals['_PRIORITY']._serialized_start=4663
+  _globals['_PRIORITY']._serialized_end=4744
+  _globals['_EMBEDREQUEST']._serialized_start=283
+  _globals['_EMBEDREQUEST']._serialized_end=713
+  _globals['_EMBEDRESPONSE']._serialized_start=716
+  _globals['_EMBEDRESPONSE']._serialized_end=937
+  _globals['_EMBEDRESULT']._serialized_start=940
+  _globals['_EMBEDRESULT']._serialized_end=1079
+  _globals['_TEXTUSAGE']._serialized_start=1081
+  _globals['_TEXTUSAGE']._serialized_end=1132
+  _globals['_SERVEDMODEL']._serialized_start=1134
+  _globals['_SERVEDMODEL']._serialized_end=1221
+  _globals['_TIMINGS']._serialized_start=1224
+  _globals['_TIMINGS']._serialized_end=1403
+  _globals['_CLASSIFYREQUEST']._serialized_start=1406
+  _globals['_CLASSIFYREQUEST']._serialized_end=1894
+  _globals['_CLASSIFYREQUEST_LABELTHRESHOLDSENTRY']._serialized_start=1808
+  _globals['_CLASSIFYREQUEST_LABELTHRESHOLDSENTRY']._serialized_end=1862
+  _globals['_CLASSIFYRESPONSE']._serialized_start=1897
+  _globals['_CLASSIFYRESPONSE']._serialized_end=2089
+  _globals['_CLASSIFYRESULT']._serialized_start=2092
+  _globals['_CLASSIFYRESULT']._serialized_end=2250
+  _globals['_CLASSIFICATION']._serialized_start=2252
+  _globals['_CLASSIFICATION']._serialized_end=2376
+  _globals['_SCOREDLABEL']._serialized_start=2378
+  _globals['_SCOREDLABEL']._serialized_end=2464
+  _globals['_EMBEDANDCLASSIFYREQUEST']._serialized_start=2467
+  _globals['_EMBEDANDCLASSIFYREQUEST']._serialized_end=3148
+  _globals['_EMBEDANDCLASSIFYREQUEST_LABELTHRESHOLDSENTRY']._serialized_start=1808
+  _globals['_EMBEDANDCLASSIFYREQUEST_LABELTHRESHOLDSENTRY']._serialized_end=1862
+  _globals['_EMBEDANDCLASSIFYRESPONSE']._serialized_start=3151
+  _globals['_EMBEDANDCLASSIFYRESPONSE']._serialized_end=3438
+  _globals['_EMBEDANDCLASSIFYRESULT']._serialized_start=3441
+  _globals['_EMBEDANDCLASSIFYRESULT']._serialized_end=3629
+  _globals['_PROCESSREQUEST']._serialized_start=3632
+  _globals['_PROCESSREQUEST']._serialized_end=3839
+  _globals['_PROCESSRESPONSE']._serialized_start=3842
+  _globals['_PROCESSRESPONSE']._serialized_end=4084
+  _globals['_TOKENIZEREQUEST']._serialized_start=4087
+  _globals['_TOKENIZEREQUEST']._serialized_end=4273
+  _globals['_TOKENIZERESPONSE']._serialized_start=4275
+  _globals['_TOKENIZERESPONSE']._serialized_end=4374
+  _globals['_TOKENIZERESULT']._serialized_start=4377
+  _globals['_TOKENIZERESULT']._serialized_end=4515
+  _globals['_TOKENSPAN']._serialized_start=4517
+  _globals['_TOKENSPAN']._serialized_end=4556
+  _globals['_INFERENCESERVICE']._serialized_start=4747
+  _globals['_INFERENCESERVICE']._serialized_end=5230
 # @@protoc_insertion_point(module_scope)

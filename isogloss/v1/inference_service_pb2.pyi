@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
+from isogloss.v1 import input_type_pb2 as _input_type_pb2
 from isogloss.v1 import label_mode_pb2 as _label_mode_pb2
 from isogloss.v1 import precision_pb2 as _precision_pb2
 from isogloss.v1 import vector_pb2 as _vector_pb2
@@ -96,6 +97,7 @@ class EmbedRequest(_message.Message):
     DIMENSIONS_FIELD_NUMBER: _builtins.int
     FORCE_DIMENSIONS_FIELD_NUMBER: _builtins.int
     NORMALIZE_FIELD_NUMBER: _builtins.int
+    INPUT_TYPE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model. Format: `models/{model}`, `aliases/{alias}` or `baseModels/{base_model}`."""
     truncation: Global___Truncation.ValueType
@@ -120,6 +122,8 @@ class EmbedRequest(_message.Message):
     """Whether vectors that `dimensions` cuts are brought to length 1 again. Unset: true. Vectors
     that are not cut have length 1 by the model itself, which keeps no other: false is refused.
     """
+    input_type: _input_type_pb2.InputType.ValueType
+    """What the texts are. A model without words of its own for that reads them as always."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The texts, 1 to 512, none of them empty, each of at most 128 KiB in UTF-8."""
@@ -137,10 +141,11 @@ class EmbedRequest(_message.Message):
         dimensions: _builtins.int = ...,
         force_dimensions: _builtins.bool = ...,
         normalize: _builtins.bool | None = ...,
+        input_type: _input_type_pb2.InputType.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_normalize", b"_normalize", "normalize", b"normalize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_normalize", b"_normalize", "as_list", b"as_list", "dimensions", b"dimensions", "force_dimensions", b"force_dimensions", "model", b"model", "normalize", b"normalize", "precision", b"precision", "priority", b"priority", "texts", b"texts", "truncation", b"truncation", "vector_type", b"vector_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_normalize", b"_normalize", "as_list", b"as_list", "dimensions", b"dimensions", "force_dimensions", b"force_dimensions", "input_type", b"input_type", "model", b"model", "normalize", b"normalize", "precision", b"precision", "priority", b"priority", "texts", b"texts", "truncation", b"truncation", "vector_type", b"vector_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__normalize: _TypeAlias = _typing.Literal["normalize"]  # noqa: Y015
     _WhichOneofArgType__normalize: _TypeAlias = _typing.Literal["_normalize", b"_normalize"]  # noqa: Y015
@@ -294,7 +299,9 @@ Global___ServedModel: _TypeAlias = ServedModel  # noqa: Y015
 
 @_typing.final
 class Timings(_message.Message):
-    """Where a call spent its time in the server; what is left of the caller's clock is the network."""
+    """Where a call spent its time in the server. Of a call with several texts workers may have been
+    busy at the same time: these then add up to more than the time on the clock.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -304,15 +311,15 @@ class Timings(_message.Message):
     LOAD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def queue(self) -> _duration_pb2.Duration:
-        """Waiting for a worker."""
+        """When no worker was busy with it."""
 
     @_builtins.property
     def tokenize(self) -> _duration_pb2.Duration:
-        """Cleaning the texts and turning them into tokens."""
+        """Workers' time for cleaning its texts and turning them into tokens."""
 
     @_builtins.property
     def infer(self) -> _duration_pb2.Duration:
-        """Computing. Of a call with several texts these overlap: each is the longest way of its texts."""
+        """Workers' time for the batches that its texts were in."""
 
     @_builtins.property
     def load(self) -> _duration_pb2.Duration:
@@ -871,3 +878,155 @@ class ProcessResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
 Global___ProcessResponse: _TypeAlias = ProcessResponse  # noqa: Y015
+
+@_typing.final
+class TokenizeRequest(_message.Message):
+    """Request of `InferenceService.Tokenize`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    TRUNCATION_FIELD_NUMBER: _builtins.int
+    INPUT_TYPE_FIELD_NUMBER: _builtins.int
+    WITH_SPANS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model. Format: `models/{model}`, `aliases/{alias}` or `baseModels/{base_model}`."""
+    truncation: Global___Truncation.ValueType
+    """What to leave out of a text that has more tokens than the model takes. Unspecified: END. NONE
+    shows all tokens, though `Embed` would refuse the text.
+    """
+    input_type: _input_type_pb2.InputType.ValueType
+    """As in `EmbedRequest`."""
+    with_spans: _builtins.bool
+    """Tell where in the text each token stands."""
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The texts, 1 to 512, none of them empty, each of at most 128 KiB in UTF-8 and all together of
+        at most 1 MiB.
+        """
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        texts: _abc.Iterable[_builtins.str] | None = ...,
+        truncation: Global___Truncation.ValueType = ...,
+        input_type: _input_type_pb2.InputType.ValueType = ...,
+        with_spans: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_type", b"input_type", "model", b"model", "texts", b"texts", "truncation", b"truncation", "with_spans", b"with_spans"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenizeRequest: _TypeAlias = TokenizeRequest  # noqa: Y015
+
+@_typing.final
+class TokenizeResponse(_message.Message):
+    """Response of `InferenceService.Tokenize`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model's full resource name; where it was asked for by an alias, what that stands for."""
+    max_tokens: _builtins.int
+    """The longest text that it takes, in tokens, special tokens included."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenizeResult]:
+        """One entry a text, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___TokenizeResult] | None = ...,
+        model: _builtins.str = ...,
+        max_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_tokens", b"max_tokens", "model", b"model", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenizeResponse: _TypeAlias = TokenizeResponse  # noqa: Y015
+
+@_typing.final
+class TokenizeResult(_message.Message):
+    """The tokens of one text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    SPANS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The text as the model's cleaning leaves it; empty unless `with_spans`."""
+    token_count: _builtins.int
+    """Tokens of the whole text, those that were left out included."""
+    truncated: _builtins.bool
+    """Whether a part of the text was left out."""
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ids in the model's vocabulary, special tokens and the model's prefix included."""
+
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The same as words of the vocabulary."""
+
+    @_builtins.property
+    def spans(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenSpan]:
+        """Where each token stands in `text`; empty unless `with_spans`."""
+
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.int] | None = ...,
+        tokens: _abc.Iterable[_builtins.str] | None = ...,
+        spans: _abc.Iterable[Global___TokenSpan] | None = ...,
+        text: _builtins.str = ...,
+        token_count: _builtins.int = ...,
+        truncated: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "spans", b"spans", "text", b"text", "token_count", b"token_count", "tokens", b"tokens", "truncated", b"truncated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenizeResult: _TypeAlias = TokenizeResult  # noqa: Y015
+
+@_typing.final
+class TokenSpan(_message.Message):
+    """A part of a text, in Unicode characters. Empty at 0 for what does not stand in it, such as special
+    tokens.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    start: _builtins.int
+    """Its first character, from 0."""
+    end: _builtins.int
+    """The character behind its last."""
+    def __init__(
+        self,
+        *,
+        start: _builtins.int = ...,
+        end: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenSpan: _TypeAlias = TokenSpan  # noqa: Y015

@@ -64,6 +64,11 @@ class InferenceServiceStub:
                 request_serializer=isogloss_dot_v1_dot_inference__service__pb2.ProcessRequest.SerializeToString,
                 response_deserializer=isogloss_dot_v1_dot_inference__service__pb2.ProcessResponse.FromString,
                 _registered_method=True)
+        self.Tokenize = channel.unary_unary(
+                '/isogloss.v1.InferenceService/Tokenize',
+                request_serializer=isogloss_dot_v1_dot_inference__service__pb2.TokenizeRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_inference__service__pb2.TokenizeResponse.FromString,
+                _registered_method=True)
 
 
 class InferenceServiceServicer:
@@ -125,6 +130,16 @@ class InferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Tokenize(self, request, context):
+        """Shows the tokens of texts as the model would read them: cleaned, with its prefix, cut.
+
+        Errors: INVALID_ARGUMENT naming every empty text; as of `Embed` where there is no model to
+        read them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -147,6 +162,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.Process,
                     request_deserializer=isogloss_dot_v1_dot_inference__service__pb2.ProcessRequest.FromString,
                     response_serializer=isogloss_dot_v1_dot_inference__service__pb2.ProcessResponse.SerializeToString,
+            ),
+            'Tokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tokenize,
+                    request_deserializer=isogloss_dot_v1_dot_inference__service__pb2.TokenizeRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_inference__service__pb2.TokenizeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -267,6 +287,33 @@ class InferenceService:
             '/isogloss.v1.InferenceService/Process',
             isogloss_dot_v1_dot_inference__service__pb2.ProcessRequest.SerializeToString,
             isogloss_dot_v1_dot_inference__service__pb2.ProcessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.InferenceService/Tokenize',
+            isogloss_dot_v1_dot_inference__service__pb2.TokenizeRequest.SerializeToString,
+            isogloss_dot_v1_dot_inference__service__pb2.TokenizeResponse.FromString,
             options,
             channel_credentials,
             insecure,

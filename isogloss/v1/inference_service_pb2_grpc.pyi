@@ -73,6 +73,12 @@ class InferenceServiceStub:
     Where the stream breaks off with UNAVAILABLE, open another and send again what has no answer.
     It has no time limit but the caller's deadline.
     """
+    Tokenize: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.TokenizeRequest, _inference_service_pb2.TokenizeResponse]
+    """Shows the tokens of texts as the model would read them: cleaned, with its prefix, cut.
+
+    Errors: INVALID_ARGUMENT naming every empty text; as of `Embed` where there is no model to
+    read them.
+    """
 
 @_typing.type_check_only
 class InferenceServiceAsyncStub(InferenceServiceStub):
@@ -118,6 +124,12 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
 
     Where the stream breaks off with UNAVAILABLE, open another and send again what has no answer.
     It has no time limit but the caller's deadline.
+    """
+    Tokenize: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.TokenizeRequest, _inference_service_pb2.TokenizeResponse]  # type: ignore[assignment]
+    """Shows the tokens of texts as the model would read them: cleaned, with its prefix, cut.
+
+    Errors: INVALID_ARGUMENT naming every empty text; as of `Embed` where there is no model to
+    read them.
     """
 
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -185,6 +197,18 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Where the stream breaks off with UNAVAILABLE, open another and send again what has no answer.
         It has no time limit but the caller's deadline.
+        """
+
+    @_abc_1.abstractmethod
+    def Tokenize(
+        self,
+        request: _inference_service_pb2.TokenizeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_service_pb2.TokenizeResponse, _abc.Awaitable[_inference_service_pb2.TokenizeResponse]]:
+        """Shows the tokens of texts as the model would read them: cleaned, with its prefix, cut.
+
+        Errors: INVALID_ARGUMENT naming every empty text; as of `Embed` where there is no model to
+        read them.
         """
 
 def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

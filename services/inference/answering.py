@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,20 +15,29 @@ from services.common.interceptor import remaining_seconds
 from services.common.names import Collection
 from services.inference.awaiting import answered
 from services.inference.classification import label_rule
-from services.inference.convert.requests import Call, Request, call_from_proto
+from services.inference.convert.requests import (
+    Call,
+    Request,
+    TokenizeCall,
+    call_from_proto,
+    tokenize_call_from_proto,
+)
 from services.inference.convert.responses import (
     classify_response,
     embed_and_classify_response,
     embed_response,
+    tokenize_response,
 )
 from services.inference.dispatcher import Dispatcher
 from services.inference.engine import Output
 from services.inference.limits import (
     classify_answer_violation,
     embed_answer_violation,
+    tokenize_answer_violation,
     vector_bytes,
 )
-from services.inference.model import Computed, Model, Question
+from services.inference.model import Computed, Model, Precision, Question
+from services.inference.reading import show
 from services.inference.resolving import Loaded, Resolver
 from services.inference.scheduling.priority import Priority
 from services.inference.vectors import vector_form
@@ -67,6 +77,8 @@ class Answerer:
         self._resolver = resolver
         self._dispatcher = dispatcher
         self._max_texts = max_texts
+        # Texts are shown by one thread at a time: nobody who shows may hold computing up.
+        self._showing = asyncio.Lock()
 
     async def embed(self, request: pb.EmbedRequest, manner: Manner) -> pb.EmbedResponse:
         """Compute vectors."""
@@ -103,6 +115,14 @@ class Answerer:
         outputs = (Output.EMBEDDING, Output.LOGITS)
         return await self._compute(loaded.model, call, manner, outputs, answer)
 
+    async def tokenize(self, request: pb.TokenizeRequest) -> pb.TokenizeResponse:
+        """Show tokens."""
+        call = tokenize_call_from_proto(request, max_texts=self._max_texts)
+        tenant = current_principal().tenant
+        loaded = await self._resolver.find(tenant, call.name, Precision.EXACT)
+        async with self._showing:
+            return await asyncio.to_thread(_shown, loaded.model, call)
+
     def _read(self, request: Request, manner: Manner) -> Call:
         return call_from_proto(request, max_texts=self._max_texts, each=manner.each)
 
@@ -125,8 +145,16 @@ class Answerer:
             caller=current_principal().tenant,
             remaining=remaining_seconds(),
             each=manner.each,
+            input_type=call.input_type,
         )
         return await answered(self._dispatcher.submit(model, question, answer))
+
+
+def _shown(model: Model, call: TokenizeCall) -> pb.TokenizeResponse:
+    shown = show(model, call.texts, call.truncation, call.input_type)
+    response = tokenize_response(model, shown, with_spans=call.with_spans)
+    _refuse(tokenize_answer_violation(len(shown), response.ByteSize()))
+    return response
 
 
 def _refuse(violation: FieldViolation | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ MAX_TEXTS = 512
 
 MAX_TEXT_BYTES = 128 * 1024
 """Bytes of one text in UTF-8, at most."""
+
+MAX_SHOWN_BYTES = 1024 * 1024
+"""Bytes of all texts together whose tokens are shown in one call: these are read to their end,
+some 0.3 s of work."""
 
 # UTF-8 takes at most 4 bytes for a character: shorter texts need not be encoded to be sure.
 _SURELY_SHORT = MAX_TEXT_BYTES // 4
@@ -57,6 +62,40 @@ def text_violation(position: int, text: str) -> FieldViolation | None:
             reason=Reason.LIMIT_EXCEEDED,
         )
     return None
+
+
+def tokenize_violation(texts: Sequence[str]) -> FieldViolation | None:
+    """Return what is wrong where texts are too long to show the tokens of all of them."""
+    size = sum(len(text.encode()) for text in texts)
+    if size <= MAX_SHOWN_BYTES:
+        return None
+    return FieldViolation(
+        field="texts",
+        description=(
+            f"has {size} bytes in UTF-8, the tokens of {MAX_SHOWN_BYTES} are shown in one call. "
+            "Send them in several calls."
+        ),
+        reason=Reason.LIMIT_EXCEEDED,
+    )
+
+
+def tokenize_answer_violation(texts: int, size: int) -> FieldViolation | None:
+    """Return what is wrong where an answer with the tokens of that many texts is too large.
+
+    Args:
+        texts: How many.
+        size: Bytes of the answer.
+    """
+    if size <= ANSWER_BYTES:
+        return None
+    return FieldViolation(
+        field="texts",
+        description=(
+            f"the tokens of {texts} texts take {size} bytes, over the 4 MiB of one answer. Send "
+            "fewer or shorter texts in one call, or leave with_spans out."
+        ),
+        reason=Reason.LIMIT_EXCEEDED,
+    )
 
 
 def vector_bytes(form: VectorForm, *, as_list: bool) -> int:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from isogloss.storage.v1.stored_file_pb2 import StoredFile
-from isogloss.v1 import label_mode_pb2, precision_pb2
+from isogloss.v1 import input_type_pb2, label_mode_pb2, precision_pb2
 from services.common.cleaning import Cleaning
 from services.common.cleaning_proto import cleaning_from_proto
 from services.common.errors import DataLoss
 from services.common.manifests import parse_manifest
 from services.inference.model import LabelMode, Precision
+from services.inference.tokenization import InputType
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -27,6 +28,14 @@ _LABEL_MODES = {
     label_mode_pb2.LABEL_MODE_UNSPECIFIED: LabelMode.SINGLE,
     label_mode_pb2.LABEL_MODE_SINGLE: LabelMode.SINGLE,
     label_mode_pb2.LABEL_MODE_MULTI: LabelMode.MULTI,
+}
+
+
+_INPUT_TYPES = {
+    input_type_pb2.INPUT_TYPE_QUERY: InputType.QUERY,
+    input_type_pb2.INPUT_TYPE_DOCUMENT: InputType.DOCUMENT,
+    input_type_pb2.INPUT_TYPE_CLASSIFICATION: InputType.CLASSIFICATION,
+    input_type_pb2.INPUT_TYPE_CLUSTERING: InputType.CLUSTERING,
 }
 
 
@@ -69,6 +78,9 @@ class PublishedModel:
 
     matryoshka_dimensions: tuple[int, ...] = ()
     """Lengths to which its embeddings may be cut, by its training."""
+
+    typed_prefixes: Mapping[InputType, str] = field(default_factory=dict)
+    """Instead of `prefix` for texts of these types."""
 
 
 def parse_published(content: bytes, key: str) -> PublishedModel:
@@ -115,6 +127,12 @@ def parse_published(content: bytes, key: str) -> PublishedModel:
         },
         vector_range=manifest.vector_range,
         matryoshka_dimensions=tuple(manifest.matryoshka_dimensions),
+        typed_prefixes={
+            # As above: nobody can ask for a type from the future.
+            _INPUT_TYPES[typed.input_type]: typed.prefix
+            for typed in manifest.input.typed_prefixes
+            if typed.input_type in _INPUT_TYPES
+        },
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, auto
 
 from services.common.cleaning import Cleaner
 from services.common.errors import IsoglossError
 from services.inference.engine import Engine, FloatArray, Output
 from services.inference.scheduling.priority import Priority
-from services.inference.tokenization import TextReader, TokenisedText, Truncation
+from services.inference.tokenization import InputType, TextReader, TokenisedText, Truncation
 
 
 class Precision(StrEnum):
@@ -67,6 +67,15 @@ class Model:
     matryoshka_dimensions: tuple[int, ...] = ()
     """Lengths to which its embeddings may be cut, by its training."""
 
+    typed_readers: Mapping[InputType, TextReader] = field(default_factory=dict)
+    """Instead of `reader` for texts of these types."""
+
+    def reader_of(self, input_type: InputType | None) -> TextReader:
+        """Return what reads texts of a type; None: of no type that the caller knows."""
+        return (
+            self.reader if input_type is None else self.typed_readers.get(input_type, self.reader)
+        )
+
     def clean(self, text: str) -> str:
         """Return `text` as the model learnt texts; may be empty."""
         return text if self.cleaner is None else self.cleaner.clean(text).text
@@ -99,6 +108,9 @@ class Question:
     each: bool
     """Whether a text that cannot be computed has an error of its own, and the others their
     rows, instead of refusing the call."""
+
+    input_type: InputType | None = None
+    """What the texts are, to models that read them differently."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

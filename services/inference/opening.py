@@ -175,6 +175,10 @@ class Opener:
             engine=engine,
             vector_range=published.vector_range,
             matryoshka_dimensions=published.matryoshka_dimensions,
+            typed_readers={
+                kind: reader.with_prefix(prefix)
+                for kind, prefix in published.typed_prefixes.items()
+            },
         )
 
 

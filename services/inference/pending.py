@@ -43,7 +43,7 @@ class PendingCall(Generic[T]):
         """Whether it is answered, has failed, or was given up."""
         texts = len(question.texts)
         self._answer = answer
-        self._reader = CallReader(model, question.truncation)
+        self._reader = CallReader(model, question.truncation, question.input_type)
         self._texts: list[TokenisedText | None] = [None] * texts
         self._violations: dict[int, FieldViolation] = {}
         self._errors: dict[int, IsoglossError] = {}

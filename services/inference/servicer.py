@@ -56,3 +56,11 @@ class InferenceServicer(InferenceServiceServicer):
         async with aclosing(self._processor.answers(aiter(request_iterator))) as answers:
             async for answer in answers:
                 yield answer
+
+    async def Tokenize(  # noqa: N802 (the rpc's name)
+        self,
+        request: pb.TokenizeRequest,
+        context: ServicerContext[pb.TokenizeRequest, pb.TokenizeResponse],  # noqa: ARG002
+    ) -> pb.TokenizeResponse:
+        """See the contract."""
+        return await self._answerer.tokenize(request)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from enum import StrEnum, auto
+from typing import Self
 
 from tokenizers import Tokenizer
 
@@ -26,6 +28,15 @@ class Truncation(StrEnum):
     NONE = auto()
     START = auto()
     END = auto()
+
+
+class InputType(StrEnum):
+    """What a text is, to a model that puts different words before them."""
+
+    QUERY = auto()
+    DOCUMENT = auto()
+    CLASSIFICATION = auto()
+    CLUSTERING = auto()
 
 
 class TextTooLong(Exception):
@@ -54,6 +65,28 @@ class TokenisedText:
     """Whether a part of the text was left out."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownText:
+    """One text and its tokens, for people."""
+
+    text: str
+    """As it was read, without the prefix."""
+
+    ids: list[int]
+    """Token ids, prefix and special tokens included."""
+
+    tokens: list[str]
+    """The same as words of the vocabulary."""
+
+    spans: list[tuple[int, int]]
+    """Where in the text each stands, in characters; (0, 0) for prefix and special tokens."""
+
+    token_count: int
+    """Tokens of the whole text."""
+
+    truncated: bool
+
+
 class TextReader:
     """Reads texts for one model; may be used by any number of threads at once."""
 
@@ -76,15 +109,30 @@ class TextReader:
         # Texts are cut below, which also counts what is left out.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._max_tokens = max_tokens
+        self._put_before(prefix)
+
+    def with_prefix(self, prefix: str) -> Self:
+        """Return a reader with the same tokenizer and another prefix.
+
+        Raises:
+            ValueError: Where the prefix leaves no room for a text.
+        """
+        other = copy(self)
+        other._put_before(prefix)  # noqa: SLF001 (of its own class)
+        return other
+
+    def _put_before(self, prefix: str) -> None:
         before, self._after = _special_tokens(self._tokenizer)
         self._prefix = prefix
         # Without its last space, which tokenizers count to the word behind it.
         self._before = [*before, *self._plain(prefix.rstrip())]
         self._words_start = len(self._before) - len(before)
-        self._room = max_tokens - len(self._before) - len(self._after)
+        self._room = self._max_tokens - len(self._before) - len(self._after)
         if self._room < 1:
             raise ValueError(
-                f"max_tokens {max_tokens} leaves no room beside the prefix and the special tokens"
+                f"max_tokens {self._max_tokens} leaves no room beside the prefix and the special "
+                "tokens"
             )
 
     def read(self, text: str, truncation: Truncation) -> TokenisedText:
@@ -100,6 +148,34 @@ class TextReader:
             raise TextTooLong(self._framed_length(ids), exact=whole)
         kept = ids[: self._room] if truncation is Truncation.END else ids[-self._room :]
         return TokenisedText(ids=self._framed(kept), truncated=True)
+
+    def show(self, text: str, truncation: Truncation) -> ShownText:
+        """Return the tokens that `read` gives, as words and with their places.
+
+        With truncation NONE all tokens are shown, and nothing is refused.
+        """
+        encoding = self._tokenizer.encode(self._prefix + text, add_special_tokens=False)
+        words = slice(self._words_start, None)
+        ids, spans = encoding.ids[words], encoding.offsets[words]
+        truncated = len(ids) > self._room and truncation is not Truncation.NONE
+        if truncated:
+            end = truncation is Truncation.END
+            kept = slice(0, self._room) if end else slice(len(ids) - self._room, None)
+        else:
+            kept = slice(None)
+        framed = self._framed(ids[kept])
+        shift = len(self._prefix)
+        # The first word's token may begin with the prefix's last space.
+        placed = [(max(start - shift, 0), stop - shift) for start, stop in spans[kept]]
+        nowhere = (0, 0)
+        return ShownText(
+            text=text,
+            ids=framed,
+            tokens=[self._tokenizer.id_to_token(token) or "" for token in framed],
+            spans=[nowhere] * len(self._before) + placed + [nowhere] * len(self._after),
+            token_count=self._framed_length(ids),
+            truncated=truncated,
+        )
 
     def count(self, text: str) -> int:
         """Return the number of tokens of the whole text, special tokens included."""

@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from isogloss.storage.v1 import stored_file_pb2 as _stored_file_pb2
 from isogloss.v1 import cleaning_pb2 as _cleaning_pb2
 from isogloss.v1 import hyperparameters_pb2 as _hyperparameters_pb2
+from isogloss.v1 import input_type_pb2 as _input_type_pb2
 from isogloss.v1 import label_mode_pb2 as _label_mode_pb2
 from isogloss.v1 import precision_pb2 as _precision_pb2
 import builtins as _builtins
@@ -181,6 +182,7 @@ class TextInput(_message.Message):
     PAD_TOKEN_ID_FIELD_NUMBER: _builtins.int
     CLEANING_FIELD_NUMBER: _builtins.int
     PREFIX_FIELD_NUMBER: _builtins.int
+    TYPED_PREFIXES_FIELD_NUMBER: _builtins.int
     max_tokens: _builtins.int
     """Longest text in tokens, special tokens included."""
     pad_token_id: _builtins.int
@@ -195,6 +197,12 @@ class TextInput(_message.Message):
     def cleaning(self) -> _cleaning_pb2.Cleaning:
         """What is done to every text before it is tokenised. Unset: nothing."""
 
+    @_builtins.property
+    def typed_prefixes(self) -> _containers.RepeatedCompositeFieldContainer[Global___TypedPrefix]:
+        """What is put there instead of `prefix` where the caller says what a text is; of each type at
+        most one.
+        """
+
     def __init__(
         self,
         *,
@@ -203,14 +211,41 @@ class TextInput(_message.Message):
         pad_token_id: _builtins.int = ...,
         cleaning: _cleaning_pb2.Cleaning | None = ...,
         prefix: _builtins.str = ...,
+        typed_prefixes: _abc.Iterable[Global___TypedPrefix] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cleaning", b"cleaning", "tokenizer", b"tokenizer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleaning", b"cleaning", "max_tokens", b"max_tokens", "pad_token_id", b"pad_token_id", "prefix", b"prefix", "tokenizer", b"tokenizer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleaning", b"cleaning", "max_tokens", b"max_tokens", "pad_token_id", b"pad_token_id", "prefix", b"prefix", "tokenizer", b"tokenizer", "typed_prefixes", b"typed_prefixes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TextInput: _TypeAlias = TextInput  # noqa: Y015
+
+@_typing.final
+class TypedPrefix(_message.Message):
+    """What is put before texts of one type."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_TYPE_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
+    input_type: _input_type_pb2.InputType.ValueType
+    """The type."""
+    prefix: _builtins.str
+    """The words, with white space at their end; may be empty."""
+    def __init__(
+        self,
+        *,
+        input_type: _input_type_pb2.InputType.ValueType = ...,
+        prefix: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_type", b"input_type", "prefix", b"prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TypedPrefix: _TypeAlias = TypedPrefix  # noqa: Y015
 
 @_typing.final
 class Variant(_message.Message):

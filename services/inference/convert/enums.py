@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from isogloss.v1 import inference_service_pb2 as pb
-from isogloss.v1 import label_mode_pb2, precision_pb2, vector_pb2
+from isogloss.v1 import input_type_pb2, label_mode_pb2, precision_pb2, vector_pb2
 from services.inference.model import LabelMode, Precision
 from services.inference.scheduling.priority import Priority
-from services.inference.tokenization import Truncation
+from services.inference.tokenization import InputType, Truncation
 from services.inference.vectors import VectorType
 
 TRUNCATIONS: Mapping[int, Truncation] = {
@@ -38,6 +38,14 @@ VECTOR_TYPES: Mapping[int, VectorType] = {
     vector_pb2.VECTOR_TYPE_UINT8: VectorType.UINT8,
     vector_pb2.VECTOR_TYPE_BINARY: VectorType.BINARY,
     vector_pb2.VECTOR_TYPE_UBINARY: VectorType.UBINARY,
+}
+
+INPUT_TYPES: Mapping[int, InputType | None] = {
+    input_type_pb2.INPUT_TYPE_UNSPECIFIED: None,
+    input_type_pb2.INPUT_TYPE_QUERY: InputType.QUERY,
+    input_type_pb2.INPUT_TYPE_DOCUMENT: InputType.DOCUMENT,
+    input_type_pb2.INPUT_TYPE_CLASSIFICATION: InputType.CLASSIFICATION,
+    input_type_pb2.INPUT_TYPE_CLUSTERING: InputType.CLUSTERING,
 }
 
 PRECISIONS_OUT = {

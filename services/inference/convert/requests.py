@@ -11,11 +11,17 @@ from services.common import names
 from services.common.errors import FieldViolation, InvalidArgument, Reason
 from services.common.names import Collection, ResourceName
 from services.inference.classification import LabelWish
-from services.inference.convert.enums import PRECISIONS, PRIORITIES, TRUNCATIONS, VECTOR_TYPES
-from services.inference.limits import text_violation
+from services.inference.convert.enums import (
+    INPUT_TYPES,
+    PRECISIONS,
+    PRIORITIES,
+    TRUNCATIONS,
+    VECTOR_TYPES,
+)
+from services.inference.limits import text_violation, tokenize_violation
 from services.inference.model import Precision
 from services.inference.scheduling.priority import Priority
-from services.inference.tokenization import Truncation
+from services.inference.tokenization import InputType, Truncation
 from services.inference.vectors import VectorWish
 
 V = TypeVar("V")
@@ -38,9 +44,21 @@ class Call:
     priority: Priority | None
     """None where the caller leaves it to the method."""
 
+    input_type: InputType | None = None
     as_list: bool = False
     vectors: VectorWish = field(default_factory=VectorWish)
     labels: LabelWish = field(default_factory=LabelWish)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizeCall:
+    """What a call that shows tokens asks for."""
+
+    name: ResourceName
+    texts: Sequence[str]
+    truncation: Truncation
+    input_type: InputType | None
+    with_spans: bool
 
 
 def call_from_proto(request: Request, *, max_texts: int, each: bool = False) -> Call:
@@ -62,7 +80,10 @@ def call_from_proto(request: Request, *, max_texts: int, each: bool = False) -> 
     truncation = _chosen(request, "truncation", TRUNCATIONS, violations)
     precision = _chosen(request, "precision", PRECISIONS, violations)
     priority = _chosen(request, "priority", PRIORITIES, violations)
-    vectors, labels = VectorWish(), LabelWish()
+    input_type, vectors, labels = None, VectorWish(), LabelWish()
+    if isinstance(request, pb.EmbedRequest):
+        # Labels are learnt from texts as the model always reads them.
+        input_type = _chosen(request, "input_type", INPUT_TYPES, violations)
     if not isinstance(request, pb.ClassifyRequest):
         vectors = _vector_wish(request, violations)
     if not isinstance(request, pb.EmbedRequest):
@@ -75,9 +96,35 @@ def call_from_proto(request: Request, *, max_texts: int, each: bool = False) -> 
         truncation=truncation,
         precision=precision,
         priority=priority,
+        input_type=input_type,
         as_list=not isinstance(request, pb.ClassifyRequest) and request.as_list,
         vectors=vectors,
         labels=labels,
+    )
+
+
+def tokenize_call_from_proto(request: pb.TokenizeRequest, *, max_texts: int) -> TokenizeCall:
+    """Return what a request of `Tokenize` asks for.
+
+    Raises:
+        InvalidArgument: Naming everything that is wrong with it.
+    """
+    violations: list[FieldViolation] = []
+    name = names.read(request.model, *_COLLECTIONS, field="model", violations=violations)
+    texts = list(request.texts)
+    violations += _text_violations(texts, max_texts, each=False)
+    if (violation := tokenize_violation(texts)) is not None:
+        violations.append(violation)
+    truncation = _chosen(request, "truncation", TRUNCATIONS, violations)
+    input_type = _chosen(request, "input_type", INPUT_TYPES, violations)
+    if violations or name is None:
+        raise InvalidArgument(violations)
+    return TokenizeCall(
+        name=name,
+        texts=texts,
+        truncation=truncation,
+        input_type=input_type,
+        with_spans=request.with_spans,
     )
 
 
@@ -153,7 +200,10 @@ def _text_violations(texts: Sequence[str], max_texts: int, *, each: bool) -> lis
 
 
 def _chosen(
-    request: Request, name: str, known: Mapping[int, V], violations: list[FieldViolation]
+    request: Request | pb.TokenizeRequest,
+    name: str,
+    known: Mapping[int, V],
+    violations: list[FieldViolation],
 ) -> V:
     """Return what an enum field stands for; of an unknown number note so, and take the default."""
     number = getattr(request, name)

@@ -12,8 +12,9 @@ from services.common.status import to_status
 from services.inference.classification import Classification, LabelRule, ScoredLabel, classify
 from services.inference.convert.enums import LABEL_MODES_OUT, PRECISIONS_OUT, VECTOR_TYPES_OUT
 from services.inference.engine import Output
-from services.inference.model import Computed
+from services.inference.model import Computed, Model
 from services.inference.resolving import Loaded
+from services.inference.tokenization import ShownText
 from services.inference.vectors import Numbers, VectorForm
 
 _Result = pb.EmbedResult | pb.ClassifyResult | pb.EmbedAndClassifyResult
@@ -70,6 +71,24 @@ def embed_and_classify_response(
         if _tell(computed, position, result):
             _write_vector(result.vector, row, form, as_list=as_list)
             _write_labels(result.classification, found, rule)
+    return response
+
+
+def tokenize_response(
+    model: Model, shown: Sequence[ShownText], *, with_spans: bool
+) -> pb.TokenizeResponse:
+    """Return the answer of `Tokenize`."""
+    response = pb.TokenizeResponse(model=model.name, max_tokens=model.max_tokens)
+    for text in shown:
+        result = response.results.add(
+            ids=text.ids,
+            tokens=text.tokens,
+            token_count=text.token_count,
+            truncated=text.truncated,
+        )
+        if with_spans:
+            result.text = text.text
+            result.spans.extend(pb.TokenSpan(start=start, end=end) for start, end in text.spans)
     return response
 
 

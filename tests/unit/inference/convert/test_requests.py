@@ -5,14 +5,14 @@ import math
 import pytest
 
 from isogloss.v1 import inference_service_pb2 as pb
-from isogloss.v1 import vector_pb2
+from isogloss.v1 import input_type_pb2, vector_pb2
 from services.common.errors import InvalidArgument, Reason
 from services.inference.classification import LabelWish
 from services.inference.convert.requests import Request, call_from_proto
 from services.inference.limits import MAX_TEXT_BYTES
 from services.inference.model import Precision
 from services.inference.scheduling.priority import Priority
-from services.inference.tokenization import Truncation
+from services.inference.tokenization import InputType, Truncation
 from services.inference.vectors import VectorType, VectorWish
 
 
@@ -104,6 +104,15 @@ def test_an_unknown_value_is_told_with_those_that_are_known() -> None:
 
     with pytest.raises(InvalidArgument, match=r"96 is no value.*VECTOR_TYPE_UBINARY"):
         call_from_proto(request, max_texts=4)
+
+
+def test_only_embeddings_are_asked_for_by_type() -> None:
+    query = input_type_pb2.INPUT_TYPE_QUERY
+    embed = pb.EmbedRequest(model="models/tone", texts=["a"], input_type=query)
+    wrong = pb.EmbedRequest(model="models/tone", texts=["a"], input_type=99)  # type: ignore[arg-type] # what a newer client may send
+
+    assert call_from_proto(embed, max_texts=4).input_type is InputType.QUERY
+    assert violations(wrong) == ["input_type"]
 
 
 def test_texts_that_have_errors_of_their_own_are_not_looked_at() -> None:
