@@ -11,6 +11,9 @@ from services.common.errors import DeadlineExceeded
 
 T = TypeVar("T")
 
+_LONGEST_SECONDS = 3600.0
+"""What a message may take at any rate."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
@@ -82,7 +85,8 @@ async def taken(writing: Awaitable[None], pace: Pace, size: int) -> None:
     """
     rate = pace.bytes_per_second
     try:
-        async with asyncio.timeout(pace.idle_seconds + size / rate if rate else None):
+        slow = min(size / rate, _LONGEST_SECONDS) if rate else _LONGEST_SECONDS
+        async with asyncio.timeout(pace.idle_seconds + slow):
             await writing
     except TimeoutError:
         raise DeadlineExceeded(

@@ -99,7 +99,7 @@ def build(settings: TrainerSettings) -> Application:
         background=(
             supervisor.serve,
             evaluator.serve,
-            Sweep(database, lines_kept=settings.lines_kept).serve,
+            Sweep(database, store, lines_kept=settings.lines_kept).serve,
             *_couriers(settings, database, addresses),
         ),
         close=(database.close,),

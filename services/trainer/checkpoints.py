@@ -140,7 +140,11 @@ class StoredCheckpoints:
 
     def _prune(self) -> None:
         """Remove all that is older than the newest checkpoints, whoever left it."""
-        oldest = self._whole()[-KEPT:][0]
+        whole = self._whole()
+        if not whole:
+            # The model was deleted, or given to another attempt that has ended it, meanwhile.
+            return
+        oldest = whole[-KEPT:][0]
         for item in list(self._store.list(self._prefix)):
             if item.key < oldest:
                 self._store.delete(item.key)

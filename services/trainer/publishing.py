@@ -80,7 +80,6 @@ def tidy(store: ObjectStore, row: ModelRow, manifest: ModelManifest) -> None:
 
     Nobody can publish those attempts any more, as the manifest exists.
     """
-    store.delete(layout.model_pending(row.tenant, row.id))
     checkpoints.discard(store, row.tenant, row.id)
     winner = manifest.attempt, manifest.token
     for everything, kept in (
@@ -90,13 +89,16 @@ def tidy(store: ObjectStore, row: ModelRow, manifest: ModelManifest) -> None:
         for item in list(store.list(everything)):
             if not item.key.startswith(kept(row.tenant, row.id, *winner)):
                 store.delete(item.key)
+    # Last: as long as it is there, somebody still tidies up.
+    store.delete(layout.model_pending(row.tenant, row.id))
 
 
 def withdraw(store: ObjectStore, row: ModelRow) -> None:
     """Remove what any attempt left of a CANCELLED or FAILED model, the manifest first.
 
     Whichever attempt published it: what has ended without success must not be served. Its dataset
-    may go: nothing reads it any more, and no text of it is left.
+    may go: nothing reads it any more, and no text of it is left. Its mark goes last: as long as it
+    is there, somebody still tidies up.
     """
     store.delete(layout.model_manifest(row.tenant, row.id))
     checkpoints.discard(store, row.tenant, row.id)

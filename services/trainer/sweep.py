@@ -1,4 +1,4 @@
-"""Forgets what nobody wants any more: the lines of old runs, and ids of old requests.
+"""Forgets what nobody wants any more: lines of old runs, ids of old requests, and leftovers.
 
 Each sweep can be cut short anywhere and be repeated, beside others that do the same.
 """
@@ -16,12 +16,17 @@ from sqlalchemy.orm import Session
 from services.common.database import Database
 from services.common.errors import IsoglossError
 from services.common.requests import forget_requests
+from services.common.storage import ObjectStore
+from services.trainer import leftovers
 from services.trainer.history import Kind
 from services.trainer.tables import EventRow, ModelRow, RequestRow
 
 _SWEEP_SECONDS = 3600.0
 _REQUESTS_KEPT = timedelta(days=7)
 # A call is repeated within minutes; a job that was held up over a weekend still is safe.
+
+_ENDED_LATELY = timedelta(days=7)
+# A trainer may have been down since its run ended; later sweeps need not look again and again.
 
 _MODELS_AT_ONCE = 100
 _LINES = (Kind.LOGGED, Kind.MEASURED)
@@ -34,6 +39,7 @@ class Sweep:
 
     Args:
         database: With the tables of `services.trainer.tables`.
+        store: Where models are.
         lines_kept: How long the lines of a run are kept after its end; None keeps them.
         clock: Now, in UTC.
     """
@@ -41,12 +47,14 @@ class Sweep:
     def __init__(
         self,
         database: Database,
+        store: ObjectStore,
         *,
         lines_kept: timedelta | None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Keep the parts."""
         self._database = database
+        self._store = store
         self._lines_kept = lines_kept
         self._clock = clock
 
@@ -63,7 +71,7 @@ class Sweep:
         """Forget all that is old enough.
 
         Raises:
-            Unavailable: Where the database does not answer.
+            IsoglossError: Where the database or the store does not answer.
         """
         now = self._clock()
         with self._database.write() as session:
@@ -72,6 +80,7 @@ class Sweep:
             while self._forget_lines(now - self._lines_kept):
                 # Others write in between.
                 pass
+        leftovers.remove(self._database, self._store, now - _ENDED_LATELY)
 
     def _forget_lines(self, before: datetime) -> bool:
         """Forget the lines of some runs that ended before; return whether there were any."""

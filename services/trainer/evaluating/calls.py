@@ -157,6 +157,9 @@ class EvaluationCalls:
         learnt_from = self._models.get(tenant, name.model).dataset
         if row.dataset not in {learnt_from, *self._evaluations.datasets(tenant, name.model)}:
             datasets.forget_use(self._store, tenant=tenant, dataset=row.dataset, model=name.model)
+            if row.dataset in self._evaluations.datasets(tenant, name.model):
+                # Asked for between the two: its mark may be the one that was just removed.
+                datasets.note_use(self._store, tenant=tenant, dataset=row.dataset, model=name.model)
 
     def drop(self, tenant: str, model: str) -> None:
         """Forget all evaluations of a model that is being deleted; its files go with it."""

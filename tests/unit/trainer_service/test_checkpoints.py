@@ -7,7 +7,7 @@ import pytest
 from services.common.storage import ObjectStore, open_store
 from services.trainer.checkpoints import KEPT, Checkpoints, StoredCheckpoints, discard
 from services.trainer.messages import Logged, Message
-from tests.stores import FailingStore
+from tests.stores import FailingStore, PassingStore
 
 
 class Desk:
@@ -47,6 +47,21 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
+
+
+class DiscardingStore(PassingStore):
+    """Has all checkpoints removed as soon as a manifest is written, as a deletion may."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        created = super().create(key, data)
+        discard(self, "default", "tone-abcdef")
+        return created
+
+
+def test_a_checkpoint_that_is_removed_at_once_ends_no_run(desk: Desk) -> None:
+    desk.attempt(store=DiscardingStore(desk.store)).save(desk.write("one"), step=60)
+
+    assert desk.stored() == []
 
 
 def test_a_run_without_a_checkpoint_begins_anew(desk: Desk) -> None:

@@ -8,14 +8,18 @@ import pytest
 
 from services.common import layout, manifests
 from services.common.errors import FailedPrecondition, ResourceExhausted
+from services.common.pagination import page_request
 from services.common.storage import ObjectStore, open_store
 from services.trainer import publishing
 from services.trainer.bell import Bell
 from services.trainer.evaluating.calls import EvaluationCalls
+from services.trainer.evaluating.naming import EvaluationName
 from services.trainer.evaluating.requests import ComparisonWish
-from services.trainer.evaluating.rows import Evaluations
+from services.trainer.evaluating.rows import Evaluations, NewEvaluation
+from services.trainer.models import Request
 from services.trainer.state import State
-from services.trainer.tables import ModelRow
+from services.trainer.tables import EvaluationRow, ModelRow
+from tests.stores import PassingStore
 from tests.tiny_model import store_file
 from tests.unit.trainer_service.desk import Desk
 from tests.whole_model import publish_whole_model
@@ -38,6 +42,41 @@ def calls(desk: Desk, store: ObjectStore, tmp_path: Path) -> EvaluationCalls:
             session.get_one(ModelRow, ("default", model)).state = State.READY
         publish_whole_model(store, tmp_path / model, model)
     return EvaluationCalls(desk.models, Evaluations(desk.database, Bell()), store)
+
+
+class AskedMeanwhile(PassingStore):
+    """Has another evaluation asked for just before a mark is removed."""
+
+    def __init__(self, store: ObjectStore, evaluations: Evaluations) -> None:
+        super().__init__(store)
+        self._evaluations = evaluations
+
+    def delete(self, key: str) -> None:
+        if key == layout.dataset_use("default", "d", "tone"):
+            ask(self._evaluations)
+        super().delete(key)
+
+
+def ask(evaluations: Evaluations) -> EvaluationRow:
+    new = NewEvaluation(
+        tenant="default", model="tone", dataset="d", dataset_content_hash="0" * 64, split="test"
+    )
+    return evaluations.add(new, Request(actor="anna", request_id="", fingerprint=b""))
+
+
+def test_an_evaluation_that_is_asked_for_while_another_goes_keeps_its_mark(
+    calls: EvaluationCalls, desk: Desk, store: ObjectStore
+) -> None:
+    evaluations = Evaluations(desk.database, Bell())
+    old = ask(evaluations)
+    meanwhile = EvaluationCalls(desk.models, evaluations, AskedMeanwhile(store, evaluations))
+
+    meanwhile.delete("default", EvaluationName(model="tone", evaluation=old.id))
+
+    assert store.stat(layout.dataset_use("default", "d", "tone")) is not None
+    [left] = calls.list("default", "tone", page_request(page_size=0, page_token="", scope=())).items
+    calls.delete("default", EvaluationName(model="tone", evaluation=left.id))
+    assert store.stat(layout.dataset_use("default", "d", "tone")) is None
 
 
 def change_predictions(store: ObjectStore, **fields: object) -> None:
