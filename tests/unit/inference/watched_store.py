@@ -15,6 +15,7 @@ class WatchedStore(PassingStore):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(open_store(str(directory)))
+        self.root = directory
         self.down = False
         self.refused: set[str] = set()
         """Keys that cannot be read for the moment."""
