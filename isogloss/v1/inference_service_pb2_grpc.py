@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from isogloss.v1 import inference_service_pb2 as isogloss_dot_v1_dot_inference__service__pb2
+from isogloss.v1 import server_status_pb2 as isogloss_dot_v1_dot_server__status__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -68,6 +69,11 @@ class InferenceServiceStub:
                 '/isogloss.v1.InferenceService/Tokenize',
                 request_serializer=isogloss_dot_v1_dot_inference__service__pb2.TokenizeRequest.SerializeToString,
                 response_deserializer=isogloss_dot_v1_dot_inference__service__pb2.TokenizeResponse.FromString,
+                _registered_method=True)
+        self.GetServerStatus = channel.unary_unary(
+                '/isogloss.v1.InferenceService/GetServerStatus',
+                request_serializer=isogloss_dot_v1_dot_inference__service__pb2.GetServerStatusRequest.SerializeToString,
+                response_deserializer=isogloss_dot_v1_dot_server__status__pb2.ServerStatus.FromString,
                 _registered_method=True)
 
 
@@ -140,6 +146,14 @@ class InferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetServerStatus(self, request, context):
+        """Tells how the server that answers is doing; behind a load balancer, one of them. Of the models
+        in its memory it names the caller's own and the bases.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -167,6 +181,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.Tokenize,
                     request_deserializer=isogloss_dot_v1_dot_inference__service__pb2.TokenizeRequest.FromString,
                     response_serializer=isogloss_dot_v1_dot_inference__service__pb2.TokenizeResponse.SerializeToString,
+            ),
+            'GetServerStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServerStatus,
+                    request_deserializer=isogloss_dot_v1_dot_inference__service__pb2.GetServerStatusRequest.FromString,
+                    response_serializer=isogloss_dot_v1_dot_server__status__pb2.ServerStatus.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -314,6 +333,33 @@ class InferenceService:
             '/isogloss.v1.InferenceService/Tokenize',
             isogloss_dot_v1_dot_inference__service__pb2.TokenizeRequest.SerializeToString,
             isogloss_dot_v1_dot_inference__service__pb2.TokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetServerStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/isogloss.v1.InferenceService/GetServerStatus',
+            isogloss_dot_v1_dot_inference__service__pb2.GetServerStatusRequest.SerializeToString,
+            isogloss_dot_v1_dot_server__status__pb2.ServerStatus.FromString,
             options,
             channel_credentials,
             insecure,

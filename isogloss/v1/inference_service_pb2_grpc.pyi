@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from isogloss.v1 import inference_service_pb2 as _inference_service_pb2
+from isogloss.v1 import server_status_pb2 as _server_status_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -79,6 +80,10 @@ class InferenceServiceStub:
     Errors: INVALID_ARGUMENT naming every empty text; as of `Embed` where there is no model to
     read them.
     """
+    GetServerStatus: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.GetServerStatusRequest, _server_status_pb2.ServerStatus]
+    """Tells how the server that answers is doing; behind a load balancer, one of them. Of the models
+    in its memory it names the caller's own and the bases.
+    """
 
 @_typing.type_check_only
 class InferenceServiceAsyncStub(InferenceServiceStub):
@@ -130,6 +135,10 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
 
     Errors: INVALID_ARGUMENT naming every empty text; as of `Embed` where there is no model to
     read them.
+    """
+    GetServerStatus: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.GetServerStatusRequest, _server_status_pb2.ServerStatus]  # type: ignore[assignment]
+    """Tells how the server that answers is doing; behind a load balancer, one of them. Of the models
+    in its memory it names the caller's own and the bases.
     """
 
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -209,6 +218,16 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT naming every empty text; as of `Embed` where there is no model to
         read them.
+        """
+
+    @_abc_1.abstractmethod
+    def GetServerStatus(
+        self,
+        request: _inference_service_pb2.GetServerStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_server_status_pb2.ServerStatus, _abc.Awaitable[_server_status_pb2.ServerStatus]]:
+        """Tells how the server that answers is doing; behind a load balancer, one of them. Of the models
+        in its memory it names the caller's own and the bases.
         """
 
 def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 
 import structlog
@@ -15,11 +16,13 @@ from services.common.server import Application, Service, run
 from services.common.settings import load
 from services.common.storage import open_store
 from services.common.threads import available_cpus
+from services.common.version import server_version
 from services.inference.answering import Answerer
-from services.inference.devices import choose_device
+from services.inference.devices import Device, choose_device
 from services.inference.dispatcher import AnyCall, Dispatcher
-from services.inference.engines.layout import choose_layout, open_engines
+from services.inference.engines.layout import Layout, choose_layout, open_engines
 from services.inference.library import Bounds, open_library
+from services.inference.overview import Limits, Observer, ServerFacts
 from services.inference.resolving import Resolver
 from services.inference.scheduling.admission import QueueLimits
 from services.inference.scheduling.scheduler import Scheduler
@@ -36,6 +39,7 @@ ROLES = {
     f"/{_SERVICE}/EmbedAndClassify": Role.READ,
     f"/{_SERVICE}/Process": Role.READ,
     f"/{_SERVICE}/Tokenize": Role.READ,
+    f"/{_SERVICE}/GetServerStatus": Role.READ,
 }
 
 
@@ -65,12 +69,15 @@ def build(settings: InferenceSettings) -> Application:
     dispatcher = Dispatcher(scheduler, workers=layout.workers)
     resolver = Resolver(library.models, library.aliases)
     answerer = Answerer(resolver, dispatcher, max_texts=settings.max_texts)
+    observer = Observer(
+        _facts(settings, device, layout), models=library.models.stats, scheduler=dispatcher.stats
+    )
     return Application(
         settings=settings,
         services=[
             Service(
                 name=_SERVICE,
-                servicer=InferenceServicer(answerer),
+                servicer=InferenceServicer(answerer, observer),
                 add=add_InferenceServiceServicer_to_server,
             )
         ],
@@ -78,6 +85,21 @@ def build(settings: InferenceSettings) -> Application:
         background=[library.aliases.serve],
         close=[dispatcher.close, library.close, engines.close],
         ready=lambda: engines.alive and library.aliases.ready,
+    )
+
+
+def _facts(settings: InferenceSettings, device: Device, layout: Layout) -> ServerFacts:
+    return ServerFacts(
+        version=server_version(),
+        start_time=datetime.now(UTC),
+        device=device,
+        layout=layout,
+        limits=Limits(
+            max_texts=settings.max_texts,
+            max_message_bytes=settings.max_message_bytes,
+            queue_tokens=settings.queue_tokens,
+            queue_bytes=settings.queue_bytes,
+        ),
     )
 
 

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 
 from isogloss.v1 import inference_service_pb2 as pb
 from isogloss.v1.inference_service_pb2_grpc import InferenceServiceServicer
+from isogloss.v1.server_status_pb2 import ServerStatus
+from services.common.identity import current_principal
 from services.inference.answering import ALONE, Answerer
+from services.inference.convert.status import server_status
+from services.inference.overview import Observer
 from services.inference.processing import Processor
 
 if TYPE_CHECKING:
@@ -18,9 +22,10 @@ if TYPE_CHECKING:
 class InferenceServicer(InferenceServiceServicer):
     """Answers on the event loop; everything that takes time is elsewhere."""
 
-    def __init__(self, answerer: Answerer) -> None:
-        """Hand requests to `answerer`."""
+    def __init__(self, answerer: Answerer, observer: Observer) -> None:
+        """Hand requests to `answerer`, and let `observer` look at the server."""
         self._answerer = answerer
+        self._observer = observer
         self._processor = Processor(answerer)
 
     async def Embed(  # noqa: N802 (the rpc's name)
@@ -64,3 +69,11 @@ class InferenceServicer(InferenceServiceServicer):
     ) -> pb.TokenizeResponse:
         """See the contract."""
         return await self._answerer.tokenize(request)
+
+    async def GetServerStatus(  # noqa: N802 (the rpc's name)
+        self,
+        request: pb.GetServerStatusRequest,  # noqa: ARG002
+        context: ServicerContext[pb.GetServerStatusRequest, ServerStatus],  # noqa: ARG002
+    ) -> ServerStatus:
+        """See the contract."""
+        return server_status(self._observer.look(current_principal()))
