@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 # multiplies them: their ratio is one of memory to arithmetic, and alike on most machines.
 _PRIOR = (1e-3, 1.5e-4, 2e-7)
 
-# How much the prior's proportions weigh beside measurements: as much as a fraction of one shape
-# that was measured once. It decides only what nothing measured tells of.
-_PRIOR_WEIGHT = 0.05
+# How much the prior's proportions weigh beside one shape that was measured well: runs scatter by
+# some hundredths, while a GPU's proportions are tens of times those of a CPU. So it decides only
+# what nothing measured tells of.
+_PRIOR_WEIGHT = 1e-3
 
 # Weight of the latest run in its shape's mean once many have been seen, and how far from the
 # mean it is believed: a run that lost its core to somebody else says little of the next.
