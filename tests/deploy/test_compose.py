@@ -80,7 +80,7 @@ def test_published_on_loopback_only(name: str) -> None:
     assert SERVICES[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
 
 
-@pytest.mark.parametrize("name", SERVICES.keys() - SETTINGS.keys())
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - SETTINGS.keys()))
 def test_engines_are_out_of_reach(name: str) -> None:
     assert "ports" not in SERVICES[name]
     assert SERVICES[name]["networks"] == ["engines"]
