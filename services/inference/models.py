@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -23,12 +22,12 @@ from services.common.errors import (
 )
 from services.common.names import Collection
 from services.inference.background import leave_processors
-from services.inference.engine import Engine
 from services.inference.fetched.guarded_store import GuardedStore
 from services.inference.fetched.published import Found, Manifests
 from services.inference.manifests import PublishedModel, parse_published
 from services.inference.memory import give_back
 from services.inference.model import Model
+from services.inference.model_stats import ModelsStats, ResidentModel
 from services.inference.opening import Files, Opener
 from services.inference.residents import ModelKey, Resident, Residents
 
@@ -48,73 +47,12 @@ _FAILURE_SECONDS = 10.0
 # Looks and downloads at once. They wait for the store and the disk far more than they compute.
 _LOADERS = 8
 
-# How long a model that was let go may be waited for until the calls that compute with it are
-# done, before the next one is opened all the same, in seconds.
-_LEAVING_SECONDS = 5.0
-_LEAVING_POLL_SECONDS = 0.01
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResidentModel:
-    """What is told of a model in memory."""
-
-    key: ModelKey
-    digest: str
-    """sha256 of its graph."""
-
-    size: int
-    """Bytes of memory: as measured, with an estimate for the tokenizer."""
-
-    resident_seconds: float
-    """Since it was loaded."""
-
-    idle_seconds: float
-    """Since a call last took it."""
-
-    calls: int
-    """That took it since it was loaded."""
-
-    pinned: bool
-    """Whether an alias preloads it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelsStats:
-    """What is told of all models; counts are since the start."""
-
-    residents: tuple[ResidentModel, ...]
-    """Those used longest ago first."""
-
-    size: int
-    """Bytes of all together."""
-
-    max_size: int
-    loading: int
-    """Loads and looks that are under way."""
-
-    hits: int
-    """Calls whose model was in memory."""
-
-    misses: int
-    """Calls that had to wait for a look or a load."""
-
-    loads: int
-    evictions: int
-    """Models that went to make room."""
-
-    failures: int
-    """Models that could not be opened."""
-
-    outage_seconds: float | None
-    """How long the store has been down; None where it answers."""
-
 
 @dataclass(slots=True)
 class _Counts:
     hits: int = 0
     misses: int = 0
     loads: int = 0
-    evictions: int = 0
     failures: int = 0
 
 
@@ -159,65 +97,56 @@ class Models:
 
     def ready(self, key: ModelKey) -> Model | None:
         """Return the model where it can be used at once, without waiting for anything."""
-        now = self._clock()
-        with self._lock:
-            resident = self._residents.get(key)
-            if resident is None:
-                return None
-            age = now - resident.seen
-            if age <= _FRESH_SECONDS:
-                return self._taken(key, resident, now)
-        answers = self._store.answers
-        if answers and age > _STALE_SECONDS:
+        resident = self._residents.get(key)
+        if resident is None:
             return None
-        if answers:
+        now = self._clock()
+        age = now - resident.seen
+        if age > _FRESH_SECONDS and self._store.answers:
+            if age > _STALE_SECONDS:
+                return None
             self._look_for(key)
+        self._residents.use(key, now)
         with self._lock:
-            return self._taken(key, resident, now)
-
-    def _taken(self, key: ModelKey, resident: Resident, now: float) -> Model:
-        self._counts.hits += 1
-        if self._residents.get(key) is resident:
-            self._residents.use(key, now)
+            self._counts.hits += 1
         return resident.model
 
     def holds(self, key: ModelKey) -> bool:
         """Return whether the model is in memory, however long ago it was used."""
-        with self._lock:
-            return self._residents.get(key) is not None
+        return self._residents.get(key) is not None
 
     def pin(self, keys: frozenset[ModelKey]) -> None:
         """Let these go last where memory runs out, instead of those that were pinned before."""
-        with self._lock:
-            self._residents.pin(keys)
+        self._residents.pin(keys)
 
     def stats(self) -> ModelsStats:
         """Return what there is to tell at this moment."""
-        now = self._clock()
+        now, residents, pinned = self._clock(), self._residents.all(), self._residents.pinned
         with self._lock:
-            return ModelsStats(
-                residents=tuple(
-                    ResidentModel(
-                        key=key,
-                        digest=resident.model.digest,
-                        size=resident.size,
-                        resident_seconds=now - resident.since,
-                        idle_seconds=now - resident.used,
-                        calls=resident.calls,
-                        pinned=self._residents.pinned(key),
-                    )
-                    for key, resident in self._residents.items()
-                ),
-                size=self._residents.size,
-                max_size=self._residents.max_bytes,
-                loading=len(self._flights),
-                hits=self._counts.hits,
-                misses=self._counts.misses,
-                loads=self._counts.loads,
-                evictions=self._counts.evictions,
-                failures=self._counts.failures,
-                outage_seconds=self._store.outage_seconds,
-            )
+            counts, loading = replace(self._counts), len(self._flights)
+        return ModelsStats(
+            residents=tuple(
+                ResidentModel(
+                    key=key,
+                    digest=resident.model.digest,
+                    size=resident.size,
+                    resident_seconds=now - resident.since,
+                    idle_seconds=now - resident.used,
+                    calls=resident.calls,
+                    pinned=key in pinned,
+                )
+                for key, resident in residents
+            ),
+            size=sum(resident.size for _, resident in residents),
+            max_size=self._residents.max_bytes,
+            loading=loading,
+            hits=counts.hits,
+            misses=counts.misses,
+            loads=counts.loads,
+            evictions=self._residents.evictions,
+            failures=counts.failures,
+            outage_seconds=self._store.outage_seconds,
+        )
 
     def request(self, key: ModelKey) -> Future[Model]:
         """Return the model to come; all who ask at the same time share one load.
@@ -271,8 +200,7 @@ class Models:
 
     def _look(self, key: ModelKey) -> Model:
         """Compare what is resident with the store, and open what is not."""
-        with self._lock:
-            resident = self._residents.get(key)
+        resident = self._residents.get(key)
         try:
             found = self._manifests.find(key.manifest)
         except Unavailable:
@@ -328,7 +256,7 @@ class Models:
                 reason=Reason.LIMIT_EXCEEDED,
                 metadata={"size": str(size), "limit": str(self._residents.max_bytes)},
             )
-        self._make_room(key, size)
+        self._residents.make_room(size)
         try:
             opened = self._opener.open(published, key.precision, files)
         except Unavailable as error:
@@ -344,42 +272,20 @@ class Models:
             seen=now,
             used=now,
         )
+        self._residents.add(key, resident)
         with self._lock:
-            self._residents.add(key, resident)
             self._counts.loads += 1
-        self._make_room(key, 0)  # where it takes more than was thought
         give_back()
         return resident
 
-    def _make_room(self, key: ModelKey, size: int) -> None:
-        """Let models go until there is room for `size` bytes more, and wait until they went."""
-        leaving: list[weakref.ref[Engine]] = []
-        with self._lock:
-            while self._residents.size + size > self._residents.max_bytes:
-                dropped = self._residents.next_to_go(but=key)
-                if dropped is None:
-                    break
-                leaving.append(self._dropped(dropped))
-                self._counts.evictions += 1
-        _wait_for(leaving)
-
     def _forget(self, key: ModelKey) -> None:
-        with self._lock:
-            if self._residents.get(key) is None:
-                return
-            leaving = [self._dropped(key)]
+        self._residents.drop(key)
 
-        def settle() -> None:
-            _wait_for(leaving)
+        def tidy() -> None:
+            self._residents.wait_until_left()
             give_back()
 
-        self._opening.submit(settle)
-
-    def _dropped(self, key: ModelKey) -> weakref.ref[Engine]:
-        # Calls that are computing keep it alive until they are done.
-        resident = self._residents.remove(key)
-        _log.info("model_dropped", model=str(key.name), bytes=resident.size)
-        return weakref.ref(resident.model.engine)
+        self._opening.submit(tidy)
 
     def _refuse(self, key: ModelKey, error: IsoglossError) -> None:
         _log.error("model_refused", model=str(key.name), tenant=key.tenant, error=str(error))
@@ -402,10 +308,3 @@ class Models:
             metadata={"name": name},
             subjects=[name],
         )
-
-
-def _wait_for(leaving: list[weakref.ref[Engine]]) -> None:
-    """Wait until nobody computes with these any more, within reason."""
-    end = time.monotonic() + _LEAVING_SECONDS
-    while any(engine() is not None for engine in leaving) and time.monotonic() < end:
-        time.sleep(_LEAVING_POLL_SECONDS)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from services.common import layout
@@ -18,18 +20,19 @@ from services.common.errors import (
 )
 from services.common.manifests import create_manifest
 from services.common.names import Collection, ResourceName
-from services.inference.engine import Output
+from services.inference.engine import FloatArray, Output
+from services.inference.library import Library
 from services.inference.model import Model, Precision
 from services.inference.models import Models
 from services.inference.residents import ModelKey
-from tests.tiny_model import publish_tiny_base, publish_tiny_model
+from tests.tiny_model import publish_tiny_base, publish_tiny_model, tiny_weights
 from tests.unit.inference.libraries import library
 from tests.unit.inference.watched_store import Clock, WatchedStore
 
 WAIT = 30.0
 
-TINY_BYTES = 128 * 1024
-"""Of a tiny model, and a bit more: its file of 3 kB allocates xx."""
+TINY_BYTES = 104 * 1024
+"""As a tiny model counts, and a bit more: 24 times its tokenizer, twice its graph."""
 
 
 @pytest.fixture
@@ -47,6 +50,23 @@ def models(store: WatchedStore, tmp_path: Path, clock: Clock) -> Iterator[Models
     opened = library(store, tmp_path / "cache", clock=clock)
     yield opened.models
     opened.close()
+
+
+@contextmanager
+def library_in(
+    store: WatchedStore, tmp_path: Path, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Library]:
+    """A library that keeps its files where those before it did."""
+    opened = library(store, tmp_path / "cache", clock=clock)
+    yield opened
+    opened.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @contextmanager
@@ -316,3 +336,123 @@ def test_a_caller_who_leaves_does_not_end_the_load_for_others(
 
     assert not flight.cancel()
     assert flight.result(WAIT).name == "models/tone"
+
+
+def test_a_model_loads_from_the_disk_while_the_store_is_down(
+    store: WatchedStore, tmp_path: Path
+) -> None:
+    publish_tiny_model(store, "acme", "tone")
+    with library_in(store, tmp_path) as first:
+        digest = load(first.models, key("tone")).digest
+    store.down = True
+
+    with library_in(store, tmp_path) as second:
+        assert load(second.models, key("tone")).digest == digest
+        with pytest.raises(Unavailable):
+            load(second.models, key("other"))
+        assert second.models.ready(key("tone")) is not None
+
+
+def test_a_model_that_was_deleted_during_an_outage_goes_when_the_store_is_back(
+    store: WatchedStore, tmp_path: Path, clock: Clock
+) -> None:
+    publish_tiny_model(store, "acme", "tone")
+    with library_in(store, tmp_path, clock) as opened:
+        load(opened.models, key("tone"))
+        store.down = True
+        clock.now += 60
+        assert load(opened.models, key("tone")) is not None
+        until(lambda: not opened.store.answers)
+        # Without a look, though the last one is long ago.
+        assert opened.models.ready(key("tone")) is not None
+
+        store.down = False
+        store.delete(layout.model_manifest("acme", "tone"))
+        until(lambda: opened.store.answers)
+
+        assert opened.models.ready(key("tone")) is None
+        with pytest.raises(NotFound):
+            load(opened.models, key("tone"))
+
+    store.down = True
+    with library_in(store, tmp_path) as later, pytest.raises(Unavailable):
+        load(later.models, key("tone"))
+
+
+def test_a_damaged_file_on_the_disk_is_not_served_while_the_store_is_down(
+    store: WatchedStore, tmp_path: Path
+) -> None:
+    graph = publish_tiny_model(store, "acme", "tone").variants[0].graph
+    with library_in(store, tmp_path) as first:
+        load(first.models, key("tone"))
+    store.down = True
+    (tmp_path / "cache" / "files" / graph.sha256).write_bytes(b"x" * graph.size)
+
+    with library_in(store, tmp_path) as second, pytest.raises(Unavailable):
+        load(second.models, key("tone"))
+
+
+def test_hundreds_of_models_share_room_for_ten(store: WatchedStore, tmp_path: Path) -> None:
+    names = [f"m{number}" for number in range(200)]
+    for seed, name in enumerate(names):
+        publish_tiny_model(store, "acme", name, seed=seed)
+    asked = [*names[::4], *names[:20], *names[100:120], *names[::8], *names[10:15] * 3]
+
+    with room_for(10, store, tmp_path) as models, ThreadPoolExecutor(8) as executor:
+
+        def answer(name: str) -> FloatArray:
+            model = models.ready(key(name)) or load(models, key(name))
+            assert models.stats().size <= 10 * TINY_BYTES
+            (rows,) = model.engine.run([[5, 6]], (Output.EMBEDDING,))
+            vector: FloatArray = rows[0]
+            return vector
+
+        for name, vector in zip(asked, executor.map(answer, asked), strict=True):
+            total = tiny_weights(labels=0, seed=names.index(name))["vectors"][[5, 6]].sum(axis=0)
+            np.testing.assert_allclose(vector, total / np.linalg.norm(total), atol=1e-5)
+        stats = models.stats()
+
+    assert len(stats.residents) == 10
+    assert stats.evictions == stats.loads - 10
+    assert stats.hits + stats.misses == len(asked)
+
+
+def test_models_of_one_base_share_what_reads_texts(models: Models, store: WatchedStore) -> None:
+    publish_tiny_model(store, "acme", "one")
+    publish_tiny_model(store, "acme", "two", seed=1)
+    publish_tiny_model(store, "acme", "longer", max_tokens=32)
+
+    one, two, longer = (load(models, key(name)) for name in ("one", "two", "longer"))
+
+    assert one.reader is two.reader
+    assert longer.reader is not one.reader
+
+
+def test_what_there_is_to_tell(models: Models, store: WatchedStore, clock: Clock) -> None:
+    publish_tiny_base(store)
+    publish_tiny_model(store, "acme", "tone")
+    load(models, base_key())
+    clock.now += 1
+    tone = load(models, key("tone"))
+    models.pin(frozenset({key("tone")}))
+    clock.now += 1
+    assert models.ready(base_key()) is not None
+    clock.now += 0.5
+    with pytest.raises(NotFound):
+        load(models, key("none"))
+
+    stats = models.stats()
+
+    told = {str(resident.key.name): resident for resident in stats.residents}
+    assert list(told) == ["models/tone", "baseModels/tiny"]
+    assert told["models/tone"].digest == tone.digest
+    assert (told["models/tone"].pinned, told["baseModels/tiny"].pinned) == (True, False)
+    assert told["baseModels/tiny"].resident_seconds == 2.5
+    assert told["baseModels/tiny"].idle_seconds == 0.5
+    assert told["baseModels/tiny"].calls == 1
+    assert told["models/tone"].key.tenant == "acme"
+    assert stats.size == sum(resident.size for resident in stats.residents)
+    assert 0 < stats.size < stats.max_size
+    assert (stats.hits, stats.misses, stats.loads) == (1, 3, 2)
+    assert (stats.evictions, stats.failures, stats.loading) == (0, 0, 0)
+    assert stats.outage_seconds is None
