@@ -15,9 +15,9 @@ from services.common.identity import Role
 from services.common.server import Application, Service, run
 from services.common.settings import load
 from services.common.storage import open_store
-from services.common.threads import available_cpus
 from services.common.version import server_version
 from services.inference.answering import Answerer
+from services.inference.calibrate.record import Node, layout_found
 from services.inference.devices import Device, choose_device
 from services.inference.dispatcher import AnyCall, Dispatcher
 from services.inference.engines.layout import Layout, choose_layout, open_engines
@@ -46,10 +46,10 @@ ROLES = {
 def build(settings: InferenceSettings) -> Application:
     """Assemble the service; what no alias preloads is loaded when it is asked for."""
     device = choose_device(settings.device)
-    layout = choose_layout(
-        settings.layout_wish, cpus=available_cpus(), device=device, calibrated=None
-    )
-    _log.info("layout", device=device, **asdict(layout))
+    node = Node.here()
+    found = layout_found(settings.data_directory, node)
+    layout = choose_layout(settings.layout_wish, cpus=node.cpus, device=device, calibrated=found)
+    _log.info("layout", device=device, as_calibrated=layout == found, **asdict(layout))
     engines = open_engines(layout, device, settings.data_directory.absolute() / "engines")
     library = open_library(
         partial(open_store, settings.store_url, settings.store_options),

@@ -54,9 +54,10 @@ def choose_layout(
         wish: What is set.
         cpus: Processors that may be used.
         device: Where graphs run.
-        calibrated: What was found best on this node; taken where nothing is set.
+        calibrated: What was found best on this node's CPU; taken where nothing is set.
     """
-    if calibrated is not None and wish == LayoutWish(engines=None, workers=0, threads=0):
+    nothing = LayoutWish(engines=None, workers=0, threads=0)
+    if calibrated is not None and device is Device.CPU and wish == nothing:
         return calibrated
     threads = wish.threads or 1
     suitable = math.ceil(cpus / _CORES_OF_ONE_PROCESS)

@@ -52,7 +52,10 @@ def test_what_was_measured_counts_where_nothing_is_set() -> None:
     measured = choose_layout(NOTHING, cpus=16, device=Device.CPU, calibrated=CALIBRATED)
     partly_set = choose_layout(wish, cpus=16, device=Device.CPU, calibrated=CALIBRATED)
 
+    on_gpu = choose_layout(NOTHING, cpus=16, device=Device.CUDA, calibrated=CALIBRATED)
+
     assert measured == CALIBRATED
+    assert on_gpu == Layout(engines=0, workers=16, threads=1)
     assert partly_set == Layout(engines=4, workers=2, threads=1)
 
 

@@ -1,0 +1,1 @@
+"""Finds by measurement which layout of engines serves most on this node."""
