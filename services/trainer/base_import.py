@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,15 @@ SENTENCE_CONFIG = "sentence_bert_config.json"
 PROMPTS = "config_sentence_transformers.json"
 _TOKENIZER_CONFIG = "tokenizer_config.json"
 _SPECIAL_TOKENS = "special_tokens_map.json"
+
+_TYPED_PROMPTS = {
+    "query": "query",
+    "document": "document",
+    "passage": "document",
+    "classification": "classification",
+    "clustering": "clustering",
+}
+"""What sentence-transformers calls the prompts of each type; of several the first one counts."""
 
 _HEADER_LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 100_000_000
@@ -100,6 +110,13 @@ class BaseEncoder:
     files: tuple[str, ...]
     """What makes up the base, as paths relative to `directory`."""
 
+    typed_prefixes: Mapping[str, str] = field(default_factory=dict)
+    """What it wants there instead of `prefix` before texts of a type, by the names of
+    `isogloss.v1.InputType` in lower case."""
+
+    matryoshka_dimensions: tuple[int, ...] = ()
+    """Lengths to which its embedding may be cut, as it declares."""
+
 
 def read_base(directory: Path) -> BaseEncoder:
     """Read what a directory holds.
@@ -148,6 +165,8 @@ def read_base(directory: Path) -> BaseEncoder:
         prefix=_prefix(directory),
         pad_token_id=int(config.get("pad_token_id") or 0),
         files=tuple(sorted(files)),
+        typed_prefixes=_typed_prefixes(directory),
+        matryoshka_dimensions=_matryoshka_dimensions(config),
     )
 
 
@@ -181,9 +200,7 @@ def _pooling(directory: Path) -> tuple[Pooling, list[str]]:
 
 def _prefix(directory: Path) -> str:
     """Return the prompt that the base uses unless it is told otherwise."""
-    if not (directory / PROMPTS).is_file():
-        return ""
-    config = _object(directory, PROMPTS)
+    config = _prompts(directory)
     chosen = config.get("default_prompt_name")
     if chosen is None:
         return ""
@@ -193,14 +210,41 @@ def _prefix(directory: Path) -> str:
             f"{directory / PROMPTS} names the default prompt {chosen!r}, but has no such prompt."
         )
     prefix = str(prompts[chosen])
-    if prefix and not prefix[-1].isspace():
-        # Its last tokens would depend on the text behind it, and a long text could not be cut
-        # without a change of the prefix.
+    if not _parted(prefix):
         raise UnsupportedBase(
             f"{directory / PROMPTS} has the default prompt {prefix!r}, which joins the text "
             "without white space: only prompts that end in some are supported."
         )
     return prefix
+
+
+def _typed_prefixes(directory: Path) -> dict[str, str]:
+    """Return the prompts of types that callers may name, as far as texts can stand behind them."""
+    prompts = _prompts(directory).get("prompts")
+    if not isinstance(prompts, dict):
+        return {}
+    found: dict[str, str] = {}
+    for name, input_type in _TYPED_PROMPTS.items():
+        prompt = prompts.get(name)
+        if isinstance(prompt, str) and _parted(prompt):
+            found.setdefault(input_type, prompt)
+    return found
+
+
+def _parted(prompt: str) -> bool:
+    # Otherwise its last tokens would depend on the text behind it, and a long text could not be
+    # cut without a change of the prompt.
+    return not prompt or prompt[-1].isspace()
+
+
+def _prompts(directory: Path) -> dict[str, Any]:
+    return _object(directory, PROMPTS) if (directory / PROMPTS).is_file() else {}
+
+
+def _matryoshka_dimensions(config: dict[str, Any]) -> tuple[int, ...]:
+    declared = config.get("matryoshka_dimensions")
+    lengths = declared if isinstance(declared, list) else []
+    return tuple(sorted(number for number in lengths if isinstance(number, int) and number > 0))
 
 
 def _max_tokens(directory: Path, config: dict[str, Any], architecture: str) -> int:

@@ -27,6 +27,7 @@ from services.common.names import Collection, parse
 from services.common.storage import ObjectStore
 from services.trainer.base_import import BaseEncoder, UnsupportedBase, read_base
 from services.trainer.base_sources import SourceError, describe, local_directory, obtain
+from services.trainer.prefixes_proto import typed_prefixes_to_proto
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +167,8 @@ def _upload(
     # Imported here: torch takes seconds and hundreds of megabytes.
     from services.trainer.exporting.variants import export_base  # noqa: PLC0415
 
-    exact = export_base(encoder, scratch, probe_texts=PROBE_TEXTS).exact
+    export = export_base(encoder, scratch, probe_texts=PROBE_TEXTS)
+    exact = export.exact
     files = [
         EncoderFile(
             path=path,
@@ -187,8 +189,11 @@ def _upload(
             max_tokens=encoder.max_tokens,
             pad_token_id=encoder.pad_token_id,
             prefix=encoder.prefix,
+            typed_prefixes=typed_prefixes_to_proto(encoder.typed_prefixes),
         ),
         dimension=encoder.dimensions,
+        vector_range=export.vector_range,
+        matryoshka_dimensions=encoder.matryoshka_dimensions,
         variants=[
             Variant(
                 precision=Precision.PRECISION_EXACT,

@@ -28,6 +28,7 @@ from services.trainer.evaluation.stored import Left
 from services.trainer.exporting.variants import Export, ExportedVariant
 from services.trainer.hyperparameters_proto import hyperparameters_to_proto
 from services.trainer.material import Material
+from services.trainer.prefixes_proto import typed_prefixes_to_proto
 from services.trainer.spec import RunSpec
 from services.trainer.training import TrainedModel
 
@@ -84,10 +85,12 @@ def upload(
             max_tokens=model.base.max_tokens,
             pad_token_id=model.base.pad_token_id,
             prefix=model.base.prefix,
+            typed_prefixes=typed_prefixes_to_proto(model.base.typed_prefixes),
             # The dataset's, whatever the base was trained with: these texts were learnt last.
             cleaning=cleaning_to_proto(material.dataset.cleaning),
         ),
         dimension=model.base.dimensions,
+        vector_range=export.vector_range,
         variants=[_variant(store, spec, variant) for variant in export.variants],
         label_mode=(
             LabelMode.LABEL_MODE_MULTI if model.multi_label else LabelMode.LABEL_MODE_SINGLE

@@ -45,6 +45,7 @@ def save_encoder(
         pooling=base.pooling,
         max_tokens=base.max_tokens,
         prefix=base.prefix,
+        typed_prefixes=base.typed_prefixes,
     )
     return tuple(sorted((CONFIG, WEIGHTS, TOKENIZER, HEAD, *described)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from services.trainer.base_import import CONFIG, MODULES, PROMPTS, SENTENCE_CONFIG, Pooling
@@ -12,7 +13,13 @@ _PROMPT = "default"
 
 
 def write_sentence_files(
-    directory: Path, *, dimensions: int, pooling: Pooling, max_tokens: int, prefix: str
+    directory: Path,
+    *,
+    dimensions: int,
+    pooling: Pooling,
+    max_tokens: int,
+    prefix: str,
+    typed_prefixes: Mapping[str, str],
 ) -> tuple[str, ...]:
     """Write everything beside weights, configuration and tokenizer.
 
@@ -22,6 +29,7 @@ def write_sentence_files(
         pooling: How tokens become one vector; it is normalised.
         max_tokens: The longest text, special tokens included.
         prefix: What is put before every text; may be empty.
+        typed_prefixes: What is put there instead before texts of a type, by its name.
 
     Returns:
         The files, as paths relative to `directory`.
@@ -45,8 +53,11 @@ def write_sentence_files(
             for index, (path, kind) in enumerate(kinds)
         ],
     }
-    if prefix:
-        contents[PROMPTS] = {"prompts": {_PROMPT: prefix}, "default_prompt_name": _PROMPT}
+    if prefix or typed_prefixes:
+        contents[PROMPTS] = {
+            "prompts": {_PROMPT: prefix, **typed_prefixes},
+            "default_prompt_name": _PROMPT,
+        }
     (directory / _POOLING).mkdir(exist_ok=True)
     for name, value in contents.items():
         (directory / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

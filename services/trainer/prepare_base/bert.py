@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ class BertShape:
     pad_token_id: int
     max_tokens: int
     prefix: str = ""
+    typed_prefixes: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_bert(directory: Path, tensors: Tensors, shape: BertShape) -> None:
@@ -72,4 +73,5 @@ def write_bert(directory: Path, tensors: Tensors, shape: BertShape) -> None:
         pooling=Pooling.MEAN,
         max_tokens=shape.max_tokens,
         prefix=shape.prefix,
+        typed_prefixes=shape.typed_prefixes,
     )

@@ -117,6 +117,7 @@ def _make_multilingual(wheels: Path, directory: Path) -> None:
         pad_token_id=1,
         max_tokens=512,
         prefix="query: ",
+        typed_prefixes={"query": "query: ", "document": "passage: "},
     )
     write_bert(directory, read_q4(blocks), shape)
 

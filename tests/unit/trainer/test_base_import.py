@@ -91,6 +91,31 @@ def test_takes_the_prompt_that_the_base_uses_by_default(tmp_path: Path) -> None:
     assert with_prefix.encode(["late"]) == without.encode(["query: late"])
 
 
+def test_takes_the_prompts_of_types_that_it_can_put_before_a_text(tmp_path: Path) -> None:
+    directory = write_tiny_base(tmp_path)
+    prompts = {
+        "passage": "passage: ",
+        "query": "Find:",
+        "clustering": "",
+        "classification": None,
+        "document": "document: ",
+        "summarization": "sum: ",
+    }
+    (directory / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
+
+    assert read_base(directory).typed_prefixes == {"document": "document: ", "clustering": ""}
+
+
+def test_takes_the_lengths_to_which_a_base_may_be_cut(tmp_path: Path) -> None:
+    directory = write_tiny_base(tmp_path)
+    path = directory / "config.json"
+    plain = json.loads(path.read_text())
+
+    assert read_base(directory).matryoshka_dimensions == ()
+    path.write_text(json.dumps({**plain, "matryoshka_dimensions": [16, 8, "x", -1]}))
+    assert read_base(directory).matryoshka_dimensions == (8, 16)
+
+
 @pytest.mark.parametrize(
     ("config", "hint"),
     [

@@ -87,6 +87,8 @@ def test_a_base_has_embeddings_alone(
     assert list(outputs) == ["sentence_embedding"]
     assert np.abs(outputs["sentence_embedding"] - model.baseline.embed(["good app"])).max() < 1e-5
     assert export.exact.max_probability_difference == 0.0
+    probed = _run(export.exact.path, base, _PROBES, batch=1)["sentence_embedding"]
+    assert export.vector_range == pytest.approx(np.abs(probed).max(), abs=1e-5)
 
 
 def test_a_model_of_the_shortest_limit_can_be_exported(base: BaseEncoder, tmp_path: Path) -> None:

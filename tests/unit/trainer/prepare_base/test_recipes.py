@@ -104,12 +104,14 @@ def test_a_written_encoder_is_the_same_function(tmp_path: Path) -> None:
         pad_token_id=0,
         max_tokens=24,
         prefix="query: ",
+        typed_prefixes={"query": "query: ", "document": "passage: "},
     )
 
     write_bert(copy, tensors, shape)
 
     again = read_base(copy)
     assert (again.max_tokens, again.prefix, again.pooling) == (24, "query: ", Pooling.MEAN)
+    assert again.typed_prefixes == shape.typed_prefixes
     sequences = Tokenizer.load(again).encode(["the order was late", "great"])
     np.testing.assert_array_equal(
         embed(load_encoder(again), sequences, 0), embed(encoder, sequences, 0)
