@@ -20,12 +20,15 @@ from services.common import manifests
 from services.common.cleaning import Cleaner
 from services.common.cleaning_proto import cleaning_from_proto
 from services.common.storage import ObjectStore
-from services.trainer.evaluation.arrays import FloatArray
+from services.trainer.evaluation.arrays import FloatArray, IntArray
 from services.trainer.head import probabilities
 
 _OUTPUTS = ["sentence_embedding", "logits"]
 _BATCH_TOKENS = 4096
 # Padded tokens of one batch: 64 texts of 64 tokens, or 8 of 512.
+
+_TOKENIZED_TEXTS = 4096
+# At once: in the tokenizer's own form a token takes some hundred bytes, afterwards four.
 
 
 class ServedModel:
@@ -61,8 +64,11 @@ class ServedModel:
 
     def answer(self, texts: Sequence[str]) -> tuple[FloatArray, FloatArray]:
         """Return embeddings [N, D], rows of length 1, and probabilities [N, K]."""
-        cleaned = [self._prefix + self._cleaner.clean(text).text for text in texts]
-        sequences = [found.ids for found in self._tokenizer.encode_batch_fast(cleaned)]
+        sequences = [
+            ids
+            for begin in range(0, len(texts), _TOKENIZED_TEXTS)
+            for ids in self._ids(texts[begin : begin + _TOKENIZED_TEXTS])
+        ]
         order = np.argsort([len(sequence) for sequence in sequences], kind="stable")
         parts: list[list[FloatArray]] = []
         start = 0
@@ -80,7 +86,12 @@ class ServedModel:
         wide = logits.astype(np.float64)
         return embeddings, probabilities(wide, multi_label=self.multi_label)
 
-    def _run(self, sequences: Sequence[Sequence[int]]) -> list[FloatArray]:
+    def _ids(self, texts: Sequence[str]) -> list[IntArray]:
+        cleaned = [self._prefix + self._cleaner.clean(text).text for text in texts]
+        found = self._tokenizer.encode_batch_fast(cleaned)
+        return [np.array(one.ids, dtype=np.int32) for one in found]
+
+    def _run(self, sequences: Sequence[IntArray]) -> list[FloatArray]:
         shape = len(sequences), max(map(len, sequences))
         ids = np.full(shape, self._pad_token_id, dtype=np.int64)
         mask = np.zeros(shape, dtype=np.int64)

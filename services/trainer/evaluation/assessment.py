@@ -131,11 +131,18 @@ def assess(
     tuned = scored(model.classify(after), model.thresholds)
     regression = scored(baseline.classify(before), baseline.thresholds)
 
+    held = indicators(held_out.targets, len(labels))
+    # All rows vote: nothing is fitted, and a draw would leave out the nearest.
+    voted = neighbours.vote(
+        baseline.known_embeddings,
+        indicators(train.targets[baseline.known], len(labels)),
+        before,
+        single=single,
+        seed=_SEED,
+    )
     examined = _examined(len(baseline.known), len(labels), before.shape[1])
     rows, frozen = baseline.known[examined], baseline.known_embeddings[examined]
     known = indicators(train.targets[rows], len(labels))
-    held = indicators(held_out.targets, len(labels))
-    voted = neighbours.vote(frozen, known, before, single=single, seed=_SEED)
     nearest = scored(voted.probabilities, np.full(len(labels), _MAJORITY))
     return Assessment(
         labels=tuple(labels),

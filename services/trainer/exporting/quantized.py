@@ -8,7 +8,7 @@ and the worst stay too, more each time, until the gates pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,10 @@ LEAST_COSINE = 0.97
 MOST_ACCURACY_LOST = 0.005
 
 _CALIBRATION_TEXTS = 128
+_CALIBRATION_SHARE = 4
+# Ranges come from a quarter of the texts, at most 128; the others judge: on texts that the ranges
+# were made for a form looks better than it is.
+
 _DAMAGE_TOKENS = 400
 _TIMED_TOKENS = 1_500
 # all-MiniLM-L6-v2 takes 0.1 s for the first, once for each of 30 products, and 0.5 s for the
@@ -100,10 +104,9 @@ def search(
     Raises:
         NotWorthIt: Where none does.
     """
-    ranges = quantization.observe(
-        plain, examples.sequences[:_CALIBRATION_TEXTS], scratch=path.parent
-    )
-    judge = _Judge(exact, examples, decision, stopwatch)
+    measured, judged = _parted(examples)
+    ranges = quantization.observe(plain, measured, scratch=path.parent)
+    judge = _Judge(exact, judged, decision, stopwatch)
     products = quantization.products(plain)
     fault = "it has no product that could be quantised"
     for kept in _choices(plain, path, products, ranges, judge):
@@ -118,6 +121,15 @@ def search(
             break
     path.unlink(missing_ok=True)
     raise NotWorthIt(fault)
+
+
+def _parted(examples: Examples) -> tuple[Sequences, Examples]:
+    """Return the texts that ranges come from, and the others; a single text is both."""
+    texts = len(examples.sequences)
+    measured = max(1, min(_CALIBRATION_TEXTS, texts // _CALIBRATION_SHARE))
+    others = slice(measured if measured < texts else 0, None)
+    judged = replace(examples, sequences=examples.sequences[others], truth=examples.truth[others])
+    return examples.sequences[:measured], judged
 
 
 def _choices(

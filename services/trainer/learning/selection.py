@@ -5,6 +5,8 @@ Knows targets and groups of near duplicates, no texts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,11 +20,12 @@ _FEW = 20
 
 
 def cut_dev(targets: Targets, groups: Rows, rows: int, *, seed: int) -> tuple[Rows, Rows]:
-    """Cut rows off, label by label in proportion, one of each label where it can give one.
+    """Cut rows off, label by label in proportion.
 
     Near duplicates stay on one side: where they were apart, the rows that are chosen on would be
     rows that were learnt by heart. A label keeps a row to learn from before it gives one, and
-    keeps any group that is larger than its share.
+    keeps any group that is larger than its share. Labels whose share is less than half a row give
+    it together: one row each would cost a label of five a fifth of what there is to learn.
 
     Args:
         targets: Of N rows.
@@ -45,18 +48,32 @@ def cut_dev(targets: Targets, groups: Rows, rows: int, *, seed: int) -> tuple[Ro
     _, first, unit_of = np.unique(units, return_index=True, return_inverse=True)
     sizes = np.bincount(unit_of)
     home = labels[first]
+    rare: list[Rows] = []
     for label in np.unique(home):
         mine = random.permutation(np.flatnonzero(home == label))
+        if _share(share, sizes[mine]) == 0:
+            rare.append(mine)
+            continue
         giving = mine[sizes[mine] <= _share(share, sizes[mine])]
         before = np.cumsum(sizes[giving]) - sizes[giving]
         chosen = giving[before < _share(share, sizes[giving])][: len(mine) - 1]
         spent[chosen] = True
+    spent[_one_of_some(rare, sizes, share, random)] = True
     cut = spent[unit_of]
     return np.flatnonzero(~cut), np.flatnonzero(cut)
 
 
 def _share(share: float, sizes: Rows) -> int:
-    return max(1, round(share * int(sizes.sum())))
+    return round(share * int(sizes.sum()))
+
+
+def _one_of_some(
+    rare: Sequence[Rows], sizes: Rows, share: float, random: np.random.Generator
+) -> Rows:
+    """Return one unit of each of some rare labels, as many as is their share together."""
+    wanted = round(share * sum(int(sizes[mine].sum()) for mine in rare))
+    giving = [mine[sizes[mine] == 1][:1] for mine in rare if len(mine) > 1]
+    return random.permutation(np.concatenate([np.empty(0, np.int64), *giving]))[:wanted]
 
 
 def folds(targets: Targets, groups: Rows, count: int, *, seed: int) -> list[Rows]:

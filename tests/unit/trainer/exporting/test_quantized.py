@@ -62,6 +62,29 @@ def test_ranges_hold_all_that_was_seen_and_zero(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_ranges_were_made_on_does_not_judge(
+    plain: Path, examples: Examples, tmp_path: Path
+) -> None:
+    timed: list[Sequences] = []
+
+    def stopwatch(session: Session, sequences: Sequences, batch: int) -> float:
+        timed.append(sequences)
+        return _faster(session, sequences, batch)
+
+    judgement = search(
+        plain,
+        plain,
+        tmp_path / "form.onnx",
+        examples=examples,
+        decision=SINGLE,
+        stopwatch=stopwatch,
+    )
+
+    made_on = len(examples.sequences) // 4
+    assert judgement.texts == len(examples.sequences) - made_on
+    assert timed[0][0] is examples.sequences[made_on]
+
+
 def test_a_product_that_is_found_to_do_damage_stays_in_fp32(
     plain: Path, examples: Examples, tmp_path: Path
 ) -> None:

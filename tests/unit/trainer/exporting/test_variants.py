@@ -139,6 +139,7 @@ def test_tells_what_the_quantised_graph_costs_and_wins(exported: Export) -> None
     assert quantised.form is Form.QUANTIZED
     assert quantised.speedup == 2.0
     assert quantised.accuracy_loss <= 1 / quantised.texts
-    assert quantised.texts == 80
+    # Of 80, a quarter is what it was made on.
+    assert quantised.texts == 60
     assert exported.refused == ""
     assert "2.0 times as fast" in quantised.summary

@@ -10,13 +10,24 @@ from services.trainer.learning.targets import counts, from_sets, indicators, str
 _NONE = np.array([-1])
 
 
-def test_dev_holds_each_label_in_proportion_and_at_least_once() -> None:
-    label_ids = np.array([0] * 1000 + [1] * 400 + [2] * 3 + [3])
+def test_dev_holds_each_label_in_proportion() -> None:
+    label_ids = np.array([0] * 1000 + [1] * 400 + [2] * 6 + [3])
 
-    learnt, dev = cut_dev(label_ids, _NONE.repeat(1404), 140, seed=0)
+    learnt, dev = cut_dev(label_ids, _NONE.repeat(1407), 141, seed=0)
 
     assert np.bincount(label_ids[dev], minlength=4).tolist() == [100, 40, 1, 0]
-    assert sorted([*learnt, *dev]) == list(range(1404))
+    assert sorted([*learnt, *dev]) == list(range(1407))
+
+
+def test_rare_labels_give_their_share_together() -> None:
+    label_ids = np.repeat(np.arange(400), [1] * 100 + [4] * 300)
+
+    _, dev = cut_dev(label_ids, _NONE.repeat(1300), 130, seed=0)
+
+    given = np.bincount(label_ids[dev], minlength=400)
+    assert given.sum() == 130
+    assert given[:100].tolist() == [0] * 100
+    assert given.max() == 1
 
 
 def test_a_label_that_is_mostly_one_text_in_many_forms_is_still_learnt_from() -> None:
