@@ -19,6 +19,9 @@ BAD_BYTE = 0xFF
 MOST_LINES = 10
 """Lines of one record from which it is asked whether they are rows themselves."""
 
+_CASE = np.uint8(ord("a") - ord("A"))
+"""The bit in which a letter differs from its capital, in most scripts of two bytes too."""
+
 _NUL, _NEWLINE, _QUOTE, _BACKSLASH = b'\0\n"\\'
 _DOUBTFUL = {
     Quoting.DOUBLED: (_NUL, BAD_BYTE),
@@ -45,8 +48,8 @@ class Layout:
     """Length of a record, its line end included, above which it is doubtful."""
 
     header: bytes
-    """What names the columns, line end included; b"" where nothing does. A record that begins
-    like it is doubtful."""
+    """What names the columns, line end included; b"" where nothing does. A record that differs
+    from it in case only is doubtful."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +115,6 @@ class Block:
             for byte in _DOUBTFUL[layout.quoting]
             if byte in data
         ]
-        if layout.header:
-            self._anywhere.append(_positions(layout.header, data))
         self._readings: dict[int, Reading] = {}
 
     def parity(self, position: int) -> int:
@@ -138,11 +139,13 @@ class Block:
         is_delimiter = (self._kinds == self._layout.delimiter) & outside
         delimiters = np.cumsum(is_delimiter, dtype=np.int32)[last]
         wrong = np.diff(delimiters, prepend=0) != self._layout.columns - 1
-        wrong |= np.diff(ends, prepend=0) > self._layout.max_bytes
+        sizes = np.diff(ends, prepend=0)
+        wrong |= sizes > self._layout.max_bytes
         lines = np.cumsum(is_newline, dtype=np.int64)[last]
         wrong |= np.diff(lines, prepend=0) >= MOST_LINES
         doubtful = [
             np.flatnonzero(wrong),
+            self._headers(ends, sizes),
             ends.searchsorted(self._misplaced_quotes(outside), "right"),
             *(ends.searchsorted(found, "right") for found in self._anywhere),
         ]
@@ -151,6 +154,15 @@ class Block:
             lines=lines,
             doubtful=np.unique(np.concatenate(doubtful)),
         )
+
+    def _headers(self, ends: Positions, sizes: Positions) -> Positions:
+        """Return the indexes of the records that may be the header, in upper or lower case."""
+        header = np.frombuffer(self._layout.header, np.uint8)
+        as_long = np.flatnonzero(sizes == len(header))
+        places = (ends[as_long] - len(header))[:, None] + np.arange(len(header))
+        alike = (self._bytes[places] | _CASE) == header | _CASE
+        found: Positions = as_long[alike.all(axis=1)]
+        return found
 
     def _misplaced_quotes(self, outside: NDArray[np.bool_]) -> Positions:
         """Return where a quote opens within a cell, or closes before its end."""
@@ -166,10 +178,3 @@ class Block:
         placed |= neighbour == _QUOTE
         misplaced: Positions = at[~placed]
         return misplaced
-
-
-def _positions(needle: bytes, data: bytes) -> Positions:
-    found = [data.find(needle)]
-    while found[-1] >= 0:
-        found.append(data.find(needle, found[-1] + len(needle)))
-    return np.array(found[:-1], np.int64)

@@ -47,6 +47,7 @@ class RecordScanner:
             max_bytes=limits.max_record_bytes,
             header=header,
         )
+        self._header = _folded(header)
         blanks = rb"[ \v\f]" if grammar.delimiter == b"\t" else rb"[ \t\v\f]"
         self._blank = re.compile(rb"(?:%b*+\n)++" % blanks)
         self._rest = b""
@@ -162,7 +163,7 @@ class RecordScanner:
         if len(cells) != self._columns:
             self._drop_columns(len(cells), line, lines)
             return
-        if raw == self._layout.header:
+        if _folded(raw) == self._header:
             self._out.note(
                 Code.SUSPICIOUS_HEADER,
                 "The header stands here again, and was read as data.",
@@ -251,6 +252,10 @@ def _looks_like_rows(raw: bytes, delimiter: bytes, columns: int) -> bool:
     inside = raw.split(b"\n")[1:-2]
     alike = sum(line.count(delimiter) == columns - 1 for line in inside)
     return alike * 10 >= len(inside) * 8
+
+
+def _folded(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace").casefold()
 
 
 def _columns(count: int) -> str:

@@ -139,10 +139,13 @@ def test_single_quotes_are_told_and_kept() -> None:
 
 
 @pytest.mark.parametrize("chunk", [5, 1 << 20])
-def test_a_header_that_stands_between_the_rows_again_is_told(chunk: int) -> None:
-    part = table(("text", "label"), *pairs())
+@pytest.mark.parametrize("again", [("text", "label"), ("TEXT", "LABEL"), ("Text", "Label")])
+def test_a_header_that_stands_between_the_rows_again_is_told(
+    again: tuple[str, str], chunk: int
+) -> None:
+    part = table(("text", "label"), *pairs()) + table(again, *pairs())
 
-    result = front_check(part + part, chunk=chunk)
+    result = front_check(part, chunk=chunk)
 
     assert result.findings == [("suspicious_header", 26, 25)]
     assert result.checked.rows_kept == 49
