@@ -16,7 +16,10 @@ def groups(controller: str, cgroups: Path = CGROUPS, own: Path = OWN_CGROUP) -> 
         cgroups: Where the cgroup file system is mounted.
         own: The file that names this process's own cgroup.
     """
-    found = [cgroups, cgroups / controller]
+    # Version 1 mounts controllers that belong together in one place, mostly with a link for each.
+    joint = (*cgroups.glob(f"{controller},*"), *cgroups.glob(f"*,{controller}"))
+    mounts = [cgroups / controller, *joint]
+    found = [cgroups, *mounts]
     try:
         lines = own.read_text().splitlines()
     except OSError:
@@ -26,9 +29,9 @@ def groups(controller: str, cgroups: Path = CGROUPS, own: Path = OWN_CGROUP) -> 
         controllers, _, path = path.partition(":")
         if controllers and controller not in controllers.split(","):
             continue
-        base = cgroups / controller if controllers else cgroups
-        group = base / path.lstrip("/")
-        while group != base and base in group.parents:
-            found.append(group)
-            group = group.parent
+        for base in mounts if controllers else [cgroups]:
+            group = base / path.lstrip("/")
+            while group != base and base in group.parents:
+                found.append(group)
+                group = group.parent
     return found

@@ -12,15 +12,17 @@ from services.common.cgroups import CGROUPS, OWN_CGROUP, groups
 def available_cpus(cgroups: Path = CGROUPS, own: Path = OWN_CGROUP) -> int:
     """Return the processors that affinity and the cgroup's quota leave, at least 1.
 
-    A quota of 1.5 processors gives 2: threads that wait for each other waste less than a
-    processor that idles.
+    A quota of 1.5 processors gives 2, one of 1.4 gives 1. One thread more than there are
+    processors in the quota, and all are stopped for the rest of every period (0.1 s), for half of
+    it where the quota is little over 1; one thread less, and a part is left to whatever else the
+    process does.
 
     Args:
         cgroups: Where the cgroup file system (version 2 or 1) is mounted.
         own: The file that names this process's own cgroup.
     """
-    limits = [_host_cpus()]
-    limits += [math.ceil(quota) for quota in map(_quota, groups("cpu", cgroups, own)) if quota]
+    quotas = filter(None, map(_quota, groups("cpu", cgroups, own)))
+    limits = [_host_cpus(), *(math.floor(quota + 0.5) for quota in quotas)]
     return max(1, min(limits))
 
 
