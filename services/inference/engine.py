@@ -96,8 +96,8 @@ class Engines(Protocol):
         ...
 
     @property
-    def copies(self) -> int:
-        """How often a graph that is open is in memory, at least 1."""
+    def copies(self) -> float:
+        """Memory of a graph that is open, for each byte of it; at least 1."""
         ...
 
     def open(self, path: Path, shape: GraphShape) -> Engine:

@@ -179,9 +179,9 @@ class LocalEngines:
         return True
 
     @property
-    def copies(self) -> int:
+    def copies(self) -> float:
         """One: runs share it."""
-        return 1
+        return 1.0
 
     def open(self, path: Path, shape: GraphShape) -> OnnxEngine:
         """Open a graph; see `Engines.open`."""

@@ -10,7 +10,6 @@ import argparse
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from services.common.lifeline import end_with
+from services.inference.background import leave_processors
 from services.inference.devices import Device
 from services.inference.engine import GraphInvalid, GraphShape, RunFailed
 from services.inference.engines import frames
@@ -29,9 +29,6 @@ _OOM_SCORE = Path("/proc/self/oom_score_adj")
 _SACRIFICED_FIRST = "500"
 # Of -1000 to 1000. Where memory runs out, an engine is started again within a second; the
 # process that answers calls takes all of them with it.
-
-_PREPARING_NICENESS = 10
-# Beside a run that wants the same processor it gets a tenth of it.
 
 
 def main() -> None:
@@ -89,7 +86,7 @@ class _Worker:
 
     def prepare(self, *, path: str, folder: str) -> None:
         """Write a graph as this machine computes it, where the runs leave time for it."""
-        with ThreadPoolExecutor(1, initializer=_step_back) as executor:
+        with ThreadPoolExecutor(1, initializer=leave_processors) as executor:
             executor.submit(prepare, Path(path), Path(folder)).result()
         give_back()
 
@@ -118,12 +115,6 @@ _OBEYED: Mapping[Kind, Callable[..., None]] = {
     Kind.UNLOAD: _Worker.unload,
     Kind.PING: _Worker.ping,
 }
-
-
-def _step_back() -> None:
-    """Let every other thread go first; on Linux, where threads have a niceness of their own."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PREPARING_NICENESS)
 
 
 def _options() -> argparse.Namespace:

@@ -113,14 +113,21 @@ def test_one_that_is_killed_fails_its_own_run_only(engines: ProcessEngines, tmp_
     assert busy not in pids(engines)
 
 
-def test_one_that_was_killed_idle_fails_nothing(engines: ProcessEngines, path: Path) -> None:
+def test_a_run_that_one_never_began_is_given_to_another(
+    engines: ProcessEngines, path: Path
+) -> None:
     engine = engines.open(path, SHAPE)
+    stopped = next(iter(engines._up))
 
-    for _ in range(3):
-        os.kill(pids(engines)[0], signal.SIGKILL)
-        for _ in range(20):
-            engine.run([[5]], BOTH)
-        until(lambda: holders(engines) == 2)
+    os.kill(stopped.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as executor:
+        run = executor.submit(engine.run, [[5]], BOTH)
+        until(lambda: not engines._up[stopped].free)
+        os.kill(stopped.pid, signal.SIGKILL)
+
+        assert run.result(WAIT)[0].shape == (1, 3)
+    until(lambda: holders(engines) == 2)
+    assert stopped not in engines._up
 
 
 def test_a_run_waits_for_the_only_one_to_come_back(engines: ProcessEngines, path: Path) -> None:
