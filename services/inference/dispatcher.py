@@ -140,6 +140,8 @@ class Dispatcher:
                 self._read(work)
             else:
                 self._run(work)
+            # A worker that waits must not keep the last call's model in memory.
+            del work
 
     def _next(self) -> Work[AnyCall] | None:
         """Wait for work; return None where this server is stopping."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -269,7 +270,8 @@ class Models:
             version=found.info,
             size=opened.size,
             since=now,
-            seen=now,
+            # What only a record vouches for is looked for as soon as the store answers.
+            seen=now if found.record is None else -math.inf,
             used=now,
         )
         self._residents.add(key, resident)

@@ -394,8 +394,13 @@ def test_a_damaged_file_on_the_disk_is_not_served_while_the_store_is_down(
 
 def test_hundreds_of_models_share_room_for_ten(store: WatchedStore, tmp_path: Path) -> None:
     names = [f"m{number}" for number in range(200)]
-    for seed, name in enumerate(names):
-        publish_tiny_model(store, "acme", name, seed=seed)
+    with ThreadPoolExecutor(16) as executor:  # each file is written to the disk
+        list(
+            executor.map(
+                lambda seed: publish_tiny_model(store, "acme", names[seed], seed=seed),
+                range(len(names)),
+            )
+        )
     asked = [*names[::4], *names[:20], *names[100:120], *names[::8], *names[10:15] * 3]
 
     with room_for(10, store, tmp_path) as models, ThreadPoolExecutor(8) as executor:
