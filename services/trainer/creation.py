@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from services.common import names
-from services.common.errors import (
-    FieldViolation,
-    InvalidArgument,
-)
+from services.common import manifests, names
+from services.common.errors import FieldViolation, InvalidArgument
 from services.common.names import Collection
 from services.common.requests import check_request_id
 from services.common.storage import ObjectStore
@@ -26,6 +23,9 @@ from services.trainer.models import Models, NewModel, Request, draft
 from services.trainer.recipe import RANGES, Preset
 from services.trainer.tables import ModelRow
 from services.trainer.webhooks.addresses import Addresses
+
+_SPECIAL_TOKENS = 4
+# Around a text: two in every base that was tried.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +145,26 @@ class Creation:
         else:
             self._catalogue.get(start)
 
+    def _check_room(self, wish: Wish, start: str) -> None:
+        """Refuse a length that the base's prefix fills; of an unpublished base the run tells."""
+        most = wish.hyperparameters.get("max_tokens", RANGES["max_tokens"].most)
+        manifest = starts.find(self._store, wish.tenant, start)
+        prefix = "" if manifest is None else manifest.input.prefix
+        # A token has a byte at least: a tokenizer takes megabytes, and is rarely needed.
+        if manifest is None or not prefix or most > len(prefix.encode()) + _SPECIAL_TOKENS:
+            return
+        # Imported here, as it is.
+        from tokenizers import Tokenizer  # noqa: PLC0415
+
+        from services.trainer.tokenize import no_room, tokens_of  # noqa: PLC0415
+
+        content = b"".join(manifests.verified(self._store, manifest.input.tokenizer))
+        taken = tokens_of(Tokenizer.from_str(content.decode()), prefix)
+        if taken >= most:
+            problem = f"{no_room(prefix, taken, most)} Take more, or leave it unset."
+            field = "model.hyperparameters.max_tokens"
+            raise InvalidArgument(FieldViolation(field=field, description=problem))
+
     def _resolve(self, wish: Wish, request: Request, *, model: str) -> NewModel:
         violations = check_request_id(request.request_id)
         violations += names.check_display_name(wish.display_name, field="model.display_name")
@@ -158,6 +178,7 @@ class Creation:
             raise InvalidArgument(violations)
         found = datasets.find(self._store, tenant=wish.tenant, dataset=dataset)
         self._check_start(wish.tenant, base)
+        self._check_room(wish, base)
         _check_labels(found, wish.positive_label)
         return NewModel(
             tenant=wish.tenant,

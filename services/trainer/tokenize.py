@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-from services.trainer.base_import import TOKENIZER, BaseEncoder
+from services.trainer.base_import import TOKENIZER, BaseEncoder, UnsupportedBase
 
 _BLOCK = 10_000
 # The library's own object of a text takes some 2 kB: 20 MB a block, 1.6 GB for 800,000 at once.
@@ -58,10 +58,16 @@ class Tokenizer:
 
     @classmethod
     def load(cls, base: BaseEncoder) -> Self:
-        """Read the tokenizer of a base."""
+        """Read the tokenizer of a base.
+
+        Raises:
+            UnsupportedBase: Where its prefix leaves no room for a text.
+        """
         tokenizer = tokenizers.Tokenizer.from_file(str(base.directory / TOKENIZER))
         # Files carry the settings of whoever saved them: all-MiniLM-L6-v2 pads and cuts at 128.
         tokenizer.no_padding()
+        if base.prefix and (taken := tokens_of(tokenizer, base.prefix)) >= base.max_tokens:
+            raise UnsupportedBase(no_room(base.prefix, taken, base.max_tokens))
         tokenizer.enable_truncation(base.max_tokens)
         return cls(tokenizer, base.prefix)
 
@@ -84,3 +90,17 @@ class Tokenizer:
             lengths[start + 1 : start + 1 + len(part)] = [len(ids) for ids in part]
             parts.append(np.fromiter((token for ids in part for token in ids), dtype=np.int32))
         return TokenIds(ids=np.concatenate(parts), offsets=np.cumsum(lengths))
+
+
+def tokens_of(tokenizer: tokenizers.Tokenizer, prefix: str) -> int:
+    """Return how many tokens a prefix takes, special tokens included; sets truncation off."""
+    tokenizer.no_truncation()
+    return len(tokenizer.encode(prefix).ids)
+
+
+def no_room(prefix: str, taken: int, max_tokens: int) -> str:
+    """Say that a prefix leaves no room for a text."""
+    return (
+        f"{max_tokens} tokens leave no room for a text: {prefix!r}, which the base wants before "
+        f"each, takes {taken} with the special tokens."
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -135,11 +137,17 @@ class KeptStates:
     """
 
     def __init__(self, tokens: TokenIds, dimensions: int) -> None:
-        """Make room for them."""
+        """Make room for them.
+
+        Raises:
+            OSError: Where the disk has none.
+        """
         self._starts = tokens.offsets
         shape = (int(tokens.offsets[-1]), dimensions)
         # The file has no name: it is gone with the map, also where the process is killed.
         with tempfile.TemporaryFile(prefix="states-") as file:
+            # Now, as a map that finds no room later ends the process without a word.
+            os.posix_fallocate(file.fileno(), 0, 2 * shape[0] * shape[1])
             self._states = np.memmap(file, dtype=np.float16, mode="w+", shape=shape)
 
     def put(self, row: int, states: Floats) -> None:
@@ -161,6 +169,8 @@ def keep_states(
     pad_token_id: int,
     dimensions: int,
     check: Callable[[], None],
+    *,
+    free_bytes: Callable[[], int] = lambda: shutil.disk_usage(tempfile.gettempdir()).free,
 ) -> KeptStates | None:
     """Pass all rows through the frozen layers; None where the states would take too much space.
 
@@ -170,11 +180,17 @@ def keep_states(
         pad_token_id: Of the base.
         dimensions: Of a state.
         check: Called before each batch; what it raises ends the work.
+        free_bytes: How much room the disk has. Half of it is left to others.
     """
-    if int(tokens.offsets[-1]) * dimensions * np.dtype(np.float16).itemsize > _MOST_BYTES:
+    size = int(tokens.offsets[-1]) * dimensions * np.dtype(np.float16).itemsize
+    if size > min(_MOST_BYTES, free_bytes() // 2):
+        return None
+    try:
+        kept = KeptStates(tokens, dimensions)
+    except OSError:
+        # Somebody else took it meanwhile.
         return None
     frozen.hold()
-    kept = KeptStates(tokens, dimensions)
     order = np.argsort(tokens.lengths, kind="stable")
     for start in range(0, len(order), _BATCH):
         check()

@@ -6,12 +6,13 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
+from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from isogloss.v1 import model_service_pb2 as pb
 from isogloss.v1.cleaning_pb2 import Cleaning
 from isogloss.v1.hyperparameters_pb2 import Hyperparameters
 from isogloss.v1.label_mode_pb2 import LabelMode
 from isogloss.v1.model_pb2 import Model
-from services.common import layout
+from services.common import layout, manifests
 from services.common.database import Database
 from services.trainer.bell import Bell
 from services.trainer.catalogue import Catalogue
@@ -132,6 +133,27 @@ async def test_no_label_is_the_positive_one_where_a_text_can_have_several(suite:
 
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert "a text can have several" in str(refused.value.details())
+
+
+async def test_a_length_that_the_prefix_of_the_base_fills_is_refused(suite: Suite) -> None:
+    key = layout.base_model_manifest("tiny")
+    base = manifests.read_manifest(suite.store, key, ModelManifest)
+    asked = request()
+    asked.model.hyperparameters.max_tokens = 8
+    asked.validate_only = True
+    async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
+        base.input.prefix = "order "
+        manifests.replace_manifest(suite.store, key, base)
+        fits = await trainer.CreateModel(asked)
+        base.input.prefix = "where is my order now and when is it here "
+        manifests.replace_manifest(suite.store, key, base)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await trainer.CreateModel(asked)
+
+    assert fits.hyperparameters.max_tokens == 8
+    found = violations(refused)
+    assert set(found) == {"model.hyperparameters.max_tokens"}
+    assert "leave no room for a text" in found["model.hyperparameters.max_tokens"]
 
 
 async def test_every_wrong_hyperparameter_is_named(suite: Suite) -> None:

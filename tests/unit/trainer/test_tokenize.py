@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from services.trainer.base_import import BaseEncoder
+from services.trainer.base_import import BaseEncoder, UnsupportedBase
 from services.trainer.tokenize import Tokenizer
 
 _TEXTS = ["good app", "", "the card was lost again " * 3, "bad", "where is my order"]
@@ -29,6 +31,15 @@ def test_taken_rows_come_in_their_order(base: BaseEncoder, rows: list[int]) -> N
     assert [taken[place].tolist() for place in range(len(taken))] == [
         tokens[row].tolist() for row in rows
     ]
+
+
+def test_a_prefix_that_leaves_no_room_is_refused(base: BaseEncoder) -> None:
+    long = replace(base, prefix="where is my order " * 3)
+    taken = len(Tokenizer.load(long).encode([""])[0])
+
+    Tokenizer.load(replace(long, max_tokens=taken + 1))
+    with pytest.raises(UnsupportedBase, match=f"takes {taken}"):
+        Tokenizer.load(replace(long, max_tokens=taken))
 
 
 def test_no_texts_have_no_ids(base: BaseEncoder) -> None:

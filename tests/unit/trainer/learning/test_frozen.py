@@ -18,7 +18,7 @@ from transformers import (
 
 from services.trainer.base_import import Pooling
 from services.trainer.encoder import SentenceEncoder
-from services.trainer.learning.frozen import FrozenLayers, keep_states
+from services.trainer.learning.frozen import FrozenLayers, KeptStates, keep_states
 from services.trainer.tokenize import TokenIds
 
 _LAYERS = 3
@@ -97,6 +97,18 @@ def test_nothing_that_learns_has_a_part_in_the_frozen_layers(family: str) -> Non
                 tensor.add_(torch.randn_like(tensor))
 
     assert torch.equal(frozen.states(ids, torch.ones_like(ids)), before)
+
+
+def test_states_that_would_fill_the_disk_are_computed_anew() -> None:
+    tokens = _tokens()
+    size = len(tokens.ids) * 16 * 2
+    frozen = FrozenLayers(_encoder("bert"), 2, layers=_LAYERS)
+
+    def kept(free: int) -> KeptStates | None:
+        return keep_states(frozen, tokens, 0, 16, lambda: None, free_bytes=lambda: free)
+
+    assert kept(2 * size - 1) is None
+    assert kept(2 * size) is not None
 
 
 def test_kept_states_are_those_of_each_text_alone() -> None:
