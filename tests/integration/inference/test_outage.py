@@ -12,10 +12,7 @@ import pytest
 from isogloss.storage.v1.alias_record_pb2 import AliasRecord
 from isogloss.v1 import inference_service_pb2 as pb
 from services.common import aliases, layout
-from services.common.errors import Unavailable
 from services.common.storage import open_store
-from services.inference.__main__ import build
-from services.inference.settings import InferenceSettings
 from tests.engines import MinioProcess
 from tests.integration.inference.serving import Running, refused, serving, until
 from tests.tiny_model import publish_tiny_model
@@ -76,18 +73,3 @@ async def test_a_server_outlives_its_store(tmp_path: Path, minio_process: MinioP
         refusal = await refused(embedded(running, "models/two"))
         assert refusal.code is grpc.StatusCode.NOT_FOUND
         assert await embedded(running, "aliases/reviews") == "models/one"
-
-
-def test_a_server_that_knows_nothing_does_not_start_without_its_store(tmp_path: Path) -> None:
-    settings = InferenceSettings.model_validate(
-        {
-            "address": "127.0.0.1:0",
-            "data_directory": tmp_path,
-            "store": "s3://models/?endpoint=http://127.0.0.1:9",
-            "store_access_key": "nobody",
-            "store_secret_key": "nothing",
-        }
-    )
-
-    with pytest.raises(Unavailable):
-        build(settings)
