@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from types import TracebackType
 from typing import Self, Unpack
 
-from isogloss.aliases import Alias
 from isogloss.api.aliases import Aliases, AsyncAliases
 from isogloss.api.datasets import AsyncDatasets, Datasets
-from isogloss.api.inference import AsyncInference
+from isogloss.api.inference import AnyModel, AsyncInference
 from isogloss.api.models import AsyncModels, Models
 from isogloss.connection import ConnectionOptions, resolve
-from isogloss.inference import Classifications, Embeddings, Truncation
-from isogloss.models import BaseModel, Model, Precision
-from isogloss.transport import AsyncTransport, BlockingTransport, Facade, Transport, blocking
+from isogloss.inference import Classifications, EmbeddedAndClassified, Embeddings, Tokenized
+from isogloss.inference_options import (
+    EmbedAndClassifyOptions,
+    EmbedOptions,
+    InputType,
+    LabelOptions,
+    Truncation,
+)
+from isogloss.servers import ServerStatus
+from isogloss.transport import (
+    AsyncTransport,
+    BlockingTransport,
+    Facade,
+    Transport,
+    blocking,
+    blocking_stream,
+)
 
 
 class Services:
@@ -30,74 +43,169 @@ class Services:
 
     async def embed(
         self,
-        model: str | Model | BaseModel | Alias,
+        model: AnyModel,
         texts: str | Iterable[str],
         *,
-        truncation: Truncation | str = Truncation.END,
-        precision: Precision | str = Precision.EXACT,
         timeout: float | None = None,
         progress: Callable[[int], None] | None = None,
+        **options: Unpack[EmbedOptions],
     ) -> Embeddings:
         """Compute one embedding for each text.
 
         Args:
             model: `models/{model}`, `aliases/{alias}` or `baseModels/{base_model}`.
             texts: One text or any number; many are cut into several calls, in order.
-            truncation: What to leave out of a text that is too long: its `end`, its `start`,
-                or `none`, which refuses it.
-            precision: `EXACT`, or `QUANTIZED`: faster, at a loss that `Model.variants` tells.
             timeout: Seconds for each call. None: 120, for the first call loads the model.
             progress: Is told the number of texts that are done.
+            options: See `EmbedOptions`: type and length of the vectors, truncation, precision.
 
         Raises:
-            InvalidArgument: Texts are empty, too long or none.
+            InvalidArgument: Texts are empty, too long or none, or the model's vectors cannot be
+                what was asked for.
             FailedPrecondition: The model is not READY, or has no variant of that precision.
         """
         return await self._inference.embed(
-            model,
-            texts,
-            truncation=truncation,
-            precision=precision,
-            timeout=timeout,
-            progress=progress,
+            model, texts, timeout=timeout, progress=progress, **options
         )
 
     async def classify(
         self,
-        model: str | Model | Alias,
+        model: AnyModel,
         texts: str | Iterable[str],
         *,
-        top_k: int = 0,
-        truncation: Truncation | str = Truncation.END,
-        precision: Precision | str = Precision.EXACT,
         timeout: float | None = None,
         progress: Callable[[int], None] | None = None,
+        **options: Unpack[LabelOptions],
     ) -> Classifications:
         """Predict the labels of each text.
 
         Args:
             model: `models/{model}`, fine-tuned, or `aliases/{alias}`.
-            texts: One text or any number; many are cut into several calls, in order.
-            top_k: How many labels to tell for each text. 0: all of them.
-            truncation: As in `embed`.
-            precision: As in `embed`.
+            texts: As in `embed`.
             timeout: As in `embed`.
             progress: As in `embed`.
+            options: See `LabelOptions`: how many labels, from which confidence on, and so on.
 
         Raises:
-            InvalidArgument: Texts are empty, too long or none.
+            InvalidArgument: Texts are empty, too long or none, or the model has no such label.
             FailedPrecondition: The model is not READY, cannot classify, or has no variant of that
                 precision.
         """
         return await self._inference.classify(
+            model, texts, timeout=timeout, progress=progress, **options
+        )
+
+    async def embed_and_classify(
+        self,
+        model: AnyModel,
+        texts: str | Iterable[str],
+        *,
+        timeout: float | None = None,
+        progress: Callable[[int], None] | None = None,
+        **options: Unpack[EmbedAndClassifyOptions],
+    ) -> EmbeddedAndClassified:
+        """Compute the embedding of each text and predict its labels, for the price of one of them.
+
+        Takes and raises what `embed` and `classify` do.
+        """
+        return await self._inference.embed_and_classify(
+            model, texts, timeout=timeout, progress=progress, **options
+        )
+
+    def embed_many(
+        self,
+        model: AnyModel,
+        texts: Iterable[str],
+        *,
+        timeout: float | None = None,
+        progress: Callable[[int], None] | None = None,
+        **options: Unpack[EmbedOptions],
+    ) -> AsyncGenerator[Embeddings]:
+        """Compute embeddings of any number of texts, a few at a time, in their order.
+
+        The texts are read as the answers are taken, in another thread, so that neither is ever held
+        in memory as a whole. They give way to what others wait for. Where the connection breaks off
+        or a server is replaced, what has no answer is sent again. A text that cannot be computed
+        has its reason in `Embeddings.errors` and does not hold the others up.
+
+        Args:
+            model: As in `embed`.
+            texts: Any number, from anywhere.
+            timeout: Seconds for all of them. None: for ever.
+            progress: As in `embed`.
+            options: As in `embed`.
+
+        Raises:
+            IsoglossError: As in `embed`, of the model and the options.
+        """
+        return self._inference.embed_many(
+            model, texts, timeout=timeout, progress=progress, **options
+        )
+
+    def classify_many(
+        self,
+        model: AnyModel,
+        texts: Iterable[str],
+        *,
+        timeout: float | None = None,
+        progress: Callable[[int], None] | None = None,
+        **options: Unpack[LabelOptions],
+    ) -> AsyncGenerator[Classifications]:
+        """Predict the labels of any number of texts, as `embed_many` embeds them."""
+        return self._inference.classify_many(
+            model, texts, timeout=timeout, progress=progress, **options
+        )
+
+    def embed_and_classify_many(
+        self,
+        model: AnyModel,
+        texts: Iterable[str],
+        *,
+        timeout: float | None = None,
+        progress: Callable[[int], None] | None = None,
+        **options: Unpack[EmbedAndClassifyOptions],
+    ) -> AsyncGenerator[EmbeddedAndClassified]:
+        """Compute embeddings and labels of any number of texts, as `embed_many` embeds them."""
+        return self._inference.embed_and_classify_many(
+            model, texts, timeout=timeout, progress=progress, **options
+        )
+
+    async def tokenize(
+        self,
+        model: AnyModel,
+        texts: str | Iterable[str],
+        *,
+        truncation: Truncation | str = Truncation.END,
+        input_type: InputType | str | None = None,
+        with_spans: bool = False,
+        timeout: float | None = None,
+    ) -> Tokenized:
+        """Show the tokens of each text as the model reads them.
+
+        Args:
+            model: As in `embed`.
+            texts: As in `embed`.
+            truncation: What to leave out of a text that is too long; with `none` all is shown.
+            input_type: As in `embed`.
+            with_spans: Tell where in the text each token stands.
+            timeout: As in `embed`.
+
+        Raises:
+            InvalidArgument: Texts are empty or none.
+            FailedPrecondition: The model is not READY.
+        """
+        return await self._inference.tokenize(
             model,
             texts,
-            top_k=top_k,
             truncation=truncation,
-            precision=precision,
+            input_type=input_type,
+            with_spans=with_spans,
             timeout=timeout,
-            progress=progress,
         )
+
+    async def server_status(self, *, timeout: float | None = None) -> ServerStatus:
+        """Tell how the inference server is doing: of several the one that answers."""
+        return await self._inference.server_status(timeout=timeout)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -155,6 +263,12 @@ class Client(Facade[Services]):
 
     embed = blocking(Services.embed)
     classify = blocking(Services.classify)
+    embed_and_classify = blocking(Services.embed_and_classify)
+    embed_many = blocking_stream(Services.embed_many)
+    classify_many = blocking_stream(Services.classify_many)
+    embed_and_classify_many = blocking_stream(Services.embed_and_classify_many)
+    tokenize = blocking(Services.tokenize)
+    server_status = blocking(Services.server_status)
     close = blocking(Services.close)
 
     def __enter__(self) -> Self:

@@ -1,6 +1,6 @@
-"""Messages of models and inference to the values of this package, and back where a call sends one.
+"""Messages of models to the values of this package, and back where a call sends one.
 
-Datasets are read by `dataset_convert`.
+Datasets are read by `dataset_convert`, what is inferred by `inference_convert`.
 """
 
 from __future__ import annotations
@@ -8,55 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 
-import numpy as np
-from numpy.typing import NDArray
-
-from isogloss import aliases, dataset_report, inference, models
+from isogloss import aliases, models
 from isogloss.status import error_from_status
 from isogloss.v1 import (
     alias_pb2,
     base_model_pb2,
     hyperparameters_pb2,
-    inference_service_pb2,
     model_event_pb2,
     model_pb2,
-    precision_pb2,
 )
 from isogloss.wire import chosen, maybe, member, number, optional_member, time
-
-_PRECISIONS = {
-    models.Precision.EXACT: precision_pb2.PRECISION_EXACT,
-    models.Precision.QUANTIZED: precision_pb2.PRECISION_QUANTIZED,
-}
-
-_TRUNCATIONS = {
-    inference.Truncation.NONE: inference_service_pb2.TRUNCATION_NONE,
-    inference.Truncation.START: inference_service_pb2.TRUNCATION_START,
-    inference.Truncation.END: inference_service_pb2.TRUNCATION_END,
-}
-
-
-def truncation_to_proto(
-    truncation: inference.Truncation | str,
-) -> inference_service_pb2.Truncation.ValueType:
-    """Name a truncation on the wire.
-
-    Raises:
-        ValueError: It is none of `none`, `start`, `end`.
-    """
-    return _TRUNCATIONS[inference.Truncation(truncation)]
-
-
-def precision_to_proto(precision: models.Precision | str) -> precision_pb2.Precision.ValueType:
-    """Name a precision on the wire.
-
-    Raises:
-        ValueError: It is none of `EXACT`, `QUANTIZED`.
-    """
-    if precision not in _PRECISIONS:
-        raise ValueError(f"{precision!r} is no precision: {' or '.join(_PRECISIONS)}.")
-    return _PRECISIONS[models.Precision(precision)]
-
 
 _NAMES = {field.name for field in fields(models.Hyperparameters)}
 
@@ -243,43 +204,3 @@ def alias_version(message: alias_pb2.AliasVersion) -> aliases.AliasVersion:
         actor=message.actor,
         create_time=time(message, "create_time"),
     )
-
-
-def usage(message: inference_service_pb2.TextUsage) -> inference.TextUsage:
-    """Read how a text was read."""
-    return inference.TextUsage(token_count=message.token_count, truncated=message.truncated)
-
-
-def served_model(message: inference_service_pb2.ServedModel) -> inference.ServedModel:
-    """Read what computed an answer."""
-    precision: models.Precision = member(models.Precision, "precision", message)
-    return inference.ServedModel(model=message.model, precision=precision, digest=message.digest)
-
-
-def vector(message: inference_service_pb2.EmbedResult, dimension: int) -> NDArray[np.float32]:
-    """Read one vector, float32 of shape (dimension,); NaN where the text failed."""
-    if message.WhichOneof("outcome") != "vector":
-        return np.full(dimension, np.nan, dtype=np.float32)
-    if message.vector.WhichOneof("values") == "floats":
-        return np.array(message.vector.floats.values, dtype=np.float32)
-    return np.frombuffer(message.vector.packed, dtype="<f4")
-
-
-def classification(message: inference_service_pb2.ClassifyResult) -> inference.Classification:
-    """Read the labels of one text."""
-    found = message.classification
-    return inference.Classification(
-        predictions=tuple(_scored(label) for label in found.predictions),
-        labels=tuple(_scored(label) for label in found.labels),
-        usage=usage(message.usage),
-        error=error_from_status(message.error) if message.HasField("error") else None,
-    )
-
-
-def _scored(message: inference_service_pb2.ScoredLabel) -> inference.ScoredLabel:
-    return inference.ScoredLabel(label=message.label, confidence=message.confidence)
-
-
-def label_mode(message: inference_service_pb2.ClassifyResponse) -> dataset_report.LabelMode:
-    """Read whether a text can have several labels."""
-    return member(dataset_report.LabelMode, "label_mode", message)

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, overload
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from isogloss.dataset_report import LabelMode
 from isogloss.errors import IsoglossError
+from isogloss.inference_options import VectorType
 from isogloss.models import Precision
-
-
-class Truncation(StrEnum):
-    """Which part of a text is left out where it has more tokens than the model takes."""
-
-    NONE = "none"
-    """None: such a text is refused."""
-
-    START = "start"
-    END = "end"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +35,67 @@ class ServedModel:
     digest: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Where the server spent time, in seconds; of several calls together."""
+
+    queue: float
+    """When no worker was busy with the texts."""
+
+    tokenize: float
+    infer: float
+    load: float
+    """Waiting for the model to be loaded; 0 where it was in memory."""
+
+    @classmethod
+    def sum(cls, parts: Iterable[Self]) -> Self:
+        """Add up several calls."""
+        known = list(parts)
+        return cls(
+            queue=sum(part.queue for part in known),
+            tokenize=sum(part.tokenize for part in known),
+            infer=sum(part.infer for part in known),
+            load=sum(part.load for part in known),
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Embeddings:
     """The vectors of texts, in their order. numpy takes it as the array that it holds."""
 
-    vectors: NDArray[np.float32]
-    """Shape (texts, dimension), float32, each row of length 1; NaN where a text failed."""
+    vectors: NDArray[Any]
+    """Of shape (texts, dimension), in numpy's type of `vector_type`; of BINARY and UBINARY an
+    eighth as many columns. A text that failed has NaN, and zeros in types without."""
+
+    vector_type: VectorType
+    dimension: int
+    """Numbers in each vector; of BINARY and UBINARY bits."""
+
+    step: float
+    """INT8 and UINT8: what numbers, of UINT8 less 128, are multiplied by; 0 of other types."""
 
     usage: tuple[TextUsage, ...]
     errors: Mapping[int, IsoglossError]
     """Why single texts have no vector, by their index; normally empty."""
 
     served_by: ServedModel
+    timings: Timings
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Put the vectors of several calls together, at least one."""
+        starts = accumulate((len(part) for part in parts), initial=0)
+        return replace(
+            parts[0],
+            vectors=np.concatenate([part.vectors for part in parts]),
+            usage=tuple(usage for part in parts for usage in part.usage),
+            errors={
+                start + index: error
+                for start, part in zip(starts, parts, strict=False)
+                for index, error in part.errors.items()
+            },
+            timings=Timings.sum(part.timings for part in parts),
+        )
 
     def __len__(self) -> int:
         """Count the texts."""
@@ -76,16 +116,23 @@ class ScoredLabel:
     confidence: float
     """Its probability, 0 to 1."""
 
+    raw_score: float | None
+    """Its logit; None unless `raw_scores` asked for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classification:
     """The labels of one text."""
 
     predictions: tuple[ScoredLabel, ...]
-    """What is predicted, most confident first: exactly one label in SINGLE mode."""
+    """What is predicted, most confident first: exactly one label in SINGLE mode, unless it
+    abstained."""
 
     labels: tuple[ScoredLabel, ...]
     """The labels with their confidences, most confident first; cut at `top_k`."""
+
+    abstained: bool
+    """Whether nothing is predicted because no confidence reached `abstain_below`."""
 
     usage: TextUsage
     error: IsoglossError | None
@@ -115,6 +162,16 @@ class Classifications(Sequence[Classification]):
     results: tuple[Classification, ...]
     label_mode: LabelMode
     served_by: ServedModel
+    timings: Timings
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Put the labels of several calls together, at least one."""
+        return replace(
+            parts[0],
+            results=tuple(result for part in parts for result in part.results),
+            timings=Timings.sum(part.timings for part in parts),
+        )
 
     def __len__(self) -> int:
         """Count the texts."""
@@ -130,4 +187,77 @@ class Classifications(Sequence[Classification]):
     def __getitem__(self, index: slice) -> tuple[Classification, ...]: ...
     def __getitem__(self, index: int | slice) -> Classification | tuple[Classification, ...]:
         """Give the labels of one text, or of a slice of them."""
+        return self.results[index]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedAndClassified:
+    """Vectors and labels of the same texts, from one pass."""
+
+    embeddings: Embeddings
+    classifications: Classifications
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Put several calls together, at least one."""
+        return cls(
+            embeddings=Embeddings.joined([part.embeddings for part in parts]),
+            classifications=Classifications.joined([part.classifications for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        """Count the texts."""
+        return len(self.classifications)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizedText:
+    """The tokens of one text, as the model reads them."""
+
+    ids: tuple[int, ...]
+    """In the model's vocabulary, special tokens and the model's prefix included."""
+
+    tokens: tuple[str, ...]
+    """The same as words of the vocabulary."""
+
+    spans: tuple[tuple[int, int], ...]
+    """Where each token stands in `text`, in characters; empty unless asked for."""
+
+    text: str
+    """As the model's cleaning leaves it; empty unless spans are asked for."""
+
+    token_count: int
+    """Of the whole text, with what was left out."""
+
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenized(Sequence[TokenizedText]):
+    """The tokens of texts, in their order."""
+
+    results: tuple[TokenizedText, ...]
+    model: str
+    max_tokens: int
+    """The longest text that the model takes, special tokens included."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Put the tokens of several calls together, at least one."""
+        return replace(parts[0], results=tuple(result for part in parts for result in part.results))
+
+    def __len__(self) -> int:
+        """Count the texts."""
+        return len(self.results)
+
+    def __iter__(self) -> Iterator[TokenizedText]:
+        """Walk the texts in order."""
+        return iter(self.results)
+
+    @overload
+    def __getitem__(self, index: int) -> TokenizedText: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[TokenizedText, ...]: ...
+    def __getitem__(self, index: int | slice) -> TokenizedText | tuple[TokenizedText, ...]:
+        """Give the tokens of one text, or of a slice of them."""
         return self.results[index]

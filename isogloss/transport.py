@@ -56,6 +56,17 @@ class Transport(Protocol):
     ) -> AsyncIterator[R]:
         """Call and give what comes; without a timeout it may take for ever."""
 
+    def duplex(
+        self,
+        call: grpc.StreamStreamMultiCallable[Q, R],
+        requests: Iterator[Q],
+        timeout: float | None = None,
+    ) -> AsyncGenerator[R]:
+        """Send all requests and give what comes meanwhile; without a timeout for ever.
+
+        `requests` may block; it runs in a thread.
+        """
+
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
@@ -122,6 +133,22 @@ class BlockingTransport:
     ) -> AsyncIterator[R]:
         """See `Transport`."""
         replies = call(request, timeout=timeout, metadata=self._connection.metadata)
+        try:
+            for reply in replies:
+                yield reply
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from error
+        finally:
+            replies.cancel()
+
+    async def duplex(
+        self,
+        call: grpc.StreamStreamMultiCallable[Q, R],
+        requests: Iterator[Q],
+        timeout: float | None = None,
+    ) -> AsyncGenerator[R]:
+        """See `Transport`."""
+        replies = call(requests, timeout=timeout, metadata=self._connection.metadata)
         try:
             for reply in replies:
                 yield reply
@@ -203,6 +230,24 @@ class AsyncTransport:
         """See `Transport`."""
         replies = cast("aio.UnaryStreamMultiCallable[Q, R]", call)(
             request, timeout=timeout, metadata=self._connection.metadata
+        )
+        try:
+            async for reply in replies:
+                yield reply
+        except grpc.RpcError as error:
+            raise error_from_rpc(error) from error
+        finally:
+            replies.cancel()
+
+    async def duplex(
+        self,
+        call: grpc.StreamStreamMultiCallable[Q, R],
+        requests: Iterator[Q],
+        timeout: float | None = None,
+    ) -> AsyncGenerator[R]:
+        """See `Transport`."""
+        replies = cast("aio.StreamStreamMultiCallable[Q, R]", call)(
+            _in_threads(requests), timeout=timeout, metadata=self._connection.metadata
         )
         try:
             async for reply in replies:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import grpc
 import numpy as np
@@ -34,6 +36,7 @@ from isogloss.v1.model_service_pb2_grpc import (
     ModelServiceServicer,
     add_ModelServiceServicer_to_server,
 )
+from isogloss.v1.server_status_pb2 import ServerStatus
 from tests.integration.client.answers import Context, abort, bad_request, refusal
 from tests.integration.client.scripted_aliases import ScriptedAliases
 from tests.integration.client.scripted_datasets import DATASET, ScriptedDatasets
@@ -62,6 +65,8 @@ class Scripted(
         self.events: list[mpb.WatchModelResponse] = []
         self.dimension = DIMENSION
         self.most_texts = 512
+        self.lose_process_after: list[int] = []
+        self.busy_requests: set[str] = set()
         self.imported: list[bytes] = []
 
     # Models.
@@ -211,6 +216,92 @@ class Scripted(
             served_by=served(request.model),
         )
 
+    def EmbedAndClassify(  # noqa: N802
+        self, request: ipb.EmbedAndClassifyRequest, context: Context
+    ) -> ipb.EmbedAndClassifyResponse:
+        self._asked("EmbedAndClassify", request, context)
+        vectors = self.Embed(ipb.EmbedRequest(model=request.model, texts=request.texts), context)
+        labels = self.Classify(
+            ipb.ClassifyRequest(model=request.model, texts=request.texts), context
+        )
+        return ipb.EmbedAndClassifyResponse(
+            results=[
+                ipb.EmbedAndClassifyResult(
+                    vector=vector.vector, classification=label.classification, usage=label.usage
+                )
+                for vector, label in zip(vectors.results, labels.results, strict=True)
+            ],
+            dimension=vectors.dimension,
+            label_mode=labels.label_mode,
+            served_by=labels.served_by,
+        )
+
+    def Process(  # noqa: N802
+        self, request_iterator: Iterator[ipb.ProcessRequest], context: Context
+    ) -> Iterator[ipb.ProcessResponse]:
+        """Answer pairs of requests in reverse, as a server may that answers as it is ready."""
+        room = self.lose_process_after.pop(0) if self.lose_process_after else 1 << 30
+        for pair in _pairs(request_iterator):
+            for request in reversed(pair):
+                if not room:
+                    context.abort(grpc.StatusCode.UNAVAILABLE, "connection lost")
+                yield self._processed(request, context)
+                room -= 1
+
+    def _processed(self, request: ipb.ProcessRequest, context: Context) -> ipb.ProcessResponse:
+        self._asked("Process", request, context)
+        response = ipb.ProcessResponse(id=request.id)
+        texts = getattr(request, request.WhichOneof("request") or "").texts
+        if request.id in self.busy_requests:
+            self.busy_requests.remove(request.id)
+            response.error.CopyFrom(refusal(grpc.StatusCode.UNAVAILABLE, "an engine died"))
+        elif "forbidden" in texts:
+            words = f"texts[{list(texts).index('forbidden')}]: is forbidden"
+            response.error.CopyFrom(refusal(grpc.StatusCode.INVALID_ARGUMENT, words))
+        elif request.HasField("embed"):
+            response.embed.CopyFrom(self.Embed(request.embed, context))
+        elif request.HasField("classify"):
+            response.classify.CopyFrom(self.Classify(request.classify, context))
+        else:
+            both = self.EmbedAndClassify(request.embed_and_classify, context)
+            response.embed_and_classify.CopyFrom(both)
+        return response
+
+    def Tokenize(  # noqa: N802
+        self, request: ipb.TokenizeRequest, context: Context
+    ) -> ipb.TokenizeResponse:
+        self._asked("Tokenize", request, context)
+        response = ipb.TokenizeResponse(model=request.model, max_tokens=16)
+        for text in request.texts:
+            words = text.split()
+            result = response.results.add(ids=range(len(words)), tokens=words)
+            result.token_count = len(words)
+            if request.with_spans:
+                result.text = text
+                result.spans.extend(
+                    ipb.TokenSpan(start=match.start(), end=match.end())
+                    for match in re.finditer(r"\S+", text)
+                )
+        return response
+
+    def GetServerStatus(  # noqa: N802
+        self, request: ipb.GetServerStatusRequest, context: Context
+    ) -> ServerStatus:
+        self._asked("GetServerStatus", request, context)
+        status = ServerStatus(
+            version="0.1.0",
+            device="cpu",
+            worker_count=2,
+            store_reachable=True,
+            model_count=2,
+            model_bytes=3 << 20,
+        )
+        status.start_time.FromSeconds(1_700_000_000)
+        resident = status.models.add(model=MODEL, precision=precision_pb2.PRECISION_EXACT)
+        resident.size_bytes = 1 << 20
+        resident.last_use_time.FromSeconds(1_700_000_100)
+        return status
+
     def _check(self, texts: Sequence[str], context: Context) -> None:
         if len(texts) > self.most_texts:
             abort(
@@ -234,6 +325,11 @@ class Scripted(
                     reason="INVALID_FIELD",
                 ),
             )
+
+
+def _pairs(requests: Iterator[ipb.ProcessRequest]) -> Iterator[list[ipb.ProcessRequest]]:
+    while pair := list(islice(requests, 2)):
+        yield pair
 
 
 def served(name: str) -> ipb.ServedModel:

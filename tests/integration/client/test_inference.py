@@ -89,10 +89,10 @@ def test_classifications_read_like_a_list(client: Client, script: Scripted) -> N
 def test_a_precision_is_exact_or_quantised(client: Client, script: Scripted) -> None:
     client.embed(MODEL, "a")
     client.embed(MODEL, "a", precision="QUANTIZED")
-    with pytest.raises(ValueError, match="'HALF' is no precision: EXACT or QUANTIZED"):
+    with pytest.raises(InvalidArgument, match="precision: `HALF` is none of `EXACT`, `QUANTIZED`"):
         client.embed(MODEL, "a", precision="HALF")
 
     assert [request.precision for request in script.asked("Embed")] == [
-        precision_pb2.PRECISION_EXACT,
+        precision_pb2.PRECISION_UNSPECIFIED,
         precision_pb2.PRECISION_QUANTIZED,
     ]

@@ -17,7 +17,7 @@ from isogloss import (
     datasets,
     errors,
     evaluations,
-    inference,
+    inference_options,
     models,
 )
 from isogloss.api.streams import passing
@@ -27,6 +27,7 @@ from isogloss.v1 import (
     evaluation_pb2,
     finding_pb2,
     inference_service_pb2,
+    input_type_pb2,
     label_mode_pb2,
     model_pb2,
     precision_pb2,
@@ -44,7 +45,10 @@ ENUMS: list[tuple[type[StrEnum], EnumDescriptor]] = [
     (evaluations.EvaluationState, evaluation_pb2.Evaluation.State.DESCRIPTOR),
     (evaluations.Topic, evaluation_pb2.Advice.Topic.DESCRIPTOR),
     (dataset_report.LabelMode, label_mode_pb2.LabelMode.DESCRIPTOR),
-    (inference.Truncation, inference_service_pb2.Truncation.DESCRIPTOR),
+    (inference_options.Truncation, inference_service_pb2.Truncation.DESCRIPTOR),
+    (inference_options.Priority, inference_service_pb2.Priority.DESCRIPTOR),
+    (inference_options.VectorType, vector_pb2.VectorType.DESCRIPTOR),
+    (inference_options.InputType, input_type_pb2.InputType.DESCRIPTOR),
 ]
 
 
@@ -133,20 +137,6 @@ def test_an_error_without_words_still_says_something() -> None:
 
     assert type(error) is errors.ServerError
     assert "UNKNOWN" in error.message
-
-
-def test_vectors_are_read_in_either_form_and_a_failed_text_is_no_number() -> None:
-    packed = inference_service_pb2.EmbedResult(
-        vector=vector_pb2.Vector(packed=b"\x00\x00\x80\x3f\x00\x00\x00\x40")
-    )
-    listed = inference_service_pb2.EmbedResult(
-        vector=vector_pb2.Vector(floats=vector_pb2.FloatList(values=[1.0, 2.0]))
-    )
-    failed = inference_service_pb2.EmbedResult(error=status_pb2.Status(code=3))
-
-    assert model_convert.vector(packed, 2).tolist() == [1.0, 2.0]
-    assert model_convert.vector(listed, 2).tolist() == [1.0, 2.0]
-    assert str(model_convert.vector(failed, 2).tolist()) == "[nan, nan]"
 
 
 def test_a_stream_that_broke_while_it_was_written_to_can_be_taken_up_again() -> None:

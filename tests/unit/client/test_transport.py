@@ -45,7 +45,7 @@ def test_the_service_config_repeats_what_is_safe_and_nothing_else() -> None:
     [entry] = config["methodConfig"]
     repeated = {(name["service"], name["method"]) for name in entry["name"]}
     streams = {"WriteDataset", "CheckDataset", "WatchDataset", "DownloadDataset", "WatchModel"}
-    streams |= {"ExportModel", "ImportModel"}
+    streams |= {"ExportModel", "ImportModel", "Process"}
     unsafe = {*streams, "UpdateDataset", "DeleteDataset", "DeleteModel", "DeleteEvaluation"}
     unsafe |= {"UpdateModel", "RollbackAlias", "DeleteAlias"}
     services = [
