@@ -61,13 +61,6 @@ def choose_device(wish: DeviceWish) -> Device:
     return Device.CPU
 
 
-def providers(device: Device) -> list[str]:
-    """Return ONNX Runtime's execution providers for `device`, first choice first."""
-    if device is Device.CUDA:
-        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    return ["CPUExecutionProvider"]
-
-
 def _cuda_obstacle() -> str | None:
     """Return why CUDA cannot be used, or None where it can."""
     if "CUDAExecutionProvider" not in ort.get_available_providers():
@@ -80,8 +73,9 @@ def _cuda_obstacle() -> str | None:
     ort.preload_dlls()
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY_FATAL
-    session = ort.InferenceSession(PROBE_GRAPH, options, providers=providers(Device.CUDA))
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    session = ort.InferenceSession(PROBE_GRAPH, options, providers=providers)
     if session.get_providers()[0] != "CUDAExecutionProvider":
         return "ONNX Runtime could not load its CUDA libraries"
-    session.run(None, {"x": np.float32(1)})
+    session.run(None, {"x": np.array(1, np.float32)})
     return None

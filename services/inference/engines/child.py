@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from services.inference.devices import Device
 from services.inference.engine import (
     EngineDied,
     FloatArray,
@@ -23,7 +22,7 @@ from services.inference.engine import (
 )
 from services.inference.engines import frames
 from services.inference.engines.frames import Kind, RunRequest
-from services.inference.engines.onnx import PREPARED
+from services.inference.engines.session import PREPARED
 
 # A run or a load that takes longer than this hangs: the process is killed, as if it had died.
 # The largest batch of the largest base takes seconds; a graph of a gigabyte loads in ten.
@@ -50,13 +49,12 @@ class NeverBegun(EngineDied):
 class Child:
     """A process that computes."""
 
-    def __init__(self, *, lanes: int, device: Device, threads: int) -> None:
+    def __init__(self, *, lanes: int, threads: int) -> None:
         """Start it, from a thread that lives as long as it does.
 
         Args:
             lanes: Runs that may be under way at once, at least 1.
-            device: Where it computes.
-            threads: Of one run on the CPU.
+            threads: Of one run.
 
         Raises:
             OSError: Where it cannot be started.
@@ -71,7 +69,7 @@ class Child:
             self._process = subprocess.Popen(  # noqa: S603 (our own module, no shell)
                 [
                     *(sys.executable, "-m", "services.inference.engines.worker"),
-                    *("--parent", str(os.getpid()), "--device", device, "--threads", str(threads)),
+                    *("--parent", str(os.getpid()), "--threads", str(threads)),
                     *("--control", str(theirs[0]), "--lanes", *map(str, theirs[1:])),
                 ],
                 stdin=subprocess.DEVNULL,

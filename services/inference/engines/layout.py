@@ -9,6 +9,7 @@ from pathlib import Path
 from services.common.scratch import Scratch
 from services.inference.devices import Device
 from services.inference.engine import Engines
+from services.inference.engines.cuda import CudaEngines
 from services.inference.engines.onnx import LocalEngines
 from services.inference.engines.processes import ProcessEngines
 
@@ -55,7 +56,15 @@ def choose_layout(
         cpus: Processors that may be used.
         device: Where graphs run.
         calibrated: What was found best on this node's CPU; taken where nothing is set.
+
+    Raises:
+        ValueError: Where processes are asked for on a GPU.
     """
+    if device is Device.CUDA and wish.engines:
+        raise ValueError(
+            f"engines is {wish.engines}, but with CUDA models are computed in this process: leave "
+            "engines unset, or set device to cpu"
+        )
     nothing = LayoutWish(engines=None, workers=0, threads=0)
     if calibrated is not None and device is Device.CPU and wish == nothing:
         return calibrated
@@ -78,11 +87,10 @@ def open_engines(layout: Layout, device: Device, scratch: Path) -> Engines:
         scratch: A directory on a local disk; used by processes only.
     """
     if layout.engines == 0:
-        return LocalEngines(device=device, threads=layout.threads)
+        return CudaEngines() if device is Device.CUDA else LocalEngines(threads=layout.threads)
     return ProcessEngines(
         processes=layout.engines,
         lanes=math.ceil(layout.workers / layout.engines),
         threads=layout.threads,
-        device=device,
         scratch=Scratch(scratch),
     )

@@ -22,7 +22,6 @@ from pathlib import Path
 import structlog
 
 from services.common.scratch import Scratch
-from services.inference.devices import Device
 from services.inference.engine import (
     EngineDied,
     FloatArray,
@@ -31,7 +30,7 @@ from services.inference.engine import (
     Output,
 )
 from services.inference.engines.child import Child, Graph, Lane, NeverBegun
-from services.inference.engines.onnx import CPU_LIMITS, CUDA_LIMITS
+from services.inference.engines.onnx import CPU_LIMITS
 
 _log = structlog.get_logger()
 
@@ -62,24 +61,18 @@ class _Place:
 class ProcessEngines:
     """A fixed number of engine processes, all alike. See `Engines`."""
 
-    def __init__(
-        self, *, processes: int, lanes: int, threads: int, device: Device, scratch: Scratch
-    ) -> None:
+    def __init__(self, *, processes: int, lanes: int, threads: int, scratch: Scratch) -> None:
         """Start them, without waiting until they are up.
 
         Args:
             processes: How many, at least 1.
             lanes: Runs at once in each, at least 1.
-            threads: Of each run on the CPU, at least 1.
-            device: Where they compute.
+            threads: Of each run, at least 1.
             scratch: Keeps the files of all graphs that are open; closed with this.
         """
-        self._processes = processes
-        self._start = partial(Child, lanes=lanes, device=device, threads=threads)
-        self._prepares = device is Device.CPU
+        self._start = partial(Child, lanes=lanes, threads=threads)
         self._scratch = scratch
-        one = CUDA_LIMITS if device is Device.CUDA else CPU_LIMITS
-        self.limits = replace(one, runs=processes * lanes)
+        self.limits = replace(CPU_LIMITS, runs=processes * lanes)
         self._changed = threading.Condition()
         self._started: set[Child] = set()
         self._up: dict[Child, _Place] = {}
@@ -103,8 +96,8 @@ class ProcessEngines:
 
     @property
     def copies(self) -> float:
-        """What all processes map together, or one in each."""
-        return _PREPARED_GROWTH if self._prepares else float(self._processes)
+        """What all processes map together."""
+        return _PREPARED_GROWTH
 
     def open(self, path: Path, shape: GraphShape) -> ProcessEngine:
         """Let all of them open a graph; see `Engines.open`."""
@@ -170,15 +163,14 @@ class ProcessEngines:
         """Return a graph in files of ours: in the form of this machine where it has one."""
         folder = self._folder(number)
         folder.mkdir()
-        if self._prepares:
-            try:
-                prepared = child.prepare(path, folder)
-                return Graph(number=number, path=prepared, prepared=True, shape=shape)
-            except GraphInvalid as error:
-                # Loading tells what is wrong with it, if it is the graph.
-                _log.warning("graph_not_prepared", error=str(error))
-            except EngineDied as error:
-                raise _deadly(error) from error
+        try:
+            prepared = child.prepare(path, folder)
+            return Graph(number=number, path=prepared, prepared=True, shape=shape)
+        except GraphInvalid as error:
+            # Loading tells what is wrong with it, if it is the graph.
+            _log.warning("graph_not_prepared", error=str(error))
+        except EngineDied as error:
+            raise _deadly(error) from error
         _link(path, folder / path.name)
         return Graph(number=number, path=folder / path.name, prepared=False, shape=shape)
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from services.common.lifeline import end_with
 from services.inference.background import leave_processors
-from services.inference.devices import Device
 from services.inference.engine import GraphInvalid, GraphShape, RunFailed
 from services.inference.engines import frames
 from services.inference.engines.frames import Kind
-from services.inference.engines.onnx import OnnxEngine, prepare
+from services.inference.engines.onnx import OnnxEngine
+from services.inference.engines.session import prepare
 from services.inference.memory import give_back
 
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
@@ -41,7 +41,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     with suppress(OSError):
         _OOM_SCORE.write_text(_SACRIFICED_FIRST)
-    worker = _Worker(Device(options.device), options.threads)
+    worker = _Worker(options.threads)
     for descriptor in options.lanes:
         lane = socket.socket(fileno=descriptor)
         threading.Thread(target=worker.serve_runs, args=[lane], name="lane", daemon=True).start()
@@ -53,8 +53,7 @@ def main() -> None:
 class _Worker:
     """The graphs of this process."""
 
-    def __init__(self, device: Device, threads: int) -> None:
-        self._device = device
+    def __init__(self, threads: int) -> None:
         self._threads = threads
         self._engines: dict[int, OnnxEngine] = {}
 
@@ -95,7 +94,6 @@ class _Worker:
         self._engines[graph] = OnnxEngine(
             Path(path),
             shape=GraphShape(**shape),
-            device=self._device,
             threads=self._threads,
             prepared=prepared,
         )
@@ -120,7 +118,6 @@ _OBEYED: Mapping[Kind, Callable[..., None]] = {
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parent", type=int, required=True, help="process that started this one")
-    parser.add_argument("--device", required=True)
     parser.add_argument("--threads", type=int, required=True, help="threads of one run")
     parser.add_argument("--control", type=int, required=True, help="descriptor for loading")
     parser.add_argument("--lanes", type=int, nargs="+", required=True, help="one for each run")

@@ -23,7 +23,7 @@ def library(
     """Open a library over `store` that keeps what it has in `directory`."""
     return open_library(
         lambda: store,
-        LocalEngines(device=Device.CPU, threads=1),
+        LocalEngines(threads=1),
         directory,
         Bounds(disk=disk, memory=memory),
         clock=clock,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 
+import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
@@ -13,7 +14,6 @@ from services.inference.devices import (
     DeviceUnavailable,
     DeviceWish,
     choose_device,
-    providers,
 )
 
 
@@ -38,9 +38,9 @@ def test_the_probe_is_what_its_comment_says() -> None:
 
 
 def test_the_probe_runs() -> None:
-    session = ort.InferenceSession(PROBE_GRAPH, providers=providers(Device.CPU))
+    session = ort.InferenceSession(PROBE_GRAPH, providers=["CPUExecutionProvider"])
 
-    assert session.get_providers() == ["CPUExecutionProvider"]
+    assert session.run(None, {"x": np.array(3, np.float32)}) == [3]
 
 
 def test_cpu_is_taken_where_it_is_asked_for() -> None:

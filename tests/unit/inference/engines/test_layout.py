@@ -59,6 +59,13 @@ def test_what_was_measured_counts_where_nothing_is_set() -> None:
     assert partly_set == Layout(engines=4, workers=2, threads=1)
 
 
+def test_processes_on_a_gpu_are_refused() -> None:
+    wish = LayoutWish(engines=2, workers=0, threads=0)
+
+    with pytest.raises(ValueError, match="engines is 2, but with CUDA"):
+        choose_layout(wish, cpus=4, device=Device.CUDA, calibrated=None)
+
+
 def test_without_processes_nothing_is_started(tmp_path: Path) -> None:
     layout = Layout(engines=0, workers=2, threads=1)
 

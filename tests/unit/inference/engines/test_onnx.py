@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.inference.devices import Device
 from services.inference.engine import FloatArray, GraphInvalid, GraphShape, Output
 from services.inference.engines.onnx import OnnxEngine
 from tests.tiny_base import VOCABULARY
@@ -30,7 +29,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(path: Path) -> OnnxEngine:
-    return OnnxEngine(path, shape=SHAPE, device=Device.CPU, threads=1)
+    return OnnxEngine(path, shape=SHAPE, threads=1)
 
 
 def expected_embedding(ids: list[int]) -> FloatArray:
@@ -88,7 +87,7 @@ def test_a_graph_that_is_not_what_its_manifest_says_is_refused(
     path: Path, shape: GraphShape, complaint: str
 ) -> None:
     with pytest.raises(GraphInvalid, match=complaint):
-        OnnxEngine(path, shape=shape, device=Device.CPU, threads=1)
+        OnnxEngine(path, shape=shape, threads=1)
 
 
 def test_a_graph_without_a_head_is_refused_where_there_are_labels(tmp_path: Path) -> None:
@@ -96,7 +95,7 @@ def test_a_graph_without_a_head_is_refused_where_there_are_labels(tmp_path: Path
     path.write_bytes(tiny_graph(labels=0))
 
     with pytest.raises(GraphInvalid, match="no output logits"):
-        OnnxEngine(path, shape=SHAPE, device=Device.CPU, threads=1)
+        OnnxEngine(path, shape=SHAPE, threads=1)
 
 
 def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
@@ -104,4 +103,4 @@ def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"no graph")
 
     with pytest.raises(GraphInvalid, match="cannot be opened"):
-        OnnxEngine(path, shape=SHAPE, device=Device.CPU, threads=1)
+        OnnxEngine(path, shape=SHAPE, threads=1)

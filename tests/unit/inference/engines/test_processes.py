@@ -15,7 +15,6 @@ import psutil
 import pytest
 
 from services.common.scratch import Scratch
-from services.inference.devices import Device
 from services.inference.engine import EngineDied, GraphInvalid, GraphShape, Output, RunFailed
 from services.inference.engines.onnx import LocalEngines
 from services.inference.engines.processes import ProcessEngine, ProcessEngines
@@ -40,7 +39,6 @@ def engines(tmp_path: Path) -> Iterator[ProcessEngines]:
         processes=2,
         lanes=1,
         threads=1,
-        device=Device.CPU,
         scratch=Scratch(tmp_path / "engines"),
     )
     until(lambda: len(engines._up) == 2)
@@ -82,7 +80,7 @@ def cpu_seconds(pid: int) -> float:
 
 def test_a_process_computes_what_this_one_does(engines: ProcessEngines, path: Path) -> None:
     rows = [[5, 9, 30], [8], [7] * 30]
-    local = LocalEngines(device=Device.CPU, threads=1).open(path, SHAPE)
+    local = LocalEngines(threads=1).open(path, SHAPE)
 
     engine = engines.open(path, SHAPE)
 
@@ -120,6 +118,7 @@ def test_a_run_that_one_never_began_is_given_to_another(
     stopped = next(iter(engines._up))
 
     os.kill(stopped.pid, signal.SIGSTOP)
+    until(lambda: psutil.Process(stopped.pid).status() == psutil.STATUS_STOPPED)
     with ThreadPoolExecutor(1) as executor:
         run = executor.submit(engine.run, [[5]], BOTH)
         until(lambda: not engines._up[stopped].free)
@@ -178,11 +177,10 @@ _PARENT = """
 import os, sys, time
 from pathlib import Path
 from services.common.scratch import Scratch
-from services.inference.devices import Device
 from services.inference.engines.processes import ProcessEngines
 
 engines = ProcessEngines(
-    processes=1, lanes=1, threads=1, device=Device.CPU, scratch=Scratch(Path(sys.argv[1]))
+    processes=1, lanes=1, threads=1, scratch=Scratch(Path(sys.argv[1]))
 )
 while not engines.alive:
     time.sleep(0.01)
