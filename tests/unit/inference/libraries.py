@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from services.common.storage import ObjectStore
-from services.inference.devices import Device
 from services.inference.engines.onnx import LocalEngines
 from services.inference.library import Bounds, Library, open_library
 
