@@ -84,8 +84,8 @@ def write_options(request: Request, options: Mapping[str, Any]) -> None:
             raise TypeError(f"{name!r} is nothing that {type(request).__name__} takes.")
         if value is None:
             continue
-        if name == "threshold" and isinstance(value, Mapping):
-            request.label_thresholds.update(value)  # type: ignore[union-attr] # it has a threshold
+        if isinstance(value, Mapping):
+            getattr(request, name).update(value)
         else:
             setattr(request, name, _CHOICES[name](value) if name in _CHOICES else value)
 

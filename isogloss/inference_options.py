@@ -100,14 +100,16 @@ class LabelOptions(TextOptions, total=False):
     """What `classify` takes; see `TextOptions`.
 
     top_k: How many labels to tell for each text. 0: all of them.
-    threshold: Where a text can have several labels: predict those whose confidence reaches this;
-        a mapping sets it for single labels, and leaves the model's own to the others.
+    threshold: Where a text can have several labels: predict those whose confidence reaches this,
+        instead of each label's own threshold.
+    label_thresholds: The same for single labels, before `threshold`.
     abstain_below: Predict nothing for a text of which no label's confidence reaches this.
     raw_scores: Tell the logits as well.
     """
 
     top_k: int
-    threshold: float | Mapping[str, float]
+    threshold: float
+    label_thresholds: Mapping[str, float]
     abstain_below: float
     raw_scores: bool
 

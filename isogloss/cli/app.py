@@ -8,7 +8,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from isogloss.cli import aliases, datasets, doctor, inference, models, suite, version
+from isogloss.cli import (
+    aliases,
+    classify,
+    datasets,
+    doctor,
+    embed,
+    models,
+    server,
+    suite,
+    tokenize,
+    version,
+)
 from isogloss.cli.commands import Terminated
 from isogloss.cli.exits import MEANING
 
@@ -58,7 +69,10 @@ suite.register(app)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
 app.add_typer(aliases.app, name="aliases")
-inference.register(app)
+embed.register(app)
+classify.register(app)
+tokenize.register(app)
+server.register(app)
 doctor.register(app)
 version.register(app)
 

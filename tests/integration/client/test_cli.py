@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from google.rpc import status_pb2
 from grpc_health.v1.health_pb2 import HealthCheckResponse
+from pyarrow import parquet
 
 from isogloss.v1 import dataset_pb2, finding_pb2, split_pb2
 from isogloss.v1.precision_pb2 import Precision
@@ -116,6 +117,8 @@ EVERY = [
     ["aliases", "delete", "reviews"],
     ["embed", "--model", "x", "one [text]"],
     ["classify", "--model", "x", "one [text]"],
+    ["tokenize", "--model", "x", "one [text]"],
+    ["status"],
     ["doctor"],
     ["version"],
 ]
@@ -462,6 +465,48 @@ def test_nothing_to_read_is_a_usage_error(run: Run) -> None:
     assert "holds no text" in result.stderr
 
 
+def test_very_many_texts_are_sent_behind_what_others_wait_for(
+    run: Run, script: Scripted, tmp_path: Path
+) -> None:
+    texts, array = tmp_path / "texts.txt", tmp_path / "v.npy"
+    many = [f"text {number}" for number in range(300)]
+    texts.write_text("\n".join(many))
+
+    embedded = run("embed", "--model", "x", "--file", str(texts), "--output", str(array))
+    classified = run("classify", "--model", "x", "--file", str(texts))
+
+    assert (embedded.exit_code, classified.exit_code) == (0, 0)
+    np.testing.assert_array_equal(np.load(array), [vector_of(text) for text in many])
+    assert len(classified.stdout.splitlines()) == 301
+    assert {len(request.embed.texts) for request in script.asked("Process")} >= {32, 12}
+
+
+def test_thresholds_are_of_all_labels_or_of_one(run: Run, script: Scripted) -> None:
+    options = ["--threshold", "0.4", "--threshold", "a=b=0.25", "--abstain-below", "0.1"]
+
+    run("classify", "--model", "x", "one", *options, "--raw-scores")
+    wrong = run("classify", "--model", "x", "one", "--threshold", "high")
+
+    [request] = script.asked("Classify")
+    assert (request.threshold, dict(request.label_thresholds)) == (0.4, {"a=b": 0.25})
+    assert (request.abstain_below, request.raw_scores) == (0.1, True)
+    assert wrong.exit_code == 2
+    assert "LABEL=NUMBER" in wrong.stderr
+
+
+def test_vectors_become_lines_and_parquet(run: Run, tmp_path: Path) -> None:
+    lines, table = tmp_path / "v.jsonl", tmp_path / "v.parquet"
+
+    for file in (lines, table):
+        assert run("embed", "--model", "x", "a", "b", "--output", str(file)).exit_code == 0
+
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    found = parquet.read_table(table)
+    assert [row["text"] for row in rows] == found["text"].to_pylist() == ["a", "b"]
+    np.testing.assert_allclose([row["vector"] for row in rows], [vector_of("a"), vector_of("b")])
+    np.testing.assert_array_equal(found["vector"].to_pylist(), [row["vector"] for row in rows])
+
+
 def test_vectors_are_written_where_asked(run: Run, script: Scripted, tmp_path: Path) -> None:
     array, table = tmp_path / "v.npy", tmp_path / "v.csv"
 
@@ -475,7 +520,7 @@ def test_vectors_are_written_where_asked(run: Run, script: Scripted, tmp_path: P
     assert lines[0] == "text,x0,x1,x2,x3"
     assert lines[1].startswith('"a, b",')
     assert wrong.exit_code == 2
-    assert ".npy or .csv" in wrong.stderr
+    assert ".npy, .csv, .jsonl, .parquet" in wrong.stderr
 
 
 def test_doctor_names_the_fault_and_a_way_out(run: Run, suite: Suite, script: Scripted) -> None:

@@ -83,6 +83,8 @@ def test_the_commands_are_all_there() -> None:
         "aliases delete",
         "embed",
         "classify",
+        "tokenize",
+        "status",
         "doctor",
         "version",
     }

@@ -98,7 +98,7 @@ def test_options_are_written_and_what_is_none_is_not() -> None:
             "force_dimensions": None,
         },
     )
-    convert.write_options(classify, {"threshold": {"angry": 0.5}, "abstain_below": 0.25})
+    convert.write_options(classify, {"label_thresholds": {"angry": 0.5}, "abstain_below": 0.25})
 
     assert embed == pb.EmbedRequest(
         vector_type=vector_pb2.VECTOR_TYPE_UBINARY,

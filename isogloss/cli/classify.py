@@ -1,0 +1,165 @@
+"""`isogloss classify`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Unpack
+
+import typer
+from rich.text import Text
+
+from isogloss import Classification, Classifications, Client, Truncation
+from isogloss.cli.commands import command, model_name
+from isogloss.cli.progress import MANY_TEXTS, text_progress
+from isogloss.cli.session import Session
+from isogloss.cli.text_options import (
+    Cut,
+    File,
+    Model,
+    Quantised,
+    Texts,
+    precision_of,
+    texts_of,
+)
+from isogloss.cli.words import short
+from isogloss.inference_options import LabelOptions
+
+SHOWN_LABELS = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(
+        app,
+        "classify",
+        services=["inference"],
+        examples=[
+            'isogloss classify --model tone-9x4kdp "My order was late"',
+            "cat texts.txt | isogloss classify --model tone-9x4kdp --file - --json",
+            'isogloss classify --model topics-5u3kac --threshold 0.4 --threshold bill=0.2 "Why?"',
+        ],
+    )(classify)
+
+
+def classify(
+    session: Session,
+    *,
+    model: Model,
+    texts: Texts = None,
+    file: File = None,
+    top_k: Annotated[
+        int, typer.Option(min=0, help="Labels to tell for each text; 0: all.", show_default="all")
+    ] = 0,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NUMBER|LABEL=NUMBER",
+            help="With several labels a text: predict from this confidence on, all labels or one; "
+            "may be repeated.",
+            show_default="the model's own",
+        ),
+    ] = None,
+    abstain_below: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Predict nothing for a text of which no label's confidence reaches this.",
+            show_default=False,
+        ),
+    ] = None,
+    raw_scores: Annotated[
+        bool, typer.Option("--raw-scores", help="Tell the logits too, with --json.")
+    ] = False,
+    truncation: Cut = Truncation.END,
+    quantized: Quantised = False,
+) -> None:
+    """Predict the label of each text, or its labels."""
+    options = LabelOptions(
+        top_k=top_k,
+        raw_scores=raw_scores,
+        truncation=truncation,
+        precision=precision_of(quantized=quantized),
+    )
+    options.update(_thresholds(threshold or []))
+    if abstain_below is not None:
+        options["abstain_below"] = abstain_below
+    found = texts_of(session, texts, file)
+    with session.client() as client, text_progress(session, len(found)) as progress:
+        answer = _classified(client, model_name(model), found, progress, **options)
+    if session.json:
+        session.document(_document(found, answer))
+        return
+    shown = SHOWN_LABELS if session.rich and not top_k else top_k
+    session.table(
+        ["!label", ">confidence", "others", "text"],
+        (_row(session, text, result, shown) for text, result in zip(found, answer, strict=True)),
+    )
+
+
+def _thresholds(given: Sequence[str]) -> LabelOptions:
+    """Read `0.4` and `bill=0.2`."""
+    options, of_labels = LabelOptions(), dict[str, float]()
+    for word in given:
+        label, _, text = word.rpartition("=")
+        try:
+            number = float(text)
+        except ValueError:
+            raise typer.BadParameter(
+                f"--threshold {word}: write a number, or LABEL=NUMBER, such as bill=0.2."
+            ) from None
+        if label:
+            of_labels[label] = number
+        else:
+            options["threshold"] = number
+    if of_labels:
+        options["label_thresholds"] = of_labels
+    return options
+
+
+def _classified(
+    client: Client,
+    model: str,
+    texts: Sequence[str],
+    progress: Callable[[int], None] | None,
+    **options: Unpack[LabelOptions],
+) -> Classifications:
+    """Classify in calls of their own, or where there are very many, behind what others wait for."""
+    if len(texts) <= MANY_TEXTS:
+        return client.classify(model, texts, progress=progress, **options)
+    parts = client.classify_many(model, texts, progress=progress, **options)
+    return Classifications.joined(list(parts))
+
+
+def _document(texts: Sequence[str], answer: Classifications) -> dict[str, object]:
+    return {
+        "served_by": answer.served_by,
+        "label_mode": answer.label_mode,
+        "timings": answer.timings,
+        "results": [
+            {
+                "text": text,
+                "predictions": result.predictions,
+                "labels": result.labels,
+                "abstained": result.abstained,
+                "usage": result.usage,
+                "error": result.error,
+            }
+            for text, result in zip(texts, answer, strict=True)
+        ],
+    }
+
+
+def _row(session: Session, text: str, result: Classification, most: int) -> list[str | Text]:
+    words = short(text, 80) if session.rich else text
+    if result.error is not None:
+        return ["", "", Text(result.error.message, "red"), words]
+    predicted = {label.label for label in result.predictions}
+    others = [label for label in result.labels if label.label not in predicted]
+    shown = others[: most - 1] if most else others
+    return [
+        Text(", ".join(label.label for label in result.predictions), "bold"),
+        ", ".join(f"{label.confidence:.4f}" for label in result.predictions),
+        Text(", ".join(f"{label.label} {label.confidence:.4f}" for label in shown), "dim"),
+        words,
+    ]
