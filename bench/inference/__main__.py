@@ -12,7 +12,17 @@ from pathlib import Path
 
 from bench.inference.figures import Figure
 from bench.inference.place import Options, Place
-from bench.inference.rows import idle, throughput
+from bench.inference.rows import (
+    idle,
+    loading,
+    memory,
+    neighbours,
+    overload,
+    quota,
+    restarts,
+    sharing,
+    throughput,
+)
 from services.common.logs import configure_logging
 
 Row = Callable[[Place], Iterable[Figure]]
@@ -22,6 +32,18 @@ ROWS: Mapping[str, Row] = {
     "bare": throughput.against_bare,
     "idle-peer": idle.against_infinity,
     "peers": throughput.against_peers,
+    "int8": throughput.quantized,
+    "interactive": sharing.interactive,
+    "overload": overload.overload,
+    "hot-load": loading.hot,
+    "first-call": loading.first,
+    "texts": memory.texts,
+    "loads": memory.loads,
+    "neighbours": neighbours.invariance,
+    "quota": quota.one_core,
+    "restart": restarts.rolling,
+    "alias": restarts.alias,
+    "kill": restarts.killed,
 }
 
 

@@ -34,6 +34,7 @@ _MOST_OPEN = 4000
 # Calls of an open lane that may be under way: a server that is so far behind has lost anyway.
 
 _SAID = 200
+_LOOK_SECONDS = 0.1
 
 
 class Caller:
@@ -116,8 +117,11 @@ async def generate(load: Load) -> Outcome:
             await asyncio.sleep(load.seconds)
             if load.count_texts:
                 await first.until(texts + load.count_texts)
+            while load.until and not Path(load.until).exists():  # noqa: ASYNC110, ASYNC240 (another process makes it)
+                await asyncio.sleep(_LOOK_SECONDS)
             end, cpu_after = time.perf_counter(), _cpu(load)
     return Outcome(
+        start=start,
         seconds=end - start,
         cpu_seconds=cpu_after - cpu_before,
         lanes={

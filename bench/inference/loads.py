@@ -40,7 +40,7 @@ class Load:
     """What to send, and which part of it to count.
 
     The window begins when the first lane has had `warm_texts` answered and `warm_seconds` are
-    over; it ends after `count_texts` more, or after `seconds`.
+    over; it ends after `count_texts` more, after `seconds`, or once there is a file `until`.
     """
 
     address: str
@@ -54,6 +54,7 @@ class Load:
     warm_seconds: float = 0.0
     count_texts: int = 0
     seconds: float = 0.0
+    until: str = ""
     retries: bool = False
     """Whether calls are repeated and spread over servers as our client does."""
 
@@ -85,6 +86,9 @@ class Call:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came of a load."""
+
+    start: float
+    """When the window began, on this machine's monotonic clock."""
 
     seconds: float
     """Length of the window."""

@@ -19,6 +19,7 @@ from bench.inference import texts
 from bench.inference.loads import Load, Outcome, send
 from bench.inference.peers import Infinity, http_generator, infinity, library
 from bench.inference.processes import Contender, Server, module, serving
+from bench.inference.trained import Trained, trained
 from bench.labelled_sets import small_base
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from services.common import layout
@@ -37,6 +38,8 @@ MIXES: Mapping[str, tuple[range, int]] = {"short": (texts.SHORT, 768), "mixed": 
 
 _QUICK = 16
 """How much less a smoke test does."""
+
+_QUICK_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,10 @@ class Place:
     def scaled(self, amount: float) -> float:
         """Return an amount of work, or a smoke test's share of it."""
         return amount / _QUICK if self.options.quick else amount
+
+    def seconds(self, amount: float) -> float:
+        """Return how long to measure: in a smoke test as long as some answers need."""
+        return min(amount, _QUICK_SECONDS) if self.options.quick else amount
 
     @property
     def rounds(self) -> int:
@@ -149,6 +156,11 @@ class Place:
     def server(self) -> Server:
         """A server with default settings and the base loaded."""
         return self._open.enter_context(serving(self.directory))
+
+    @cached_property
+    def trained(self) -> Trained:
+        """A fine-tuned model."""
+        return trained(self.directory, MODEL)
 
     def send(self, load: Load) -> Outcome:
         """Let the load generator send a load."""

@@ -97,6 +97,22 @@ def against_peers(place: Place) -> Iterator[Figure]:
             )
 
 
+def quantized(place: Place) -> Iterator[Figure]:
+    """Our 8-bit variant against our fp32, of one fine-tuned model."""
+    if not place.trained.quantized:
+        raise RuntimeError("the trainer found no 8-bit variant that is worth its place")
+    by = partial(ours, place, batch=_BATCH, model=place.trained.model)
+    contest = {"fp32": by, "int8": partial(by, precision="PRECISION_QUANTIZED")}
+    for mix, target in (("short", 1.25), ("mixed", 1.05)):
+        passes = _rounds(contest, mix, place.rounds)
+        yield at_least(
+            f"calls of {_BATCH}, {mix}: int8, of fp32",
+            _faster(passes, "int8", "fp32"),
+            target,
+            **_beside(passes, "int8", "fp32"),
+        )
+
+
 def ours(place: Place, mix: str, *, batch: int, model: str = MODEL, **options: object) -> Pass:
     """Send a mix once through the server, saturated before and after."""
     warm, count = _window(place, mix, batch)
