@@ -8,8 +8,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 
@@ -19,11 +22,16 @@ from services.common.storage import ObjectInfo, ObjectStore, UnsuitableStore
 
 _log = structlog.get_logger()
 
+T = TypeVar("T")
+
 _PROBE_SECONDS = 1.0
 
-# The time limits of a connection with all its retries come to half a minute. A store that says
-# nothing for this long, where milliseconds are usual, does not answer; it is still waited for.
-_PATIENCE_SECONDS = 2.0
+# The time limits of a connection with all its retries come to half a minute, and of an answer to
+# minutes. A store that says nothing for this long, where milliseconds are usual, does not answer.
+_PATIENCE_SECONDS = 5.0
+
+# The same at the start, where several questions come one after the other, and retries may help.
+_START_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +61,7 @@ class GuardedStore:
         Args:
             open_: Opens it; called until it succeeds.
             probe_seconds: Between two looks at a store that is down.
-            patience_seconds: How long it may be silent and still count as answering.
+            patience_seconds: How long a look may take before the store counts as silent.
             clock: Seconds that only grow.
 
         Raises:
@@ -66,11 +74,11 @@ class GuardedStore:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._prober: threading.Thread | None = None
-        self._waiting: dict[object, float] = {}
+        self._looks: dict[Future[Any], float] = {}
         self._store: ObjectStore | None = None
         self._outage: _Outage | None = None
         try:
-            self._store = open_()
+            self._store = self._within(_START_SECONDS, open_)
         except Unavailable as error:
             self._trip(error)
             self._suspect()
@@ -88,24 +96,17 @@ class GuardedStore:
 
     @property
     def answers(self) -> bool:
-        """Whether a look at the store is likely to end soon."""
+        """Whether the store is neither down nor silent."""
         if self._outage is not None:
             return False
         with self._lock:
-            first = min(self._waiting.values(), default=None)
+            first = min(self._looks.values(), default=None)
         return first is None or self._clock() - first < self._patience_seconds
 
     def stat(self, key: str) -> ObjectInfo | None:
-        """See `ObjectStore.stat`."""
+        """See `ObjectStore.stat`; a store that is silent is `Unavailable` soon."""
         with self._asked() as store:
-            token = object()
-            with self._lock:
-                self._waiting[token] = self._clock()
-            try:
-                return store.stat(key)
-            finally:
-                with self._lock:
-                    del self._waiting[token]
+            return self._within(self._patience_seconds, partial(store.stat, key))
 
     def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """See `ObjectStore.get`."""
@@ -141,17 +142,41 @@ class GuardedStore:
         outage, store = self._outage, self._store
         if outage is not None or store is None:
             raise _again(outage)
+        if not self.answers:
+            raise _silent()
         try:
             yield store
         except Unavailable:
             self._suspect()
             raise
 
+    def _within(self, seconds: float, look: Callable[[], T]) -> T:
+        """Return what a look finds; it goes on behind, where that takes too long."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(look())
+            except BaseException as error:  # noqa: BLE001 (whoever waits for the future gets it)
+                future.set_exception(error)
+            with self._lock:
+                del self._looks[future]
+
+        with self._lock:
+            self._looks[future] = self._clock()
+        # A daemon: it may hang in a connection when the process wants to end. No more than whoever
+        # looks at once begin, since nobody looks at a store that is silent.
+        threading.Thread(target=run, name="look", daemon=True).start()
+        try:
+            return future.result(seconds)
+        except TimeoutError:
+            raise _silent() from None
+
     def _suspect(self) -> None:
         """Find out whether the store is down, or only what was asked of it."""
         with self._lock:
             if self._prober is None and not self._closed.is_set():
-                # A daemon: it may hang in a connection when the process wants to end.
+                # A daemon, as above.
                 self._prober = threading.Thread(target=self._probe, name="store", daemon=True)
                 self._prober.start()
 
@@ -186,3 +211,10 @@ def _again(outage: _Outage | None) -> Unavailable:
         return Unavailable("The object store is not open yet: try again.")
     error = outage.error
     return Unavailable(error.message, metadata=error.metadata, retry_after=error.retry_after)
+
+
+def _silent() -> Unavailable:
+    return Unavailable(
+        "The object store says nothing: retry, or see that its server runs and is not overloaded.",
+        retry_after=_PROBE_SECONDS,
+    )

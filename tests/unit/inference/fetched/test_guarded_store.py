@@ -126,7 +126,7 @@ def test_a_store_that_is_none_to_use_is_told_at_the_start() -> None:
         GuardedStore(open_)
 
 
-def test_a_silent_store_does_not_answer(store: WatchedStore) -> None:
+def test_a_silent_store_keeps_nobody_waiting(store: WatchedStore) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
     class Silent(WatchedStore):
@@ -135,15 +135,19 @@ def test_a_silent_store_does_not_answer(store: WatchedStore) -> None:
             assert go_on.wait(WAIT)
             return super().stat(key)
 
-    clock = Clock()
-    with guarded(lambda: Silent(store.root), clock) as found:
-        caller = threading.Thread(target=found.stat, args=["t/a"])
-        caller.start()
-        assert asked.wait(WAIT)
-        before = found.answers
-        clock.now += 3
-        during = found.answers
-        go_on.set()
-        caller.join(WAIT)
+    found = GuardedStore(lambda: Silent(store.root), patience_seconds=0.05)
+    before = found.answers
+    with pytest.raises(Unavailable, match="says nothing"):
+        found.stat("t/a")
+    during = found.answers
+    asked.clear()
+    with pytest.raises(Unavailable, match="says nothing"):
+        found.stat("t/a")
+    asked_again = asked.is_set()
+    go_on.set()
+    until(lambda: found.answers)
 
-        assert (before, during, found.answers) == (True, False, True)
+    assert (before, during, asked_again) == (True, False, False)
+    assert found.stat("t/a") is not None
+    assert found.outage is None
+    found.close()
