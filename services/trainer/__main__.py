@@ -62,7 +62,7 @@ def build(settings: TrainerSettings) -> Application:
         catalogue,
         store,
         addresses=addresses,
-        threads=launch.threads(settings),
+        threads=launch.threads_to_learn(settings),
     )
     supervisor = Supervisor(
         settings, database=database, store=store, catalogue=catalogue, bell=bell, outbox=outbox

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,8 @@ from services.common import layout
 from services.common.threads import available_cpus
 from services.trainer.devices import places
 from services.trainer.queue import Run
-from services.trainer.settings import QuantizeWish, TrainerSettings
-from services.trainer.spec import RunSpec
+from services.trainer.settings import Executor, QuantizeWish, TrainerSettings
+from services.trainer.spec import Cluster, RunSpec
 
 
 def spec(
@@ -34,6 +35,7 @@ def spec(
         scratch: An empty directory.
     """
     row, lease = run.row, run.lease
+    cluster = _cluster(settings)
     return RunSpec(
         tenant=row.tenant,
         model=row.id,
@@ -51,17 +53,41 @@ def spec(
         store_url=settings.store_url,
         store_options=settings.store_options,
         scratch=str(scratch),
-        device=device,
-        threads=threads(settings),
+        device=device if cluster is None else cluster.device,
+        threads=threads(settings) if cluster is None else cluster.threads,
         checkpoint_seconds=settings.checkpoint_seconds,
         niceness=settings.run_niceness,
         quantise=settings.quantize is QuantizeWish.AUTO,
         parent=os.getpid(),
+        cluster=cluster,
+    )
+
+
+def places_to_learn(settings: TrainerSettings) -> list[str]:
+    """Return a device for each run that this trainer carries out at the same time."""
+    cluster = _cluster(settings)
+    devices = places(settings.device) if cluster is None else [cluster.device]
+    return devices * settings.concurrent_runs
+
+
+def threads_to_learn(settings: TrainerSettings) -> int:
+    """Return the CPU threads of one run, of all its workers together."""
+    cluster = _cluster(settings)
+    return threads(settings) if cluster is None else cluster.workers * cluster.threads
+
+
+def _cluster(settings: TrainerSettings) -> Cluster | None:
+    if settings.executor is Executor.LOCAL:
+        return None
+    return Cluster(
+        address=settings.ray_address,
+        workers=settings.ray_workers,
+        resources=settings.ray_resources_per_worker,
     )
 
 
 def threads(settings: TrainerSettings) -> int:
-    """Return the CPU threads of one run."""
+    """Return the CPU threads of one process of this machine."""
     share = available_cpus() // max(1, settings.concurrent_runs * len(places(settings.device)))
     return settings.run_threads or max(1, share)
 
@@ -82,6 +108,9 @@ def environment(settings: TrainerSettings, scratch: Path) -> dict[str, str]:
         "HF_HOME": str(scratch / "huggingface"),
         "TORCH_HOME": str(scratch / "torch"),
         "XDG_CACHE_HOME": str(scratch / "cache"),
+        # Ray tells its makers how it is used, and looks for this machine's node in TMPDIR.
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_TMPDIR": os.environ.get("RAY_TMPDIR", tempfile.gettempdir()),
     }
 
 

@@ -9,17 +9,14 @@ from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from isogloss.v1.label_mode_pb2 import LabelMode
 from services.common.errors import FailedPrecondition, NotFound
 from services.common.storage import ObjectStore
-from services.trainer import catalogue, datasets, starts
+from services.trainer import catalogue, datasets
 from services.trainer.base_import import BaseEncoder
 from services.trainer.datasets import Dataset, Rows
 from services.trainer.head import FormerHead
 from services.trainer.messages import Logged, Tell
+from services.trainer.run_base import RunFailed, find_base
 from services.trainer.saving import load_head
 from services.trainer.spec import RunSpec
-
-
-class RunFailed(Exception):
-    """The run cannot succeed, however often it is tried; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +46,7 @@ def gather(spec: RunSpec, store: ObjectStore, tell: Tell) -> Material:
         IsoglossError: Where the store fails or holds something broken.
     """
     scratch = Path(spec.scratch)
-    base_manifest = starts.find(store, spec.tenant, spec.base_model)
-    if base_manifest is None:
-        if not spec.base_source:
-            name = starts.full_name(spec.base_model)
-            raise RunFailed(f"{name} is not published and has no source, or was deleted.")
-        tell(Logged(level="info", message=f"Publishing the base model {spec.base_model} first."))
-        base_manifest = catalogue.publish(store, spec.base_model, spec.base_source, scratch)
+    base_manifest = find_base(spec, store, tell)
     base = catalogue.fetch(store, base_manifest, scratch / "base")
     try:
         dataset, rows = datasets.read(

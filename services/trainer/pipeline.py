@@ -22,6 +22,7 @@ from services.trainer.exporting.variants import Export, Probes, export_trained
 from services.trainer.forecast import Forecast
 from services.trainer.judging import judge
 from services.trainer.labelled_texts import LabelledTexts
+from services.trainer.learning.group import ALONE, Group
 from services.trainer.learning.listening import Diverged, Progress, StepMetrics
 from services.trainer.learning.targets import indicators
 from services.trainer.material import gather
@@ -36,7 +37,12 @@ _PROBE_TEXTS = 1000
 
 
 def execute(
-    spec: RunSpec, store: ObjectStore, tell: Tell, *, should_stop: Callable[[], bool]
+    spec: RunSpec,
+    store: ObjectStore,
+    tell: Tell,
+    *,
+    should_stop: Callable[[], bool],
+    group: Group = ALONE,
 ) -> None:
     """Carry the attempt out.
 
@@ -45,6 +51,8 @@ def execute(
         store: Where from and where to.
         tell: Takes what happens, in order; the last message is `Finished`.
         should_stop: Asked while the model learns, not while it is exported.
+        group: The workers that carry it out together. The first one tells, scores and exports;
+            the others are done when the model has learnt.
 
     Raises:
         Cancelled: Within a step after `should_stop` says so; a checkpoint is left.
@@ -86,7 +94,10 @@ def execute(
             store, tenant=spec.tenant, model=spec.model, token=spec.token, tell=tell
         ),
         checkpoint_seconds=spec.checkpoint_seconds,
+        group=group,
     )
+    if group.rank > 0:
+        return
     tell(Entered(state=State.EXPORTING, reason="Learnt; being scored and exported."))
     tell(forecast.scoring())
     judged = judge(

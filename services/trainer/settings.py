@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -22,6 +22,13 @@ class QuantizeWish(StrEnum):
 
     AUTO = "auto"
     NEVER = "never"
+
+
+class Executor(StrEnum):
+    """Who carries runs out."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class TrainerSettings(DatabaseSettings):
@@ -51,6 +58,24 @@ class TrainerSettings(DatabaseSettings):
     """Where runs compute: `cpu`, `cuda` (any GPU), `cuda:N` (one of them), or `auto`: a GPU where
     there is one that works. With several GPUs each of them has `concurrent_runs` runs; what a
     run took is in its log."""
+
+    executor: Executor = Executor.LOCAL
+    """Who carries runs out: `local`, a process of this machine, or `ray`, the workers of a Ray
+    cluster together (`docs/runs.md`). `device`, `run_threads` and `run_niceness` are for the
+    first, what begins with `ray` for the second."""
+
+    ray_address: str = Field(default="", pattern=r"^([A-Za-z0-9_.\-]{1,255}:\d{1,5})?$")
+    """`HOST:PORT` of the Ray cluster's head. This machine is a node of the cluster as well."""
+
+    ray_workers: int = Field(default=2, ge=1, le=256)
+    """Workers of one run. Each has its share of every batch, so their number changes how long a
+    run takes and not what it learns."""
+
+    ray_resources_per_worker: dict[str, Annotated[float, Field(gt=0, le=1e6)]] = Field(
+        default={"CPU": 1.0}, max_length=20
+    )
+    """What each worker takes of a node, as JSON: CPUs, which are its threads, at most one GPU, and
+    resources that you named (`{"CPU": 4, "GPU": 1}`)."""
 
     run_threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads of one run. 0: the CPUs of this container, divided by `concurrent_runs`."""
@@ -143,6 +168,21 @@ class TrainerSettings(DatabaseSettings):
             if (problem := fault(url)) is not None:
                 raise ValueError(f"{url[:100]!r} {problem}")
         return urls
+
+    @field_validator("ray_resources_per_worker")
+    @classmethod
+    def _fits_one_worker(cls, resources: dict[str, float]) -> dict[str, float]:
+        if (cpus := resources.get("CPU", 1.0)) != int(cpus):
+            raise ValueError(f"CPU is {cpus}: a worker has whole threads")
+        if (gpus := resources.get("GPU", 1.0)) != 1:
+            raise ValueError(f"GPU is {gpus}: a worker computes on one; raise ray_workers instead")
+        return resources
+
+    @model_validator(mode="after")
+    def _cluster_is_named(self) -> TrainerSettings:
+        if self.executor is Executor.RAY and not self.ray_address:
+            raise ValueError("executor is ray: ray_address must name the cluster's head, HOST:PORT")
+        return self
 
     @model_validator(mode="after")
     def _webhooks_are_signed(self) -> TrainerSettings:

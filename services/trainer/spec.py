@@ -14,6 +14,28 @@ HALT = "halt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """The part of a Ray cluster that a run takes."""
+
+    address: str
+    """`HOST:PORT` of its head."""
+
+    workers: int
+    resources: dict[str, float]
+    """Of each worker: `CPU`, `GPU` and what the operator named."""
+
+    @property
+    def device(self) -> str:
+        """Where each worker computes."""
+        return "cuda" if self.resources.get("GPU") else "cpu"
+
+    @property
+    def threads(self) -> int:
+        """The CPU threads of each worker."""
+        return max(1, int(self.resources.get("CPU", 1)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
     """One attempt at one model. Never written to a disk: it holds the store's credentials."""
 
@@ -57,6 +79,9 @@ class RunSpec:
     parent: int
     """Process id of the supervisor."""
 
+    cluster: Cluster | None
+    """Where it learns; None: in the process that reads this."""
+
     def to_json(self) -> str:
         """Return it on one line."""
         return json.dumps({**asdict(self), "start_time": self.start_time.isoformat()})
@@ -67,4 +92,6 @@ class RunSpec:
         fields = json.loads(text)
         fields["start_time"] = datetime.fromisoformat(fields["start_time"])
         fields["store_options"] = StoreOptions(**fields["store_options"])
+        if fields["cluster"] is not None:
+            fields["cluster"] = Cluster(**fields["cluster"])
         return cls(**fields)

@@ -16,11 +16,11 @@ import structlog
 from services.common.database import Database
 from services.common.errors import IsoglossError
 from services.common.storage import ObjectStore
+from services.trainer import launch
 from services.trainer.attempt import Attempt
 from services.trainer.background import until_cancelled
 from services.trainer.bell import Bell
 from services.trainer.catalogue import Catalogue
-from services.trainer.devices import places
 from services.trainer.process import Child
 from services.trainer.queue import Run, RunQueue
 from services.trainer.scratch import sweep
@@ -83,10 +83,9 @@ class Supervisor:
     def start(self) -> None:
         """Start the threads."""
         sweep(self._settings.scratch)
-        slots = places(self._settings.device) * self._settings.concurrent_runs
         self._threads = [
             threading.Thread(target=self._work, args=(device,), name=f"run-{number}")
-            for number, device in enumerate(slots)
+            for number, device in enumerate(launch.places_to_learn(self._settings))
         ]
         if self._settings.publish_bases:
             self._threads.append(threading.Thread(target=self._publish_bases, name="bases"))

@@ -23,6 +23,7 @@ from services.trainer.learning import snapshot
 from services.trainer.learning.calibration import choose
 from services.trainer.learning.course import Course
 from services.trainer.learning.gauge import Gauge, metric_rows
+from services.trainer.learning.group import ALONE, Group
 from services.trainer.learning.keeper import Keeper
 from services.trainer.learning.listening import Cancelled, Listener
 from services.trainer.learning.regression import Regression, tuned_regression
@@ -148,6 +149,7 @@ def train(
     device: str = "cpu",
     checkpoints: Checkpoints | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    group: Group = ALONE,
 ) -> TrainedModel:
     """Train an encoder and its head on labelled texts.
 
@@ -170,6 +172,8 @@ def train(
         device: Where to compute, as torch names it.
         checkpoints: Where the run is kept on its way, and gone on from; None keeps nothing.
         checkpoint_seconds: How far apart checkpoints are at least.
+        group: The workers that were called with the same arguments and share the work. The first
+            one measures and keeps; the model is the same on all.
 
     Raises:
         Cancelled: Within a step after `should_stop` says so.
@@ -193,9 +197,10 @@ def train(
         groups=train.group_numbers,
         device=device,
         check=check,
+        group=group,
     )
     gauge = None
-    if validation is not None:
+    if validation is not None and group.rank == 0:
         gauge = _gauge(base, labels, validation, positive_label, chosen.epochs * len(train.texts))
     with tempfile.TemporaryDirectory(prefix="training-") as scratch:
         keeper = Keeper(
@@ -203,11 +208,19 @@ def train(
             name=snapshot.fingerprint(chosen, rows.tokens, rows.targets),
             scratch=Path(scratch),
             seconds=checkpoint_seconds,
+            reads_only=group.rank > 0,
         )
         course = Course(
-            plan=chosen, listener=listener, should_stop=should_stop, gauge=gauge, keeper=keeper
+            plan=chosen,
+            listener=listener,
+            should_stop=should_stop,
+            gauge=gauge,
+            keeper=keeper,
+            group=group,
         )
-        return _carry_out(course, rows, tuple(labels), train, former=former, found=keeper.latest())
+        found = keeper.latest()
+        group.agree(f"{keeper.name} {None if found is None else found.step}")
+        return _carry_out(course, rows, tuple(labels), train, former=former, found=found)
 
 
 def _carry_out(

@@ -9,18 +9,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-import traceback
 
 from services.common.storage import open_store
 from services.trainer.evaluating.spec import EvaluationSpec
 from services.trainer.lifeline import hold_on_to
 from services.trainer.messages import Finished
-from services.trainer.run import Outlet, failure, take_stdout
+from services.trainer.outlet import stdout_outlet
 
 
 def main() -> None:
     """Carry out what standard input says."""
-    outlet = Outlet(take_stdout())
+    outlet = stdout_outlet()
     spec = EvaluationSpec.from_json(sys.stdin.readline())
     hold_on_to(spec.parent, sys.stdin, lambda _line: None)
     os.nice(spec.niceness)
@@ -31,8 +30,7 @@ def main() -> None:
         found = carry_out(spec, open_store(spec.store_url, spec.store_options))
         outlet.tell(Finished(manifest=json.dumps(found)))
     except Exception as error:  # noqa: BLE001 (the one that waits decides what comes of it)
-        sys.stderr.write(traceback.format_exc())
-        outlet.tell(failure(error))
+        outlet.tell_end(error)
 
 
 if __name__ == "__main__":

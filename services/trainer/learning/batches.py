@@ -72,19 +72,21 @@ def _deal(order: Rows, lengths: Rows, batch_size: int, random: np.random.Generat
     return [batches[i] for i in random.permutation(len(batches))]
 
 
-def affordable(lengths: Rows) -> Iterator[slice]:
+def affordable(lengths: Rows, workers: int = 1) -> Iterator[slice]:
     """Cut a batch into parts that fit into memory at once.
 
     Args:
         lengths: Tokens of the batch's rows.
+        workers: That a part is dealt out to.
 
     Yields:
         Which rows; a row that is too long by itself comes alone.
     """
+    most = _TOKENS_AT_ONCE * workers
     start, longest = 0, 0
     for end, length in enumerate(lengths.tolist()):
         longest = max(longest, length)
-        if longest * (end - start + 1) > _TOKENS_AT_ONCE and end > start:
+        if longest * (end - start + 1) > most and end > start:
             yield slice(start, end)
             start, longest = end, length
     yield slice(start, len(lengths))

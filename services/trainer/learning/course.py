@@ -10,6 +10,7 @@ from services.trainer.encoder import SentenceEncoder
 from services.trainer.learning import snapshot
 from services.trainer.learning.fitting import Fitting
 from services.trainer.learning.gauge import Gauge, is_metric_point
+from services.trainer.learning.group import ALONE, Group
 from services.trainer.learning.keeper import Keeper
 from services.trainer.learning.listening import Cancelled, Diverged, Listener, Progress
 from services.trainer.learning.regression import Regression
@@ -26,6 +27,7 @@ class Course:
         should_stop: Asked before every step.
         gauge: Scores held-out rows; None where there are none.
         keeper: Keeps the training on its way.
+        group: The workers that take the same steps; what stops one stops all at the same step.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Course:
         should_stop: Callable[[], bool],
         gauge: Gauge | None,
         keeper: Keeper,
+        group: Group = ALONE,
     ) -> None:
         """Keep the parts."""
         self._plan = plan
@@ -43,6 +46,7 @@ class Course:
         self._should_stop = should_stop
         self._gauge = gauge
         self._keeper = keeper
+        self._group = group
         self._done = 0
         self._first = 0
         self._steps = 1
@@ -90,7 +94,7 @@ class Course:
             )
 
         def before(_: int) -> None:
-            if self._should_stop():
+            if self._is_stopped():
                 keep(now=True)
                 raise Cancelled("The run was asked to stop.")
 
@@ -115,7 +119,7 @@ class Course:
         begun = self._done
 
         def before(_: int) -> None:
-            if self._should_stop():
+            if self._is_stopped():
                 raise Cancelled("The run was asked to stop.")
 
         def after(done: int, loss: float) -> None:
@@ -124,6 +128,9 @@ class Course:
             self._tell()
 
         fitting.run(0, before=before, after=after)
+
+    def _is_stopped(self) -> bool:
+        return self._group.total(float(self._should_stop())) > 0
 
     def _measure(self, gauge: Gauge, fitting: Fitting, train_loss: float) -> None:
         with fitting.learner.average.applied():

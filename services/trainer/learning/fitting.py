@@ -14,6 +14,7 @@ from services.trainer.encoder import SentenceEncoder, collate
 from services.trainer.head import Floats, Head
 from services.trainer.learning.batches import Rows, affordable, length_grouped, paired
 from services.trainer.learning.frozen import FrozenLayers, KeptStates, keep_states
+from services.trainer.learning.group import ALONE, Group
 from services.trainer.learning.learner import Batch, Learner
 from services.trainer.learning.targets import Targets, counts, is_multi
 from services.trainer.recipe import Plan
@@ -24,7 +25,7 @@ class Fitting:
     """A training on given rows.
 
     With the same arguments, each step does the same, whoever takes it: its rows and its dropout
-    follow from the seed and the step's number.
+    follow from the seed and the step's number, and dropout from the worker's number as well.
 
     Args:
         base: What the encoder is of.
@@ -35,6 +36,7 @@ class Fitting:
         start: The head to begin with.
         anchors: [N, D], the base's own embeddings of the rows; None anchors nothing to them.
         seed: Of order and dropout.
+        group: The workers that do the same, each on its share of every batch.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Fitting:
         start: Head,
         anchors: Floats | None,
         seed: int,
+        group: Group = ALONE,
     ) -> None:
         """Set the learner up."""
         self._base = base
@@ -57,13 +60,16 @@ class Fitting:
         self._targets = targets
         self._anchors = anchors
         self._seed = seed
+        self._group = group
         self.steps = plan.steps(len(tokens))
         self.encoder = encoder
         self._frozen = FrozenLayers(self.encoder, plan.frozen_layers, layers=base.layers)
         prior = None
         if plan.class_balance:
             prior = _log_prior(targets, len(start.weight)).to(encoder.device)
-        self.learner = Learner(self.encoder, self._frozen, start, prior, plan, steps=self.steps)
+        self.learner = Learner(
+            self.encoder, self._frozen, start, prior, plan, steps=self.steps, group=group
+        )
 
     def run(
         self, first: int, *, before: Callable[[int], None], after: Callable[[int, float], None]
@@ -75,6 +81,8 @@ class Fitting:
             before: Called before each step with the number of steps done; may raise.
             after: Called after each step with the number of steps done, and the step's loss.
         """
+        # The same head, fitted on processors of two kinds, differs in its last bits.
+        self._group.follow([*self.learner.parameters, *self.learner.average.tensors])
         states = None
         if self._frozen.count and first < self.steps and self._plan.epochs > 1:
             states = keep_states(
@@ -86,8 +94,8 @@ class Fitting:
             )
         for number, rows in self._batches(first):
             before(number)
-            torch.manual_seed(_mixed(self._seed, number))
-            loss = self.learner.step(number, self._parts(rows, states), len(rows))
+            torch.manual_seed(_mixed(self._seed, number, self._group.rank))
+            loss = self.learner.step(number, self._parts(rows, states))
             after(number + 1, loss)
         self.learner.average.apply()
         self.encoder.eval()
@@ -109,8 +117,12 @@ class Fitting:
 
     def _parts(self, rows: Rows, states: KeptStates | None) -> Iterator[Batch]:
         device = self.encoder.device
-        for part in affordable(self._lengths[rows]):
-            chosen = rows[part]
+        rank, size = self._group.rank, self._group.size
+        for part in affordable(self._lengths[rows], size):
+            dealt = rows[part]
+            # Fewer rows than workers: each of them does all, for its share of what they count.
+            chosen = dealt[rank::size] if len(dealt) >= size else dealt
+            copies = 1 if len(dealt) >= size else size
             ids, mask = collate((self._tokens[row] for row in chosen), self._base.pad_token_id)
             targets = torch.from_numpy(self._targets[chosen])
             anchors = None if self._anchors is None else torch.from_numpy(self._anchors[chosen])
@@ -120,12 +132,14 @@ class Fitting:
                 targets=(targets.float() if is_multi(self._targets) else targets).to(device),
                 states=None if states is None else states.batch(chosen, ids.shape[1]).to(device),
                 anchors=None if anchors is None else anchors.to(device),
+                weight=len(chosen) / len(rows) / copies,
+                dealt=len(dealt),
             )
 
 
-def _mixed(seed: int, step: int) -> int:
-    """Return a seed that differs for each step, and from the steps of neighbouring seeds."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
+def _mixed(*numbers: int) -> int:
+    """Return a seed that differs from those of all neighbouring numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _log_prior(targets: Targets, labels: int) -> Tensor:

@@ -20,16 +20,24 @@ class Keeper:
         name: The training's `snapshot.fingerprint`.
         scratch: A directory of its own.
         seconds: That have to be between two snapshots, unless one is asked for.
+        reads_only: Whether it leaves the keeping to another worker.
     """
 
     def __init__(
-        self, checkpoints: Checkpoints | None, *, name: str, scratch: Path, seconds: float
+        self,
+        checkpoints: Checkpoints | None,
+        *,
+        name: str,
+        scratch: Path,
+        seconds: float,
+        reads_only: bool = False,
     ) -> None:
         """Start the clock."""
         self._checkpoints = checkpoints
-        self._name = name
+        self.name = name
         self._scratch = scratch
         self._seconds = seconds
+        self._reads_only = reads_only
         self._last = time.monotonic()
 
     def latest(self) -> Snapshot | None:
@@ -37,7 +45,7 @@ class Keeper:
         if self._checkpoints is None:
             return None
         found = self._checkpoints.latest(self._scratch / "found")
-        return None if found is None else snapshot.load(found, self._name)
+        return None if found is None else snapshot.load(found, self.name)
 
     def save(
         self,
@@ -49,11 +57,13 @@ class Keeper:
         now: bool = False,
     ) -> None:
         """Keep the training as it is after a step, if the time has come or `now` says so."""
-        if self._checkpoints is None or not (now or time.monotonic() - self._last >= self._seconds):
+        if self._checkpoints is None or self._reads_only:
+            return
+        if not now and time.monotonic() - self._last < self._seconds:
             return
         directory = self._scratch / "kept"
         snapshot.save(
-            directory, learner, name=self._name, step=step, losses=losses, baseline=baseline
+            directory, learner, name=self.name, step=step, losses=losses, baseline=baseline
         )
         self._checkpoints.save(directory, step=step)
         self._last = time.monotonic()

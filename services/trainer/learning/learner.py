@@ -13,6 +13,7 @@ from services.trainer.encoder import SentenceEncoder
 from services.trainer.head import Head
 from services.trainer.learning import losses
 from services.trainer.learning.frozen import FrozenLayers
+from services.trainer.learning.group import ALONE, Group
 from services.trainer.learning.moving_average import MovingAverage
 from services.trainer.recipe import GRADIENT_NORM, Plan
 
@@ -36,6 +37,12 @@ class Batch:
     anchors: Tensor | None
     """float32 [B, D], the base's own embeddings; None where nothing is anchored to them."""
 
+    weight: float
+    """What their mean counts for in the step: over its parts and all workers it adds up to 1."""
+
+    dealt: int
+    """Rows that these are this worker's share of; B where no other worker has any."""
+
 
 class Learner:
     """An encoder and its head while they learn.
@@ -48,6 +55,7 @@ class Learner:
             no bias of their own; None where the head is to learn how frequent labels are.
         plan: What to do.
         steps: Of the whole training.
+        group: The workers that take the same steps.
     """
 
     def __init__(
@@ -59,6 +67,7 @@ class Learner:
         plan: Plan,
         *,
         steps: int,
+        group: Group = ALONE,
     ) -> None:
         """Set the optimiser up."""
         self.encoder = encoder
@@ -67,6 +76,7 @@ class Learner:
         self._log_prior = log_prior
         self._plan = plan
         self._steps = steps
+        self._group = group
         labels, dimensions = start.weight.shape
         self._head = nn.Linear(dimensions, labels).to(encoder.device)
         with torch.no_grad():
@@ -91,16 +101,15 @@ class Learner:
             multi_label=self._multi_label,
         )
 
-    def step(self, number: int, parts: Iterable[Batch], rows: int) -> float:
+    def step(self, number: int, parts: Iterable[Batch]) -> float:
         """Learn from one batch, which comes in parts that fit into memory.
 
         Args:
             number: Of the step, counted from 0.
-            parts: Together the batch.
-            rows: Of all parts.
+            parts: Together this worker's share of the batch.
 
         Returns:
-            The loss, a mean over the rows.
+            The loss, a mean over the rows of all workers.
         """
         self.encoder.train()
         self._frozen.hold()
@@ -109,13 +118,14 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for part in parts:
-            loss = self._loss(part) * (len(part.targets) / rows)
+            loss = self._loss(part) * part.weight
             loss.backward()  # type: ignore[no-untyped-call] # torch types it not
             total += loss.item()
+        self._group.add([each.grad for each in self.parameters if each.grad is not None])
         nn.utils.clip_grad_norm_(self.parameters, GRADIENT_NORM)
         self.optimizer.step()
         self.average.update(number + 1)
-        return total
+        return self._group.total(total)
 
     def _loss(self, batch: Batch) -> Tensor:
         # On a GPU half of the bits are enough for the encoder's products, not for losses.
@@ -130,12 +140,22 @@ class Learner:
         ).mean()
         if self._plan.contrastive_weight:
             loss = loss + self._plan.contrastive_weight * losses.contrastive(
-                embeddings, batch.targets, temperature=self._plan.contrastive_temperature
+                *self._gathered(embeddings, batch),
+                temperature=self._plan.contrastive_temperature,
             )
         if batch.anchors is not None:
             cosines = (embeddings * batch.anchors).sum(dim=1)
             loss = loss + self._plan.anchor_weight * (1 - cosines).mean()
         return loss
+
+    def _gathered(self, embeddings: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return embeddings and targets of all rows that the batch is a share of."""
+        if batch.dealt == len(embeddings):
+            return embeddings, batch.targets
+        return (
+            self._group.gather(embeddings, batch.dealt),
+            self._group.gather(batch.targets, batch.dealt),
+        )
 
     def _embed(self, batch: Batch) -> Tensor:
         ids, mask = batch.input_ids, batch.attention_mask

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from services.trainer.base_import import BaseEncoder
 from services.trainer.encoder import SentenceEncoder, embed, load_encoder
 from services.trainer.head import Floats, Head
 from services.trainer.learning import selection
 from services.trainer.learning.fitting import Fitting
+from services.trainer.learning.group import ALONE, Group
 from services.trainer.learning.selection import Rows
 from services.trainer.learning.targets import Targets, is_multi
 from services.trainer.recipe import FOLDS, Plan
@@ -40,6 +42,9 @@ class TrainingRows:
     device: str
     check: Callable[[], None]
     """Called before each batch; what it raises ends the run."""
+
+    group: Group = ALONE
+    """The workers that have the same rows and share the work."""
 
     def main(self) -> Part:
         """Return what the published training learns from, and its `dev` rows, if it has any."""
@@ -70,6 +75,13 @@ class TrainingRows:
         """Embed some rows, [N, D]; there may be none."""
         if len(rows) == 0:
             return np.empty((0, self.base.dimensions), dtype=np.float32)
+        if len(rows) < self.group.size:
+            return self._embed(encoder, rows)
+        mine = self._embed(encoder, rows[self.group.rank :: self.group.size])
+        whole: Floats = self.group.gather(torch.from_numpy(mine), len(rows)).numpy()
+        return whole
+
+    def _embed(self, encoder: SentenceEncoder, rows: Rows) -> Floats:
         return embed(
             encoder, self.tokens.take(rows), self.base.pad_token_id, before_batch=self.check
         )
@@ -86,4 +98,5 @@ class TrainingRows:
             start=start,
             anchors=self.embed(encoder, rows) if self.plan.anchor_weight else None,
             seed=seed,
+            group=self.group,
         )

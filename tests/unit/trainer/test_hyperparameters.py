@@ -235,11 +235,13 @@ def test_a_batch_in_parts_moves_the_weights_as_the_whole_does(
                 targets=targets[part],
                 states=None,
                 anchors=None,
+                weight=len(targets[part]) / 10,
+                dealt=len(targets[part]),
             )
             for part in parts
             for ids, mask in [collate(sequences[part], 0)]
         ]
-        loss = learner.step(0, batches, 10)
+        loss = learner.step(0, batches)
         return loss, learner.head, learner.parameters[0]
 
     whole, parts = step(slice(0, 10)), step(slice(0, 7), slice(7, 10))
