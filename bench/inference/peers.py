@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.environments import environment
-from bench.inference.processes import QUIET, START_SECONDS, Contender, ContenderFailed
-from examples.demo import free_ports
+from bench.inference.processes import QUIET, START_SECONDS, Contender, ContenderFailed, free_port
 
 LIBRARIES = ("sentence-transformers==6.2.0", "fastembed==0.9.1")
 INFINITY = ("infinity-emb[server,torch]==0.0.78",)
@@ -53,7 +52,7 @@ def infinity(base: Path) -> Iterator[Infinity]:
         ContenderFailed: Where it does not come up.
     """
     program = environment("infinity", INFINITY).with_name("infinity_emb")
-    port = free_ports(1)[0]
+    port = free_port()
     flags = {
         "--model-id": str(base),
         "--served-model-name": MODEL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,6 @@ from typing import Any, Self
 import grpc
 import psutil
 
-from examples.demo import free_ports
 from isogloss import IsoglossError
 from isogloss.cli.health import serves
 
@@ -97,6 +97,13 @@ class Contender:
         return answer
 
 
+def free_port() -> int:
+    """Find a port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def module(name: str, *arguments: str) -> list[str]:
     """Return the command that runs a module of ours."""
     return [sys.executable, "-m", name, *arguments]
@@ -158,7 +165,7 @@ def start(
     data: Path, *, address: str = "", before: Sequence[str] = (), **settings: object
 ) -> Server:
     """Start a server and wait until its health says SERVING."""
-    address = address or f"127.0.0.1:{free_ports(1)[0]}"
+    address = address or f"127.0.0.1:{free_port()}"
     given = {
         "address": address,
         "data_directory": data,
