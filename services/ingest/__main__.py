@@ -19,6 +19,7 @@ from services.common.manifests import fetch
 from services.common.scratch import Scratch
 from services.common.server import Application, Service, run
 from services.common.settings import load
+from services.common.slots import Slots
 from services.common.storage import ObjectStore, open_store
 from services.ingest.check import Checker
 from services.ingest.convert import datasets as convert
@@ -38,6 +39,7 @@ from services.ingest.uploading.direct import DirectUploads
 from services.ingest.uploading.importer import Importer
 from services.ingest.uploading.imports import Imports
 from services.ingest.uploading.uploads import Uploads
+from services.ingest.viewing import Viewer
 from services.ingest.worker import Worker
 
 _log = structlog.get_logger()
@@ -106,6 +108,7 @@ def build(settings: IngestSettings) -> Application:
         wakers.add(task)
         task.add_done_callback(wakers.discard)
 
+    checking = Slots(settings.concurrent_checks, what="checks, comparisons and conversions")
     servicer = DatasetServicer(
         creation=creation,
         registry=registry,
@@ -118,8 +121,6 @@ def build(settings: IngestSettings) -> Application:
             seconds=settings.upload_url_seconds,
         ),
         imports=Imports(creation, buckets, settings.upload_limits),
-        uploads=uploads,
-        cache=cache,
         checker=Checker(
             scratch=scratch.path,
             limits=options.limits,
@@ -127,13 +128,21 @@ def build(settings: IngestSettings) -> Application:
             profiles=options.profiles,
             upload_limits=settings.upload_limits,
         ),
-        downloads=Downloads(store=store, cache=cache, scratch=scratch.path, engine=options.engine),
-        differences=Differences(cache=cache, scratch=scratch.path, engine=options.engine),
+        viewer=Viewer(
+            registry=registry,
+            uploads=uploads,
+            cache=cache,
+            downloads=Downloads(
+                store=store, cache=cache, scratch=scratch.path, engine=options.engine
+            ),
+            differences=Differences(cache=cache, scratch=scratch.path, engine=options.engine),
+            slots=checking,
+        ),
         wake=wake,
         quotas=quotas,
         pace=settings.pace,
         concurrent_uploads=settings.concurrent_uploads,
-        concurrent_checks=settings.concurrent_checks,
+        checking=checking,
     )
     return Application(
         settings=settings,

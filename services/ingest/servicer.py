@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from functools import partial
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -13,60 +12,34 @@ from grpc.aio import ServicerContext
 
 from isogloss.v1 import dataset_pb2, dataset_service_pb2_grpc
 from isogloss.v1 import dataset_service_pb2 as messages
-from services.common.errors import FieldViolation, InvalidArgument
 from services.common.identity import current_principal
 from services.common.pace import Pace, paced, taken
-from services.common.pagination import page_request
 from services.common.slots import Slots
-from services.ingest.calls import Turns, dataset_id, on_scratch, run_stoppable
+from services.ingest.calls import dataset_id, on_scratch
 from services.ingest.check import Checker
 from services.ingest.convert.datasets import (
     dataset_to_proto,
     declared_from_proto,
-    finding_to_proto,
     split_from_proto,
 )
-from services.ingest.convert.report import count_to_proto
 from services.ingest.convert.requests import (
     change_from_proto,
-    codes_from_proto,
     new_dataset_from_proto,
-    query_from_proto,
     sources_from_proto,
-    states_from_proto,
-    wanted_from_proto,
 )
 from services.ingest.convert.responses import (
     check_to_proto,
-    difference_to_proto,
-    preview_to_proto,
     signed_to_proto,
     usage_to_proto,
 )
-from services.ingest.creation import Creation, require
-from services.ingest.dataset import State
+from services.ingest.creation import Creation
 from services.ingest.deletion import Deletion
-from services.ingest.published.artefacts import ArtefactCache
-from services.ingest.published.diff import Differences
-from services.ingest.published.download import Downloads
-from services.ingest.published.findings import list_findings
-from services.ingest.published.preview import MAX_ROWS, at_hand, preview
-from services.ingest.record import DatasetRecord
 from services.ingest.registry import Registry
-from services.ingest.streams import CheckStream, WriteStream, data_size, download_messages
+from services.ingest.streams import CheckStream, WriteStream, data_size
 from services.ingest.uploading.direct import DirectUploads
 from services.ingest.uploading.imports import Imports
 from services.ingest.uploading.quotas import Quotas
-from services.ingest.uploading.uploads import Uploads
-
-WATCH_SECONDS = 0.3
-"""How often a watched dataset is looked at: often enough for an eye."""
-
-_DEFAULT_ROWS = 10
-
-_LOOKS = 8
-"""Previews and pages of findings that are read at the same time: each has a DuckDB of one thread,
-for some milliseconds."""
+from services.ingest.viewing import Viewer
 
 Context = ServicerContext[Any, Any]
 
@@ -82,16 +55,13 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         deletion: Deletion,
         direct: DirectUploads,
         imports: Imports,
-        uploads: Uploads,
-        cache: ArtefactCache,
         checker: Checker,
-        downloads: Downloads,
-        differences: Differences,
+        viewer: Viewer,
         wake: Callable[[], None],
         quotas: Quotas,
         pace: Pace,
         concurrent_uploads: int,
-        concurrent_checks: int,
+        checking: Slots,
     ) -> None:
         """Keep the parts.
 
@@ -101,34 +71,26 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
             deletion: Their end.
             direct: Lets their bytes pass this service by.
             imports: Makes datasets of files that lie elsewhere.
-            uploads: Their bytes.
-            cache: Their published files.
             checker: Judges files that become no dataset.
-            downloads: What datasets hold, as files.
-            differences: Compares datasets.
+            viewer: Shows what there is.
             wake: Tells the validators and importers that there is work.
             quotas: What a tenant may have.
             pace: What a stream must send at least.
             concurrent_uploads: Streams of WriteDataset at the same time: each holds memory.
-            concurrent_checks: Checks, comparisons and conversions at the same time: each has a
-                DuckDB of its own.
+            checking: One is taken by each check.
         """
         self._creation = creation
         self._registry = registry
         self._deletion = deletion
         self._direct = direct
         self._imports = imports
-        self._uploads = uploads
-        self._cache = cache
         self._checker = checker
-        self._downloads = downloads
-        self._differences = differences
+        self._viewer = viewer
         self._wake = wake
         self._quotas = quotas
         self._pace = pace
         self._uploading = Slots(concurrent_uploads, what="uploads")
-        self._checking = Slots(concurrent_checks, what="checks, comparisons and conversions")
-        self._looks = Turns(_LOOKS)
+        self._checking = checking
 
     async def CreateDataset(  # noqa: N802  # the contract's
         self, request: messages.CreateDatasetRequest, context: Context
@@ -241,54 +203,30 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         tenant, dataset = current_principal().tenant, dataset_id(request.dataset.name)
         change = change_from_proto(request)
         record = await asyncio.to_thread(self._registry.update, tenant, dataset, change)
-        return await asyncio.to_thread(self._shown, record)
+        return await self._viewer.shown(record)
 
     async def GetDataset(  # noqa: N802
         self, request: messages.GetDatasetRequest, context: Context
     ) -> dataset_pb2.Dataset:
         """Return one dataset."""
         del context
-        dataset = dataset_id(request.name)
-        return await asyncio.to_thread(self._read, current_principal().tenant, dataset)
+        return await self._viewer.get(request)
 
     async def ListDatasets(  # noqa: N802
         self, request: messages.ListDatasetsRequest, context: Context
     ) -> messages.ListDatasetsResponse:
         """Return one page of datasets, newest first."""
         del context
-        tenant, states = current_principal().tenant, states_from_proto(request.states)
-        query = query_from_proto(request.query)
-        wanted = page_request(
-            page_size=request.page_size,
-            page_token=request.page_token,
-            scope=("ListDatasets", tenant, query, *states),
-        )
-        page = await asyncio.to_thread(
-            self._registry.list, tenant, wanted, states=states, name_part=query
-        )
-        datasets = [await asyncio.to_thread(self._shown, record) for record in page.items]
-        return messages.ListDatasetsResponse(
-            datasets=datasets, next_page_token=page.next_page_token
-        )
+        return await self._viewer.list(request)
 
     async def WatchDataset(  # noqa: N802
         self, request: messages.WatchDatasetRequest, context: Context
     ) -> AsyncIterator[messages.WatchDatasetResponse]:
         """Send the dataset now, at each change, and at last in READY or FAILED."""
         del context
-        tenant, dataset = current_principal().tenant, dataset_id(request.name)
-        sent: dataset_pb2.Dataset | None = None
-        while True:
-            message = await asyncio.to_thread(self._read, tenant, dataset)
-            if message != sent:
-                sent = message
-                yield messages.WatchDatasetResponse(dataset=message)
-            if message.state in {
-                dataset_pb2.Dataset.STATE_READY,
-                dataset_pb2.Dataset.STATE_FAILED,
-            }:
-                return
-            await asyncio.sleep(WATCH_SECONDS)
+        async with aclosing(self._viewer.watch(request)) as responses:
+            async for response in responses:
+                yield response
 
     async def DeleteDataset(  # noqa: N802
         self, request: messages.DeleteDatasetRequest, context: Context
@@ -309,38 +247,20 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> messages.PreviewDatasetResponse:
         """Show the first rows of each split."""
         del context
-        rows = _row_count(request.row_count)
-        tenant, dataset = current_principal().tenant, dataset_id(request.name)
-        record = await asyncio.to_thread(self._registry.get, tenant, dataset)
-        require(record, State.READY)
-        files = await asyncio.to_thread(at_hand, record.splits, self._cache)
-        splits = await self._looks.run(partial(preview, files, rows=rows))
-        return messages.PreviewDatasetResponse(splits=[preview_to_proto(split) for split in splits])
+        return await self._viewer.preview(request)
 
     async def DiffDatasets(  # noqa: N802
         self, request: messages.DiffDatasetsRequest, context: Context
     ) -> messages.DiffDatasetsResponse:
         """Compare two datasets."""
         del context
-        rows, tenant = _row_count(request.row_count), current_principal().tenant
-        names = {"base": request.base, "other": request.other}
-        ids = [dataset_id(name, field=field) for field, name in names.items()]
-        base, other = [await asyncio.to_thread(self._registry.get, tenant, id_) for id_ in ids]
-        for record in (base, other):
-            require(record, State.READY)
-        with self._checking.taken(tenant), on_scratch():
-            found = await run_stoppable(partial(self._differences.between, base, other, rows))
-        return difference_to_proto(found)
+        return await self._viewer.diff(request)
 
     async def DownloadDataset(  # type: ignore[override]  # noqa: N802  # writes, for a time limit
         self, request: messages.DownloadDatasetRequest, context: Context
     ) -> None:
         """Send what a dataset holds, as long as the caller takes it."""
-        tenant, dataset = current_principal().tenant, dataset_id(request.name)
-        wanted = wanted_from_proto(request)
-        record = await asyncio.to_thread(self._registry.get, tenant, dataset)
-        responses = download_messages(self._downloads, self._checking, record, wanted)
-        async with aclosing(responses):
+        async with aclosing(await self._viewer.download(request)) as responses:
             async for response in responses:
                 await taken(context.write(response), self._pace, len(response.data))
 
@@ -361,57 +281,4 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> messages.ListFindingsResponse:
         """Return one page of findings, by split and line."""
         del context
-        tenant, dataset = current_principal().tenant, dataset_id(request.parent, field="parent")
-        codes = codes_from_proto(request.codes)
-        wanted = page_request(
-            page_size=request.page_size,
-            page_token=request.page_token,
-            scope=(
-                "ListFindings",
-                tenant,
-                dataset,
-                str(int(request.min_severity)),
-                *sorted(codes),
-            ),
-        )
-        record = await asyncio.to_thread(self._registry.get, tenant, dataset)
-        require(record, State.READY, State.FAILED)
-        counts = record.report.findings if record.report else ()
-        response = messages.ListFindingsResponse(counts=[count_to_proto(count) for count in counts])
-        if record.findings is not None:
-            path = await asyncio.to_thread(self._cache.path, record.findings)
-            page = await self._looks.run(
-                partial(
-                    list_findings,
-                    path,
-                    request=wanted,
-                    codes=codes,
-                    min_severity=int(request.min_severity),
-                )
-            )
-            response.findings.extend(finding_to_proto(found) for found in page.items)
-            response.next_page_token = page.next_page_token
-        return response
-
-    def _read(self, tenant: str, dataset: str) -> dataset_pb2.Dataset:
-        return self._shown(self._registry.get(tenant, dataset))
-
-    def _shown(self, record: DatasetRecord) -> dataset_pb2.Dataset:
-        """Return a dataset with what is stored of its files while it is uploaded to."""
-        if record.state is not State.UPLOADING:
-            return dataset_to_proto(record)
-        return dataset_to_proto(record, self._uploads.sizes(record.tenant, record.id))
-
-
-def _row_count(asked: int) -> int:
-    """Return the rows to show of each kind.
-
-    Raises:
-        InvalidArgument: Where they are too many.
-    """
-    rows = asked or _DEFAULT_ROWS
-    if not 0 < rows <= MAX_ROWS:
-        raise InvalidArgument(
-            FieldViolation(field="row_count", description=f"{rows} is not 1 to {MAX_ROWS}.")
-        )
-    return rows
+        return await self._viewer.findings(request)
