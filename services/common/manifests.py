@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -111,15 +112,20 @@ def _json(manifest: Message) -> bytes:
 
 def upload(store: ObjectStore, key: str, path: Path) -> StoredFile:
     """Store a local file, streamed, and say what was stored."""
+    with path.open("rb") as file:
+        return upload_chunks(store, key, iter(partial(file.read, CHUNK_BYTES), b""))
+
+
+def upload_chunks(store: ObjectStore, key: str, chunks: Iterable[bytes]) -> StoredFile:
+    """Store a file that comes in pieces, and say what was stored."""
     digest = hashlib.sha256()
 
-    def chunks() -> Iterator[bytes]:
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
-                yield chunk
+    def summed() -> Iterator[bytes]:
+        for chunk in chunks:
+            digest.update(chunk)
+            yield chunk
 
-    info = store.put(key, chunks())
+    info = store.put(key, summed())
     return StoredFile(key=key, size=info.size, sha256=digest.hexdigest())
 
 

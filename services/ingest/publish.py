@@ -20,13 +20,14 @@ from isogloss.storage.v1.stored_file_pb2 import StoredFile as StoredFileMessage
 from isogloss.v1.label_mode_pb2 import LABEL_MODE_MULTI, LABEL_MODE_SINGLE
 from services.common import layout
 from services.common.errors import NotFound
-from services.common.manifests import FORMAT_VERSION, create_manifest, read_manifest, upload
+from services.common.manifests import FORMAT_VERSION, create_manifest, read_manifest, upload_chunks
 from services.common.storage import ObjectStore
 from services.ingest.checks.validation import Verdict
 from services.ingest.convert import datasets as convert
 from services.ingest.convert.options import options_to_proto
 from services.ingest.convert.report import report_from_proto, report_to_proto
-from services.ingest.dataset import Report
+from services.ingest.dataset import Report, Split
+from services.ingest.growing import GrowingFile
 from services.ingest.record import DatasetRecord, RawFile, StoredFile, StoredSplit, to_json
 
 
@@ -62,7 +63,7 @@ class Published:
 
 
 class AttemptFiles:
-    """Files of one attempt on their way into the store: one after another, in a thread."""
+    """Files of one attempt on their way into the store, each in a thread of its own."""
 
     def __init__(self, store: ObjectStore, record: DatasetRecord, attempt: int) -> None:
         """Begin without any.
@@ -75,8 +76,9 @@ class AttemptFiles:
         self._store = store
         self._record = record
         self._attempt = attempt
-        self._thread = ThreadPoolExecutor(1, "publish")
-        self._files: dict[str, Future[StoredFileMessage]] = {}
+        self._threads = ThreadPoolExecutor(len(Split) + 1, "publish")
+        self._growing: dict[str, GrowingFile] = {}
+        self._stored: dict[str, Future[StoredFileMessage]] = {}
 
     def __enter__(self) -> Self:
         """Return what takes files."""
@@ -88,15 +90,24 @@ class AttemptFiles:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Wait for the file that is being stored; others that wait are not."""
-        self._thread.shutdown(cancel_futures=True)
+        """Wait for what is being stored; files that are not whole are given up."""
+        for file in self._growing.values():
+            file.abandon()
+        self._threads.shutdown()
 
-    def add(self, path: Path, content_hash: str) -> None:
-        """Begin to store a file under its own name; it stays as it is meanwhile."""
+    def begin(self, path: Path, content_hash: str) -> None:
+        """Begin to store a file under its own name while it is still written."""
         record = self._record
         name = f"{self._attempt}/{path.name}"
         key = layout.dataset_file(record.tenant, record.id, content_hash, name)
-        self._files[path.name] = self._thread.submit(upload, self._store, key, path)
+        file = self._growing[path.name] = GrowingFile(path)
+        self._stored[path.name] = self._threads.submit(
+            lambda: upload_chunks(self._store, key, file.chunks())
+        )
+
+    def finish(self, path: Path) -> None:
+        """Say that a file is whole, and stays as it is."""
+        self._growing[path.name].finish()
 
     def stored(self, path: Path) -> StoredFile:
         """Wait until a file is stored; return what was.
@@ -104,7 +115,7 @@ class AttemptFiles:
         Raises:
             Unavailable: Where the store does not answer.
         """
-        return convert.file_from_proto(self._files[path.name].result())
+        return convert.file_from_proto(self._stored[path.name].result())
 
 
 def publish(
@@ -123,7 +134,7 @@ def publish(
         record: The dataset.
         verdict: What validation made of it.
         raw: The uploaded files that stay.
-        files: The splits' files and the findings, all of them added.
+        files: The splits' files and the findings, all of them whole.
         hold: Called when all files are there, right before the manifest: raises where the
             dataset is no longer this attempt's.
 

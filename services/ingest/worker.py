@@ -13,31 +13,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import structlog
 
-from services.common import layout
 from services.common.database import Database
 from services.common.errors import DataLoss, Unavailable
 from services.common.leases import Claim, LeaseLost, LeaseQueue
 from services.common.storage import ObjectStore
+from services.ingest import problems
 from services.ingest.cancellation import Cancellation, Cancelled
 from services.ingest.checks.rulebook import Rulebook
 from services.ingest.checks.validation import Verdict, validate
-from services.ingest.dataset import Limits, Profile, Report, Split, State, UploadedFile
-from services.ingest.finding import Finding
+from services.ingest.dataset import Limits, Profile, Split, State, UploadedFile
+from services.ingest.endings import Endings
 from services.ingest.keeping import Turns
 from services.ingest.parents import ParentMissing, fetch_parent
-from services.ingest.publish import (
-    AttemptFiles,
-    Published,
-    publish,
-    published,
-    sweep,
-    wrote,
-)
-from services.ingest.record import DatasetRecord, Problem, RawFile, StoredFile, to_json
+from services.ingest.publish import AttemptFiles, publish, published
+from services.ingest.record import DatasetRecord, RawFile
 from services.ingest.tables import DatasetRow
 from services.ingest.uploading.raw_files import raw_files
 from services.ingest.uploading.uploads import Uploads
@@ -83,6 +75,13 @@ class Worker:
         self._queue = LeaseQueue(
             database, DatasetRow, owner=options.owner, seconds=options.lease_seconds
         )
+        self._endings = Endings(
+            database=database,
+            store=store,
+            uploads=uploads,
+            queue=self._queue,
+            max_attempts=options.max_attempts,
+        )
         self._turns = Turns(
             self._queue,
             DatasetRow.state == State.VALIDATING,
@@ -102,7 +101,7 @@ class Worker:
         try:
             self._attempt(claim, record, log)
         except LeaseLost:
-            self._withdraw(record, claim.lease.token)
+            self._endings.withdraw(record, claim.lease.token)
             log.info("validation overtaken")
         else:
             log.info("validation ended", seconds=round(time.monotonic() - started, 1))
@@ -121,11 +120,11 @@ class Worker:
             raise
         except Unavailable:
             # No fault of the files: it does not count as an attempt.
-            self._release(claim, {"attempt": claim.lease.attempt - 1})
+            self._endings.release(claim, {"attempt": claim.lease.attempt - 1})
             raise
         except (OSError, DiskFailed) as error:
             # The scratch directory's fault: what others wait for may be smaller, so they go first.
-            self._release(
+            self._endings.release(
                 claim,
                 {
                     "attempt": claim.lease.attempt - 1,
@@ -141,23 +140,23 @@ class Worker:
         except Exception as error:
             if self._turns.cancellation.is_cancelled or isinstance(error, Cancelled):
                 # Told to stop, or the lease is lost, which this finds out.
-                self._release(claim, {"attempt": claim.lease.attempt - 1})
+                self._endings.release(claim, {"attempt": claim.lease.attempt - 1})
                 return
             log.exception("validation broke down")
-            self._break_down(claim)
+            self._endings.break_down(claim)
 
     def _validate(self, claim: Claim[DatasetRow], record: DatasetRecord) -> None:
         found = published(self._store, record)
         if found is not None:
             # A crash came between the manifest and the database: the manifest wins.
-            self._finish(claim, record, found)
+            self._endings.finish(claim, record, found)
             return
         if claim.lease.attempt > self._options.max_attempts:
-            self._break_down(claim)
+            self._endings.break_down(claim)
             return
         profile = self._options.profiles.get(record.options.profile)
         if profile is None:
-            self._fail(claim, [_profile_missing(record)], {})
+            self._endings.fail(claim, [problems.profile_missing(record)], {})
             return
         self._options.scratch.mkdir(parents=True, exist_ok=True)
         with (
@@ -171,7 +170,7 @@ class Worker:
             try:
                 parent = fetch_parent(self._database, self._store, record, Path(directory), check)
             except ParentMissing:
-                self._fail(claim, [_parent_missing(record)], {})
+                self._endings.fail(claim, [problems.parent_missing(record)], {})
                 return
             verdict = validate(
                 {
@@ -192,17 +191,17 @@ class Worker:
                 directory=Path(directory),
                 parent=parent,
                 progress=progress,
-                written=files.add,
+                outlet=files,
                 cancellation=self._turns.cancellation,
             )
             _compare_sums(record, verdict)
             progress("publishing", 0.97)
-            problems = [_problem(finding) for finding in verdict.refusals]
+            why = [problems.refused(finding) for finding in verdict.refusals]
             if parent is not None and verdict.report.multi_label and not parent.multi_label:
-                problems.append(_other_label_mode(record))
-            if problems:
+                why.append(problems.other_label_mode(record))
+            if why:
                 findings = files.stored(verdict.findings)
-                self._refuse(claim, record, verdict.report, findings, problems)
+                self._endings.refuse(claim, record, verdict.report, findings, why)
             else:
                 self._accept(claim, record, verdict, files)
 
@@ -225,105 +224,7 @@ class Worker:
             files=files,
             hold=lambda: self._queue.renew(claim.lease),
         )
-        self._finish(claim, record, accepted)
-
-    def _finish(self, claim: Claim[DatasetRow], record: DatasetRecord, found: Published) -> None:
-        # The manifest stands: nothing needs other uploads any more, whatever happens next.
-        kept = {file.key for file in found.files}
-        self._uploads.remove(record.tenant, record.id, keep=kept)
-        self._release(
-            claim,
-            {
-                **found.columns(),
-                "state": State.READY,
-                "update_time": datetime.now(UTC),
-                "phase": "",
-                "fraction": 1.0,
-            },
-        )
-        sweep(self._store, record, found.files)
-        # Nor what an upload stored meanwhile that had not seen the finalisation yet.
-        self._uploads.remove(record.tenant, record.id, keep=kept)
-
-    def _refuse(
-        self,
-        claim: Claim[DatasetRow],
-        record: DatasetRecord,
-        report: Report,
-        findings: StoredFile,
-        problems: list[Problem],
-    ) -> None:
-        self._fail(
-            claim,
-            problems,
-            {
-                "report": to_json(report),
-                "findings": to_json(findings),
-                "stored_bytes": findings.size,
-            },
-        )
-        # After the row is FAILED no part is kept any more, so nothing comes behind this.
-        self._uploads.remove(record.tenant, record.id)
-        sweep(self._store, record, [findings])
-
-    def _break_down(self, claim: Claim[DatasetRow]) -> None:
-        """Fail a dataset by no fault that its owner could mend, or try it again."""
-        if claim.lease.attempt < self._options.max_attempts:
-            self._release(claim, {})
-            return
-        message = (
-            f"Validation broke down {claim.lease.attempt} times; the server's log says why. The "
-            "files were not judged."
-        )
-        self._fail(claim, [Problem(code="internal", where="dataset", message=message)], {})
-        sweep(self._store, claim.row.record(), ())
-
-    def _fail(
-        self, claim: Claim[DatasetRow], problems: list[Problem], values: Mapping[str, Any]
-    ) -> None:
-        now = datetime.now(UTC)
-        self._release(
-            claim,
-            {
-                **values,
-                "state": State.FAILED,
-                "problems": to_json(problems),
-                "validate_time": now,
-                "update_time": now,
-                "phase": "",
-                "fraction": 1.0,
-            },
-        )
-        # An attempt that was overtaken may have published since this one looked.
-        self._store.delete(layout.dataset_manifest(claim.row.tenant, claim.row.id))
-
-    def _release(self, claim: Claim[DatasetRow], values: Mapping[str, Any]) -> None:
-        self._queue.update(claim.lease, values, release=True)
-
-    def _withdraw(self, record: DatasetRecord, attempt: int) -> None:
-        """Remove what this attempt wrote, unless the dataset lives on it."""
-        with self._database.read() as session:
-            row = session.get(DatasetRow, (record.tenant, record.id))
-        manifest = layout.dataset_manifest(record.tenant, record.id)
-        if row is None or row.deleting:
-            # Perhaps just before this attempt's manifest came.
-            self._store.delete(manifest)
-            sweep(self._store, record, ())
-            return
-        found = published(self._store, record)
-        if found is not None and row.state == State.FAILED and wrote(attempt, found):
-            # Given up meanwhile: callers were told so.
-            self._store.delete(manifest)
-            found = None
-        named = {file.key for file in found.files} if found else set()
-        if row.findings:
-            named.add(row.findings["key"])
-        prefix = layout.dataset_prefix(record.tenant, record.id)
-        for info in list(self._store.list(prefix)):
-            # An attempt's number stands behind the content hash, as `publish` puts it.
-            parts = info.key.removeprefix(prefix).split("/")
-            if parts[1:2] == [str(attempt)] and parts[0] != "raw" and info.key not in named:
-                self._store.delete(info.key)
+        self._endings.finish(claim, record, accepted)
 
 
 class _Progress:
@@ -345,40 +246,6 @@ class _Progress:
             return
         self._queue.update(self._claim.lease, {"phase": phase, "fraction": fraction})
         self._phase, self._next = phase, now + _PROGRESS_SECONDS
-
-
-def _problem(finding: Finding) -> Problem:
-    where = str(finding.split or "dataset")
-    return Problem(
-        code=finding.code, where=where, message=f"{finding.message} {finding.fix}".strip()
-    )
-
-
-def _other_label_mode(record: DatasetRecord) -> Problem:
-    return Problem(
-        code="label_mode",
-        where="dataset",
-        message=f"The new texts have lists of labels, and those of {record.parent_name} one each: "
-        "write one label a text, or upload a dataset of its own.",
-    )
-
-
-def _profile_missing(record: DatasetRecord) -> Problem:
-    return Problem(
-        code="profile_missing",
-        where="dataset",
-        message=f"Its profile {record.options.profile!r} was taken out of this server's settings: "
-        "upload the files to a dataset with another profile.",
-    )
-
-
-def _parent_missing(record: DatasetRecord) -> Problem:
-    return Problem(
-        code="parent_missing",
-        where="dataset",
-        message=f"{record.parent_name}, whose rows it was to begin with, is gone: upload the files "
-        "to a dataset of their own, or append them to another.",
-    )
 
 
 def _compare_sums(record: DatasetRecord, verdict: Verdict) -> None:

@@ -29,6 +29,11 @@ _MAKE_ATTEMPTS = 100
 further loss needs another deletion in a window of microseconds."""
 
 
+_FLUSH_BYTES = 32 << 20
+"""What lies in memory of a file before it goes to the disk: so little is left to do for one that
+comes slowly when its end comes."""
+
+
 class DirectoryStore:
     """Objects as files below one directory. Unlike S3, no key may be the folder of another.
 
@@ -165,9 +170,14 @@ class DirectoryStore:
             with file:
                 # What the source of the chunks raises is the caller's own: only our writes
                 # are translated.
+                unflushed = 0
                 for chunk in chunks:
                     with _as_unavailable():
                         file.write(chunk)
+                        unflushed += len(chunk)
+                        if unflushed >= _FLUSH_BYTES:
+                            os.fdatasync(file.fileno())
+                            unflushed = 0
                 with _as_unavailable():
                     file.flush()
                     os.fsync(file.fileno())

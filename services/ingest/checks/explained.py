@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.ingest.checks.labels import set_left
-from services.ingest.dataset import FindingCount, Split
+from services.ingest.checks.labels import left_labels
+from services.ingest.dataset import FindingCount, Limits, Split
 from services.ingest.finding import FindingWriter
 from services.ingest.workbench import Workbench
 
@@ -148,20 +148,25 @@ GROUP BY ALL ORDER BY severity DESC, count(*) DESC, code
 """
 
 
-def explain(bench: Workbench, *, reported: bool) -> None:
+def explain(bench: Workbench, limits: Limits, *, reported: bool) -> None:
     """Write a finding for each row that was dropped, or has lost some of its labels.
 
     Args:
         bench: With `staged`, `dropped`, `relabelled` and the label counts.
+        limits: What was too long.
         reported: Whether rows in `near_rows` are reported too.
     """
-    bench.set(split_names=[str(split) for split in Split])
+    bench.set(
+        split_names=[str(split) for split in Split],
+        max_text_bytes=limits.max_text_bytes,
+        max_label_length=limits.max_label_length,
+    )
     bench.run(_PLACE)
     bench.write(_DROPPED, "dropped.findings.parquet")
     if reported:
         bench.write(_NEAR, "near.findings.parquet")
     if bench.value("SELECT count(*) FROM relabelled"):
-        set_left(bench)
+        bench.set(left_labels=left_labels(bench))
         bench.write(_TAKEN_OUT, "relabelled.findings.parquet")
 
 

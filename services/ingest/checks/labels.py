@@ -84,9 +84,9 @@ def drop_rare(bench: Workbench, *, min_per_label: int, multi_label: bool) -> Non
         bench.run(_TAKE_OUT if multi_label else _DROP)
 
 
-def set_left(bench: Workbench) -> None:
-    """Set the variable `left_labels` to the labels that are not too rare."""
-    bench.set(left_labels=[label for (label,) in bench.rows(_LEFT)])
+def left_labels(bench: Workbench) -> list[str]:
+    """Return the labels that are not too rare."""
+    return [label for (label,) in bench.rows(_LEFT)]
 
 
 def variants(bench: Workbench) -> Iterator[Finding]:

@@ -1,12 +1,13 @@
 """From uploaded bytes to a verdict: what the dataset holds, or why it was refused.
 
-Runs in one thread and one scratch directory; knows neither the store nor the database. It only
+Runs in one scratch directory; knows neither the store nor the database. It only
 says what happens in which order: each step is a module of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,9 +22,12 @@ from services.ingest.checks import (
     rules,
     statistics,
 )
+from services.ingest.checks.lanes import Lanes
+from services.ingest.checks.outlet import Nowhere, Outlet
 from services.ingest.checks.rulebook import Parent, Rulebook, content_hash
 from services.ingest.checks.splits import deal_out, dealt_out, is_scored
 from services.ingest.checks.stages import Stages
+from services.ingest.checks.staging import Stage, open_staged
 from services.ingest.checks.time_limit import TimeLimit
 from services.ingest.checks.verdict import judge
 from services.ingest.checks.written import RowWriter, SplitRows
@@ -42,12 +46,12 @@ from services.ingest.reading.front_check import check_file
 from services.ingest.workbench import Interrupted, Workbench
 
 # How far each step gets, measured on 1 GB.
-_READ = 0.45
-_STAGED = 0.5
-_COMPARED = 0.55
+_READ = 0.5
+_STAGED = 0.55
+_COMPARED = 0.6
 _SKETCHED = 0.7
-_MEASURED = 0.75
-_DEALT = 0.8
+_DEALT = 0.75
+_MEASURED = 0.85
 _WRITTEN = 0.95
 
 
@@ -78,7 +82,7 @@ def validate(
     directory: Path,
     parent: Parent | None = None,
     progress: Callable[[str, float], None] = lambda _phase, _fraction: None,
-    written: Callable[[Path, str], None] = lambda _file, _content_hash: None,
+    outlet: Outlet | None = None,
     cancellation: Cancellation | None = None,
 ) -> Verdict:
     """Validate the uploaded files.
@@ -90,8 +94,7 @@ def validate(
         parent: A dataset whose rows come first and stay as they are.
         progress: Told the phase in words and the share of all work that is done, 0 to 1;
             what it raises ends the validation.
-        written: Told of each of the verdict's files as soon as it is written, while others are
-            not yet, and of the verdict's content hash.
+        outlet: Told of each of the verdict's files when it is begun and when it is whole.
         cancellation: Ends it from another thread.
 
     Raises:
@@ -109,7 +112,9 @@ def validate(
             limit.check()
             progress(phase, fraction)
 
-        validation = _Validation(bench, findings, rulebook, parent, progress=told, written=written)
+        validation = _Validation(
+            bench, findings, rulebook, parent, progress=told, outlet=outlet or Nowhere()
+        )
         try:
             return validation.run(files)
         except Refused as refusal:
@@ -131,14 +136,14 @@ class _Validation:
         parent: Parent | None,
         *,
         progress: Callable[[str, float], None],
-        written: Callable[[Path, str], None],
+        outlet: Outlet,
     ) -> None:
         self._bench = bench
         self._findings = findings
         self._rules = rulebook
         self._parent = parent
         self._progress = progress
-        self._written = written
+        self._outlet = outlet
         self._checked: dict[Split, Checked] = {}
         self._summaries: list[Finding] = []
         """Findings about a file or the dataset, which become the report's warnings."""
@@ -147,18 +152,16 @@ class _Validation:
         self._multi_label = parent is not None and parent.multi_label
 
     def run(self, files: Mapping[Split, UploadedFile]) -> Verdict:
-        with self._stages() as stages:
+        threads = self._rules.engine.threads
+        prepare = partial(cleaning_rows.prepare, cleaning=self._rules.options.cleaning)
+        with Lanes(self._bench, threads, prepare) as lanes:
+            stages = Stages(lanes, self._rules.limits, most_waiting=threads + 1)
             refusals = self._read(files, stages)
             self._report = Report(files=self._files())
-            rows = 0 if refusals else self._stage(stages)
+            staged = () if refusals else self._stage(stages)
         if refusals:
             return self.refuse(refusals)
-        overlaps = self._compare(rows)
-        self._progress("measuring texts", _SKETCHED)
-        measured = statistics.measure(
-            self._bench, limits=self._rules.limits, findings=self._findings
-        )
-        self._add(*labels.variants(self._bench), *measured.findings)
+        overlaps = self._compare(sum(stage.rows for stage in staged))
         judgement = judge(
             self._bench,
             profile=self._rules.profile,
@@ -167,29 +170,23 @@ class _Validation:
             checked=self._checked,
             multi_label=self._multi_label,
         )
-        self._add(*judgement.findings)
+        self._add(*labels.variants(self._bench), *judgement.findings)
         self._report = replace(
             judgement.report,
             files=self._report.files,
             multi_label=self._multi_label,
             overlaps=overlaps,
-            tokens=measured.tokens,
-            languages=measured.languages,
-            over_long_texts=measured.over_long,
         )
         if judgement.refusals:
+            self._measure()
             return self.refuse(judgement.refusals)
-        return self._accept(rows)
+        return self._accept(staged)
 
     def refuse(self, refusals: Iterable[Finding]) -> Verdict:
         """Return what is known of a dataset that cannot be used."""
         refusals = tuple(refusals)
         self._add(*refusals)
         return self._verdict(refusals=refusals)
-
-    def _stages(self) -> Stages:
-        prepare = partial(cleaning_rows.prepare, self._bench, self._rules.options.cleaning)
-        return Stages(self._bench, self._rules.limits, prepare=prepare)
 
     def _read(self, files: Mapping[Split, UploadedFile], stages: Stages) -> list[Finding]:
         """Read and stage every file, so that all their faults are told at once."""
@@ -235,16 +232,17 @@ class _Validation:
         self._multi_label |= bool(records.layout.label_separator)
         stages.add(records)
 
-    def _stage(self, stages: Stages) -> int:
-        """Wait until all rows are staged; return how many there are."""
+    def _stage(self, stages: Stages) -> tuple[Stage, ...]:
+        """Wait until all rows are staged, and look at them."""
         self._progress("checking rows", _READ)
-        rows = stages.open()
+        staged = stages.finish()
         bench = self._bench
+        open_staged(bench, staged)
         if self._parent:
             bench.set(parent_name=self._parent.name)
         bench.write(cleaning_rows.findings_query(), "cleaned.findings.parquet")
         self._findings.extend(cleaning_rows.summaries(bench))
-        return rows
+        return staged
 
     def _compare(self, rows: int) -> tuple[Overlap, ...]:
         """Apply what rows mean to each other; each rule sees what the one before has left."""
@@ -260,7 +258,7 @@ class _Validation:
             multi_label=self._multi_label,
         )
         mode = self._rules.options.near_duplicates
-        explained.explain(bench, reported=mode is NearDuplicates.REPORT)
+        explained.explain(bench, self._rules.limits, reported=mode is NearDuplicates.REPORT)
         return overlaps
 
     def _compare_closely(self, rows: int) -> tuple[Overlap, ...]:
@@ -293,17 +291,12 @@ class _Validation:
             for split, checked in self._checked.items()
         )
 
-    def _accept(self, rows: int) -> Verdict:
-        self._progress("dealing out splits", _MEASURED)
+    def _accept(self, staged: Sequence[Stage]) -> Verdict:
+        self._progress("dealing out splits", _SKETCHED)
         options = self._rules.options.split
         given = self._given()
         dealt = deal_out(self._bench, given=given, options=options)
-        writer = RowWriter(self._bench, rows=rows)
-        splits = []
-        for number, split in enumerate(Split):
-            self._progress(f"writing {split}", _DEALT + (_WRITTEN - _DEALT) * number / len(Split))
-            splits.append(writer.write(split))
-            self._written(splits[-1].path, self._content_hash())
+        splits = self._write(RowWriter(self._bench, staged, multi_label=self._multi_label))
         self._progress("writing findings", _WRITTEN)
         counts = {part.split: part.row_count for part in splits}
         if dealt:
@@ -314,7 +307,37 @@ class _Validation:
             dealt=options.but_for(given) if dealt else None,
             trainable=is_scored(counts),
         )
-        return self._verdict(splits=tuple(splits))
+        return self._verdict(splits=splits)
+
+    def _write(self, writer: RowWriter) -> tuple[SplitRows, ...]:
+        """Write all splits, and measure texts beside the largest, which is the first mostly."""
+        with Lanes(self._bench, self._rules.engine.threads, writer.prepare) as lanes:
+
+            def begin(split: Split) -> Future[SplitRows]:
+                self._outlet.begin(writer.path(split), self._content_hash())
+                return lanes.submit(partial(writer.write, split=split))
+
+            first, *others = Split
+            writing = [begin(first)]
+            self._measure()
+            writing += map(begin, others)
+            self._progress("writing rows", _MEASURED)
+            for one in as_completed(writing):
+                self._outlet.finish(one.result().path)
+        return tuple(one.result() for one in writing)
+
+    def _measure(self) -> None:
+        self._progress("measuring texts", _DEALT)
+        measured = statistics.measure(
+            self._bench, limits=self._rules.limits, findings=self._findings
+        )
+        self._add(*measured.findings)
+        self._report = replace(
+            self._report,
+            tokens=measured.tokens,
+            languages=measured.languages,
+            over_long_texts=measured.over_long,
+        )
 
     def _given(self) -> set[Split]:
         """Return the splits that have rows of their own, by a file or by a column."""
@@ -333,7 +356,8 @@ class _Validation:
         splits: tuple[SplitRows, ...] = (),
     ) -> Verdict:
         path, counts = explained.collect(self._bench, self._findings)
-        self._written(path, self._content_hash())
+        self._outlet.begin(path, self._content_hash())
+        self._outlet.finish(path)
         warnings = sorted(
             (found for found in self._summaries if found.severity <= Severity.WARNING),
             key=lambda found: -found.severity,

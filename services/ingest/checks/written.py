@@ -5,13 +5,15 @@ Which rows a split takes is a string of bits, one for each row: a join would not
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from services.ingest.checks.labels import set_left
-from services.ingest.checks.staging import SPLIT_NUMBERS
+from services.ingest.checks.labels import left_labels
+from services.ingest.checks.staging import SPLIT_NUMBERS, Stage, open_staged
 from services.ingest.dataset import Split
 from services.ingest.workbench import Workbench
 
@@ -83,14 +85,19 @@ _DROPPED = "SELECT id FROM staged WHERE problem <> '' UNION ALL SELECT id FROM d
 class RowWriter:
     """Knows of every row whether it stays, and where."""
 
-    def __init__(self, bench: Workbench, *, rows: int) -> None:
+    def __init__(self, bench: Workbench, stages: Sequence[Stage], *, multi_label: bool) -> None:
         """Take over what the checks have decided.
 
         Args:
             bench: With `staged`, `dropped`, `moved`, `near`, `relabelled` and `labels`.
-            rows: Of `staged`.
+            stages: What `staged` is made of.
+            multi_label: Whether a text can have several labels.
         """
-        self._bench = bench
+        self._directory = bench.directory
+        self._stages = stages
+        self._multi_label = multi_label
+        self._left_labels = left_labels(bench)
+        rows = sum(stage.rows for stage in stages)
         self._homes = np.zeros(rows, np.uint8)
         files = bench.rows(_FILES)
         self._files = max(len(files), 1)
@@ -100,23 +107,41 @@ class RowWriter:
             found = bench.columns(query)
             self._homes[found["id"]] = found["home"]
         self._homes[bench.columns(_DROPPED)["id"]] = _NOWHERE
-        relabelled = np.zeros(rows, np.bool_)
-        relabelled[bench.columns("SELECT id FROM relabelled")["id"]] = True
-        set_left(bench)
-        bench.set_bits("relabelled", relabelled)
-        self._set_groups(rows)
+        self._relabelled = np.zeros(rows, np.bool_)
+        self._relabelled[bench.columns("SELECT id FROM relabelled")["id"]] = True
+        near = bench.columns('SELECT id, "group" AS number FROM near ORDER BY id')
+        self._grouped, self._groups = near["id"], near["number"]
 
-    def write(self, split: Split) -> SplitRows:
+    def prepare(self, bench: Workbench) -> None:
+        """Make ready a workbench in which splits are written."""
+        open_staged(bench, self._stages)
+        bench.set(multi_label=self._multi_label, left_labels=self._left_labels)
+        bench.set_bits("relabelled", self._relabelled)
+        grouped = np.zeros(len(self._homes), np.bool_)
+        grouped[self._grouped] = True
+        bench.set_bits("grouped", grouped)
+        # Python's own search for one number is several times faster than numpy's.
+        ids, groups = memoryview(self._grouped), memoryview(self._groups)
+        bench.define("group_of", lambda row: groups[bisect_left(ids, row)], types="BIGINT")
+
+    def path(self, split: Split) -> Path:
+        """Return where the rows of a split are written, from front to back."""
+        return self._directory / f"{split}.parquet"
+
+    def write(self, bench: Workbench, split: Split) -> SplitRows:
         """Write the rows of one split.
+
+        Args:
+            bench: Prepared.
+            split: Which.
 
         Raises:
             RuntimeError: Where other rows were written, or in another order: a fault of this
                 program.
         """
-        bench = self._bench
         mine = self._homes == SPLIT_NUMBERS[split]
         bench.set_bits("mine", mine)
-        path = bench.write(_ROWS, f"{split}.parquet", stays=True)
+        path = bench.write(_ROWS, self.path(split).name, stays=True)
         bench.set(rows_file=str(path))
         count = int(mine.sum())
         ((written, begun_anew),) = bench.rows(_CHECK)
@@ -125,13 +150,3 @@ class RowWriter:
             raise RuntimeError(msg)
         labels = tuple((label, number) for label, number in bench.rows(_LABELS))
         return SplitRows(split=split, path=path, row_count=count, labels=labels)
-
-    def _set_groups(self, rows: int) -> None:
-        near = self._bench.columns('SELECT id, "group" AS number FROM near ORDER BY id')
-        ids, numbers = near["id"], near["number"]
-        grouped = np.zeros(rows, np.bool_)
-        grouped[ids] = True
-        self._bench.set_bits("grouped", grouped)
-        self._bench.define(
-            "group_of", lambda row: int(numbers[np.searchsorted(ids, row)]), types="BIGINT"
-        )

@@ -10,7 +10,9 @@ import pytest
 
 from services.common.cleaning import Cleaning
 from services.ingest.checks import cleaning_rows
+from services.ingest.checks.lanes import Lanes
 from services.ingest.checks.stages import Stages
+from services.ingest.checks.staging import open_staged
 from services.ingest.dataset import Limits, RecordLayout, Records, Split
 from services.ingest.finding import Code, FindingWriter
 from services.ingest.reading.record_files import RecordFiles
@@ -24,8 +26,10 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
         yield bench
 
 
-def opened(bench: Workbench) -> Stages:
-    return Stages(bench, Limits(), prepare=partial(cleaning_rows.prepare, bench, Cleaning()))
+@pytest.fixture
+def stages(bench: Workbench) -> Iterator[Stages]:
+    with Lanes(bench, 2, partial(cleaning_rows.prepare, cleaning=Cleaning())) as lanes:
+        yield Stages(lanes, Limits(), most_waiting=3)
 
 
 def write(directory: Path, split: Split, take: Callable[[Records], None]) -> None:
@@ -65,11 +69,10 @@ def test_records_are_handed_on_in_files_once_their_layout_is_known(tmp_path: Pat
     assert {records.layout for records in taken} == {RecordLayout()}
 
 
-def test_a_file_in_many_runs_is_one(bench: Workbench, tmp_path: Path) -> None:
-    with opened(bench) as stages:
-        for split in Split:
-            write(tmp_path, split, stages.add)
-        count = stages.open()
+def test_a_file_in_many_runs_is_one(bench: Workbench, stages: Stages, tmp_path: Path) -> None:
+    for split in Split:
+        write(tmp_path, split, stages.add)
+    count = open_staged(bench, stages.finish())
 
     assert count == 24
     assert rows(bench) == [
@@ -80,22 +83,21 @@ def test_a_file_in_many_runs_is_one(bench: Workbench, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.records.csv")) + list(tmp_path.glob("*.positions.csv"))
 
 
-def test_what_was_misread_is_forgotten(bench: Workbench, tmp_path: Path) -> None:
-    with opened(bench) as stages:
-        write(tmp_path, Split.TRAIN, stages.add)
-        write(tmp_path, Split.TEST, stages.add)
-        stages.forget(Split.TEST)
-        write(tmp_path, Split.TEST, stages.add)
-        count = stages.open()
+def test_what_was_misread_is_forgotten(bench: Workbench, stages: Stages, tmp_path: Path) -> None:
+    write(tmp_path, Split.TRAIN, stages.add)
+    write(tmp_path, Split.TEST, stages.add)
+    stages.forget(Split.TEST)
+    write(tmp_path, Split.TEST, stages.add)
+    count = open_staged(bench, stages.finish())
 
     assert count == 16
     assert [row[1:3] for row in rows(bench)] == [*EXPECTED, *EXPECTED]
 
 
-def test_what_fails_in_the_thread_is_raised_to_who_reads(bench: Workbench, tmp_path: Path) -> None:
+def test_what_fails_beside_is_raised_to_who_reads(stages: Stages, tmp_path: Path) -> None:
     def damaged(records: Records) -> None:
         records.path.write_bytes(records.path.read_bytes() * 2)
         stages.add(records)
 
-    with opened(bench) as stages, pytest.raises(RuntimeError, match="were written for DuckDB"):
+    with pytest.raises(RuntimeError, match="were written for DuckDB"):
         write(tmp_path, Split.TRAIN, damaged)
