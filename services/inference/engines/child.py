@@ -78,7 +78,8 @@ class Child:
                 start_new_session=True,
             )
         except OSError:
-            self._close()
+            self._control.close()
+            self.close_lanes()
             raise
         finally:
             for _, end in pairs:
@@ -135,7 +136,8 @@ class Child:
     def wait(self) -> str:
         """Wait for its end, and return how it ended, in words."""
         code = self._process.wait()
-        self._close()
+        with self._loading:
+            self._control.close()
         if code >= 0:
             return f"ended with code {code}"
         hint = " (most often: out of memory)" if code == -signal.SIGKILL else ""
@@ -156,8 +158,8 @@ class Child:
         if answer is Kind.FAILED:
             raise GraphInvalid(reason.decode())
 
-    def _close(self) -> None:
-        self._control.close()
+    def close_lanes(self) -> None:
+        """Close the lanes of a process that never took runs."""
         for lane in self.lanes:
             lane.close()
 
@@ -185,6 +187,7 @@ class Lane:
             kind, content = frames.receive(self._connection)
         except (BrokenPipeError, ConnectionResetError) as error:
             # Linux resets a socket whose other end is closed with something unread in it.
+            self.child.kill()
             raise NeverBegun(f"the engine process {self.child.pid} ended before a run") from error
         except (OSError, EOFError, ValueError) as error:
             # It may hang, or answer late to somebody else's question.

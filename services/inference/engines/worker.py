@@ -18,9 +18,9 @@ from pathlib import Path
 
 from services.common.lifeline import end_with
 from services.inference.background import leave_processors
-from services.inference.engine import GraphInvalid, GraphShape, RunFailed
+from services.inference.engine import FloatArray, GraphInvalid, GraphShape, RunFailed
 from services.inference.engines import frames
-from services.inference.engines.frames import Kind
+from services.inference.engines.frames import Kind, RunRequest
 from services.inference.engines.onnx import OnnxEngine
 from services.inference.engines.session import prepare
 from services.inference.memory import give_back
@@ -64,12 +64,17 @@ class _Worker:
                 _, content = frames.receive(lane)
                 request = frames.unpack_run(content)
                 try:
-                    engine = self._engines[request.graph]
-                    rows = engine.run(request.token_ids, request.outputs)
-                except (KeyError, RunFailed) as error:
+                    rows = self._run(request)
+                except RunFailed as error:
                     frames.send(lane, Kind.FAILED, str(error).encode())
                 else:
                     frames.send(lane, Kind.ROWS, frames.pack_rows(rows))
+
+    def _run(self, request: RunRequest) -> tuple[FloatArray, ...]:
+        engine = self._engines.get(request.graph)
+        if engine is None:
+            raise RunFailed(f"graph {request.graph} is not loaded")
+        return engine.run(request.token_ids, request.outputs)
 
     def serve_loads(self, control: socket.socket) -> None:
         """Open and close graphs until the other end is closed."""

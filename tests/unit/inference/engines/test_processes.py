@@ -41,7 +41,7 @@ def engines(tmp_path: Path) -> Iterator[ProcessEngines]:
         threads=1,
         scratch=Scratch(tmp_path / "engines"),
     )
-    until(lambda: len(engines._up) == 2)
+    until(lambda: len(engines._rotation._places) == 2)
     yield engines
     engines.close()
 
@@ -54,11 +54,11 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def pids(engines: ProcessEngines) -> list[int]:
-    return [child.pid for child in list(engines._up)]
+    return [child.pid for child in list(engines._rotation._places)]
 
 
 def holders(engines: ProcessEngines) -> int:
-    return sum(bool(place.loaded) for place in list(engines._up.values()))
+    return sum(bool(place.loaded) for place in list(engines._rotation._places.values()))
 
 
 @contextmanager
@@ -70,7 +70,9 @@ def endless_run(
     with ThreadPoolExecutor(1) as executor:
         run: Future[object] = executor.submit(engine.run, [[ENDLESS_TOKEN]], (Output.EMBEDDING,))
         until(lambda: any(cpu_seconds(pid) > used[pid] + 0.05 for pid in used))
-        (busy,) = [child.pid for child, place in engines._up.items() if not place.free]
+        (busy,) = [
+            child.pid for child, place in engines._rotation._places.items() if not place.free
+        ]
         yield busy, run
 
 
@@ -115,18 +117,18 @@ def test_a_run_that_one_never_began_is_given_to_another(
     engines: ProcessEngines, path: Path
 ) -> None:
     engine = engines.open(path, SHAPE)
-    stopped = next(iter(engines._up))
+    stopped = next(iter(engines._rotation._places))
 
     os.kill(stopped.pid, signal.SIGSTOP)
     until(lambda: psutil.Process(stopped.pid).status() == psutil.STATUS_STOPPED)
     with ThreadPoolExecutor(1) as executor:
         run = executor.submit(engine.run, [[5]], BOTH)
-        until(lambda: not engines._up[stopped].free)
+        until(lambda: not engines._rotation._places[stopped].free)
         os.kill(stopped.pid, signal.SIGKILL)
 
         assert run.result(WAIT)[0].shape == (1, 3)
     until(lambda: holders(engines) == 2)
-    assert stopped not in engines._up
+    assert stopped not in engines._rotation._places
 
 
 def test_a_run_waits_for_the_only_one_to_come_back(engines: ProcessEngines, path: Path) -> None:
@@ -146,7 +148,7 @@ def test_a_graph_that_nobody_needs_is_closed(engines: ProcessEngines, path: Path
     del first
     until(lambda: len(list(engines._scratch.path.iterdir())) == 1)
 
-    assert [len(place.loaded) for place in engines._up.values()] == [1, 1]
+    assert [len(place.loaded) for place in engines._rotation._places.values()] == [1, 1]
     assert second.run([[5]], BOTH)[0].shape == (1, 3)
 
 
@@ -159,7 +161,7 @@ def test_a_graph_that_is_not_what_its_manifest_says_is_refused(
         engines.open(path, shape)
 
     until(lambda: not list(engines._scratch.path.iterdir()))
-    assert not engines._open
+    assert not engines._rotation._open
 
 
 def test_texts_that_cannot_be_computed_fail_alone(engines: ProcessEngines, path: Path) -> None:
@@ -184,7 +186,7 @@ engines = ProcessEngines(
 )
 while not engines.alive:
     time.sleep(0.01)
-print(*("child", *(child.pid for child in engines._up)), flush=True)
+print(*("child", *(child.pid for child in engines._rotation._places)), flush=True)
 time.sleep(60)
 """
 
