@@ -135,9 +135,22 @@ def _open_predictions(path: str) -> None:
     except predictions.Unreadable as error:
         raise Refused(f"its predictions {error}") from error
     # Few compressed bytes can be many, also in what was read and is not kept.
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    most = _peak_kilobytes()
     if most > _MOST_PREDICTIONS_KILOBYTES:
         raise Refused(f"its predictions take {most // 1024} MB of memory")
+
+
+def _peak_kilobytes() -> int:
+    """Return what this process had in memory at most; 0 where the kernel does not tell.
+
+    `getrusage` would tell the peak of the process that started this one, where that is larger.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(peak.split()[1])
 
 
 def _check_tensors(path: str) -> None:
