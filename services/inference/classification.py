@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,8 @@ from services.inference.engine import FloatArray
 from services.inference.model import LabelMode, Model
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoredLabel:
-    """A label and how likely it is."""
+class ScoredLabel(NamedTuple):
+    """A label and how likely it is. A tuple: one is made for every label of every text."""
 
     label: str
     confidence: float
@@ -133,10 +133,8 @@ def classify(logits: FloatArray, rule: LabelRule) -> list[Classification]:
 def _classification(
     columns: Sequence[int], confidences: Sequence[float], scores: Sequence[float], rule: LabelRule
 ) -> Classification:
-    scored = [
-        ScoredLabel(label=rule.labels[column], confidence=confidence, raw_score=score)
-        for column, confidence, score in zip(columns, confidences, scores, strict=True)
-    ]
+    names = (rule.labels[column] for column in columns)
+    scored = list(map(ScoredLabel._make, zip(names, confidences, scores, strict=True)))
     abstained = confidences[0] < rule.abstain_below
     if abstained:
         predictions = []

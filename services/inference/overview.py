@@ -10,7 +10,7 @@ from services.common.identity import Principal
 from services.common.names import Collection
 from services.inference.devices import Device
 from services.inference.engines.layout import Layout
-from services.inference.models import ModelsStats, ResidentModel
+from services.inference.model_stats import ModelsStats, ResidentModel
 from services.inference.scheduling.stats import SchedulerStats
 
 

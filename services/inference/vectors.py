@@ -131,11 +131,11 @@ def _dimension_violations(wish: VectorWish, model: Model) -> list[FieldViolation
         return [FieldViolation(field="dimensions", description=problem)]
     if wish.force or wish.dimensions in model.matryoshka_dimensions:
         return []
-    lengths = ", ".join(str(length) for length in model.matryoshka_dimensions) or "no fewer"
+    lengths = ", ".join(str(length) for length in model.matryoshka_dimensions)
+    trained = f"was trained to be cut to {lengths} only" if lengths else "was not trained to be cut"
     problem = (
-        f"{model.name} was trained for {model.dimension} numbers, and to be cut to {lengths}; "
-        f"{wish.dimensions} were asked for. Send one of these, 0 for all, or set "
-        "force_dimensions and measure what is lost."
+        f"{wish.dimensions} of {model.dimension} numbers are asked for, and {model.name} "
+        f"{trained}. Send 0 for all, or set force_dimensions and measure what is lost."
     )
     return [
         FieldViolation(field="dimensions", description=problem, reason=Reason.VECTOR_UNAVAILABLE)

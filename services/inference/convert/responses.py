@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -16,6 +17,9 @@ from services.inference.model import Computed, Model
 from services.inference.resolving import Loaded
 from services.inference.tokenization import ShownText
 from services.inference.vectors import Numbers, VectorForm
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 _Result = pb.EmbedResult | pb.ClassifyResult | pb.EmbedAndClassifyResult
 
@@ -116,20 +120,25 @@ def _write_vector(
 
 
 def _write_labels(message: pb.Classification, found: Classification, rule: LabelRule) -> None:
-    message.predictions.extend(_scored(found.predictions, rule))
-    message.labels.extend(_scored(found.labels, rule))
+    _write_scores(message.predictions, found.predictions, rule)
+    _write_scores(message.labels, found.labels, rule)
     message.abstained = found.abstained
     # Set even where nothing is predicted and nothing told.
     message.SetInParent()
 
 
-def _scored(labels: Sequence[ScoredLabel], rule: LabelRule) -> Iterator[pb.ScoredLabel]:
-    for scored in labels:
-        yield pb.ScoredLabel(
-            label=scored.label,
-            confidence=scored.confidence,
-            raw_score=scored.raw_score if rule.raw_scores else None,
-        )
+def _write_scores(
+    messages: RepeatedCompositeFieldContainer[pb.ScoredLabel],
+    labels: Sequence[ScoredLabel],
+    rule: LabelRule,
+) -> None:
+    for label, confidence, raw_score in labels:
+        # Field by field, which takes a third of the time of making a message and copying it.
+        message = messages.add()
+        message.label = label
+        message.confidence = confidence
+        if rule.raw_scores:
+            message.raw_score = raw_score
 
 
 def _served_by(loaded: Loaded) -> pb.ServedModel:

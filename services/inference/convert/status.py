@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from isogloss.v1 import server_status_pb2 as pb
 from services.inference.convert.enums import PRECISIONS_OUT
 from services.inference.limits import MAX_TEXT_BYTES
-from services.inference.models import ResidentModel
+from services.inference.model_stats import ResidentModel
 from services.inference.overview import Limits, Overview
 from services.inference.scheduling.priority import Priority
 from services.inference.scheduling.stats import Waiting
