@@ -29,8 +29,8 @@ Row = Callable[[Place], Iterable[Figure]]
 
 ROWS: Mapping[str, Row] = {
     "overhead": idle.overhead,
-    "bare": throughput.against_bare,
     "idle-peer": idle.against_infinity,
+    "bare": throughput.against_bare,
     "peers": throughput.against_peers,
     "int8": throughput.quantized,
     "interactive": sharing.interactive,

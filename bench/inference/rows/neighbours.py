@@ -16,9 +16,11 @@ from isogloss.v1 import inference_service_pb2 as pb
 from isogloss.v1.inference_service_pb2_grpc import InferenceServiceStub
 from isogloss.v1.precision_pb2 import PRECISION_EXACT, PRECISION_QUANTIZED, Precision
 
-_PROBES = 48
-_CALLS = 24
-_BATCH = 16
+_PROBES = 24
+"""Of each mix."""
+
+_CALLS = 16
+_BATCH = 12
 _AT_ONCE = 4
 _TIMEOUT = 120.0
 
@@ -27,7 +29,9 @@ def invariance(place: Place) -> Iterator[Figure]:
     """Each text alone, and in calls of random others while further calls run."""
     found = place.trained
     precisions = [PRECISION_EXACT, *([PRECISION_QUANTIZED] if found.quantized else [])]
-    probes = (place.read("mixed") + place.read("short"))[: int(place.scaled(_PROBES)) + 2]
+    count = int(place.scaled(_PROBES)) + 1
+    probes = place.read("mixed")[:count] + place.read("short")[:count]
+    calls = int(place.scaled(_CALLS)) + 1
     # Another replica: one run at a time of two threads, so that sums are formed otherwise.
     with serving(place.directory, workers=1, threads_per_run=2) as other:
         for precision in precisions:
@@ -35,7 +39,7 @@ def invariance(place: Place) -> Iterator[Figure]:
                 [_embed(place.server, found.model, precision, [text]) for text in probes]
             )
             least = min(
-                _least(server, found.model, precision, probes, alone)
+                _least(server, found.model, precision, probes, alone, calls=calls)
                 for server in (place.server, other)
             )
             yield at_least(
@@ -52,10 +56,12 @@ def _least(
     precision: Precision.ValueType,
     probes: Sequence[str],
     alone: NDArray[np.float32],
+    *,
+    calls: int,
 ) -> float:
     """Return the least cosine of a text's vector among others with its vector alone."""
     random = np.random.default_rng(7)
-    drawn = [random.integers(0, len(probes), _BATCH) for _ in range(_CALLS)]
+    drawn = [random.integers(0, len(probes), _BATCH) for _ in range(calls)]
 
     def beside(rows: NDArray[np.int64]) -> float:
         vectors = _embed(server, model, precision, [probes[row] for row in rows])

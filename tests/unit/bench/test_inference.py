@@ -33,7 +33,7 @@ def test_a_target_is_met_on_its_good_side(measured: float, met: tuple[bool, bool
 
 
 def test_a_figure_tells_what_it_comes_from() -> None:
-    figure = at_most("ratio", 0.5, 1.0, **{"ours ms": 2.0, "best": "apart, by 8"})
+    figure = at_most("ratio", 0.5, 1.0, **{"ours ms": 2.0}, best="apart, by 8")
 
     assert figure.lines()[1].strip() == "ours ms 2, best apart, by 8"
     assert json.loads(json.dumps(figure.plain))["beside"]["ours ms"] == 2.0
@@ -102,4 +102,4 @@ def test_a_row_that_does_not_exist_is_refused_by_name(capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         command.main(["--only", "overhead,nonsense"])
 
-    assert "'nonsense' is none of overhead, bare" in capsys.readouterr().err
+    assert "'nonsense' is none of overhead, idle-peer" in capsys.readouterr().err
