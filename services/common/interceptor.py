@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import math
 import re
 import secrets
 import time
@@ -225,11 +226,11 @@ def _internal(request_id: str) -> IsoglossError:
 
 
 async def _abort(context: Context, error: IsoglossError, request_id: str) -> None:
-    await context.abort(
-        code_of(error),
-        message_of(error),
-        trailing_metadata=(
-            ("grpc-status-details-bin", to_status(error).SerializeToString()),
-            ("x-request-id", request_id),
-        ),
-    )
+    trailers: list[tuple[str, str | bytes]] = [
+        ("grpc-status-details-bin", to_status(error).SerializeToString()),
+        ("x-request-id", request_id),
+    ]
+    if error.retry_after is not None:
+        # What gRPC's own retries go by; RetryInfo is for programs.
+        trailers.append(("grpc-retry-pushback-ms", str(math.ceil(error.retry_after * 1e3))))
+    await context.abort(code_of(error), message_of(error), trailing_metadata=tuple(trailers))

@@ -13,7 +13,7 @@ from services.common.errors import FailedPrecondition, FieldViolation, InvalidAr
 from services.common.identity import current_principal
 from services.common.interceptor import remaining_seconds
 from services.common.names import Collection
-from services.inference.awaiting import answered
+from services.inference.awaiting import Answers
 from services.inference.classification import label_rule
 from services.inference.convert.requests import (
     Call,
@@ -76,6 +76,7 @@ class Answerer:
         """
         self._resolver = resolver
         self._dispatcher = dispatcher
+        self._answers = Answers()
         self._max_texts = max_texts
         # Texts are shown by one thread at a time: nobody who shows may hold computing up.
         self._showing = asyncio.Lock()
@@ -147,7 +148,7 @@ class Answerer:
             each=manner.each,
             input_type=call.input_type,
         )
-        return await answered(self._dispatcher.submit(model, question, answer))
+        return await self._answers.of(self._dispatcher.submit(model, question, answer))
 
 
 def _shown(model: Model, call: TokenizeCall) -> pb.TokenizeResponse:

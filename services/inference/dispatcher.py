@@ -214,10 +214,12 @@ class Dispatcher:
                 self._lose(batch, _text_failed)
         else:
             with self._lock:
-                self._scheduler.done(batch, seconds)
                 complete = self._settle(batch)
             for call in complete:
                 call.finish()
+            # Answers first: nobody waits for what is learnt.
+            with self._lock:
+                self._scheduler.done(batch, seconds)
 
     def _lose(
         self, batch: Batch[AnyCall], error_of: Callable[[Item[AnyCall]], IsoglossError]

@@ -31,7 +31,7 @@ _HALF_LIFE = 2_000.0
 _SURE = 8
 
 # Runs between two fits, once there have been that many.
-_FIT_EVERY = 16
+_FIT_EVERY = 32
 
 _SUPPORTS = [list(some) for count in (3, 2, 1) for some in combinations(range(3), count)]
 
@@ -100,7 +100,7 @@ class CostModel:
             self._shapes[key] = _Shape(texts, longest, seconds, 1, self._runs)
         else:
             _average(shape, texts, longest, seconds, self._runs)
-        if self._runs % _FIT_EVERY == 0 or self._runs in {1, 2, 4, 8}:
+        if self._runs % _FIT_EVERY == 0 or self._runs in {1, 2, 4, 8, 16}:
             self._fit()
 
     def _fit(self) -> None:
@@ -141,7 +141,8 @@ def _non_negative(moments: NDArray[np.float64], target: NDArray[np.float64]) -> 
     best, gained = np.zeros(3), -1.0
     for support in _SUPPORTS:
         solution = np.zeros(3)
-        solution[support] = np.linalg.solve(moments[np.ix_(support, support)], target[support])
+        # Not `solve`: what was measured may be so far apart that the prior is lost in rounding.
+        solution[support] = np.linalg.lstsq(moments[np.ix_(support, support)], target[support])[0]
         gain = float(target @ solution)
         if (solution >= 0).all() and gain > gained:
             if len(support) == len(solution):

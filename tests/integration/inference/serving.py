@@ -81,6 +81,8 @@ class Refusal:
     reason: str
     fields: list[str]
     status: status_pb2.Status
+    pushback: str | None
+    """Milliseconds after which gRPC itself may try again."""
 
 
 @asynccontextmanager
@@ -118,6 +120,7 @@ async def refused(call: Awaitable[object]) -> Refusal:
         reason=info.reason,
         fields=[violation.field for violation in bad.field_violations],
         status=status,
+        pushback=trailers.get("grpc-retry-pushback-ms"),
     )
 
 

@@ -127,6 +127,8 @@ async def test_too_much_at_once_is_refused_with_a_delay(tmp_path: Path, store: O
     retry = error_details_pb2.RetryInfo()
     assert any(detail.Unpack(retry) for detail in refusal.status.details)
     assert retry.retry_delay.ToNanoseconds() > 0
+    assert refusal.pushback is not None
+    assert int(refusal.pushback) >= retry.retry_delay.ToMilliseconds()
 
 
 async def test_a_call_without_time_left_is_not_computed(
