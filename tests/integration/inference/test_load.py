@@ -162,6 +162,8 @@ async def test_what_a_caller_left_behind_is_not_computed(
             await until(lambda: grpc.StatusCode.CANCELLED in running.ended.codes)
         # The one worker came by what was left behind before it came to this.
         assert len((await running.stub.Embed(three)).results) == 3
+        # A worker answers before it counts.
+        await until(lambda: running.dispatcher.stats().running == 0)
         stats = running.dispatcher.stats()
 
     held, last = 1, 3
