@@ -14,9 +14,9 @@ from services.inference.engines.rotation import Rotation
 
 _log = structlog.get_logger()
 
-# A process that ends this soon after its start is given a pause, in seconds, that doubles each
-# time: what it was asked to load may end it again and again.
-_YOUNG_SECONDS = 10.0
+# A process that cannot be brought up is given a pause, in seconds, that doubles each time: what
+# it was asked to load may end it again and again. One that was up is started at once: a text
+# that ends it would otherwise, sent again and again, end all of them for long.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 
@@ -52,34 +52,32 @@ class Keeper:
     def _keep(self) -> None:
         pause = 0.0
         while not self._closing.wait(pause):
-            begun = time.monotonic()
-            how = self._live()
+            was_up, how = self._live()
             if self._closing.is_set():
                 return
-            young = time.monotonic() - begun < _YOUNG_SECONDS
-            pause = min(max(_FIRST_PAUSE, 2 * pause), _LONGEST_PAUSE) if young else 0.0
+            pause = 0.0 if was_up else min(max(_FIRST_PAUSE, 2 * pause), _LONGEST_PAUSE)
             _log.warning("engine_ended", engine=self._index, how=how, started_again_in=pause)
 
-    def _live(self) -> str:
-        """Start the process, bring it up, and return how it ended."""
+    def _live(self) -> tuple[bool, str]:
+        """Start the process and bring it up; return whether it was up, and how it ended."""
         with self._lock:
             if self._closing.is_set():
-                return "closed"
+                return False, "closed"
             try:
                 child = self._child = self._start()
             except OSError as error:
-                return f"could not be started: {error}"
+                return False, f"could not be started: {error}"
         begun = time.monotonic()
         try:
             self._bring_up(child)
         except EngineDied:
             child.close_lanes()
-        else:
-            seconds = round(time.monotonic() - begun, 3)
-            _log.info("engine_up", engine=self._index, pid=child.pid, seconds=seconds)
+            return False, child.wait()
+        seconds = round(time.monotonic() - begun, 3)
+        _log.info("engine_up", engine=self._index, pid=child.pid, seconds=seconds)
         how = child.wait()
         self._rotation.leave(child)
-        return how
+        return True, how
 
     def _bring_up(self, child: Child) -> None:
         """Load what is open, and let it take runs.

@@ -25,7 +25,7 @@ def test_its_figures_are_those_of_the_code() -> None:
     largest = max(buckets.BUCKETS)
     assert f"for {len(buckets.BUCKETS)} shapes" in WORDS
     assert f"up to {largest.texts} texts of {largest.tokens} tokens" in WORDS
-    assert processes._PATIENCE_SECONDS == keeper._YOUNG_SECONDS == 10
+    assert processes._PATIENCE_SECONDS == 10
     assert keeper._LONGEST_PAUSE == 30
     assert child._RUN_SECONDS == 60
     assert f"1.3 to {processes._PREPARED_GROWTH} times" in WORDS
