@@ -82,6 +82,7 @@ class CallInterceptor(ServerInterceptor):
         self._public = public
         self._observers = observers
         self._watches: set[asyncio.Task[Any]] = set()
+        self._handing: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
     def end_watches(self) -> None:
@@ -91,7 +92,9 @@ class CallInterceptor(ServerInterceptor):
         which another server, or this one once it is back, answers from where they were.
         """
         self._stopping = True
-        for task in self._watches:
+        # One that hands a message to gRPC would be cancelled there, and its caller told nothing:
+        # it ends by itself once the message is on its way.
+        for task in self._watches - self._handing:
             task.cancel()
 
     async def intercept_service(
@@ -114,7 +117,8 @@ class CallInterceptor(ServerInterceptor):
             async def generate(request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401 - any message
                 async with self._call(method, context), aclosing(inner(request, context)) as items:
                     async for item in items:
-                        yield item
+                        with self._handing_over(method):
+                            yield item
 
             wrapped: Any = generate
         else:
@@ -192,6 +196,21 @@ class CallInterceptor(ServerInterceptor):
             yield
         finally:
             self._watches.discard(task)
+
+    @contextmanager
+    def _handing_over(self, method: str) -> Iterator[None]:
+        """Note that a stream waits for gRPC to take a message, and end it then where it should."""
+        task = asyncio.current_task()
+        if task is None or not _is_watch(method):
+            yield
+            return
+        self._handing.add(task)
+        try:
+            yield
+        finally:
+            self._handing.discard(task)
+        if self._stopping:
+            raise asyncio.CancelledError
 
     def _ended_by_stop(self, method: str) -> bool:
         """Tell a stream that `end_watches` cancelled from one that its caller did."""
