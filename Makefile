@@ -40,7 +40,7 @@ docs: install ## Generate docs/configuration.md from the settings.
 	$(CONFIGURATION) docs/configuration.md $(SETTINGS)
 
 bench: install ## Print every figure that the documents quote; DATA=folder of labelled sets.
-	$(PYTHON) -m bench.inference
+	$(PYTHON) -m bench.inference $(if $(DATA),--data $(DATA))
 	$(if $(DATA),$(PYTHON) -m bench.ingest --data $(DATA))
 	$(if $(DATA),$(PYTHON) -m bench.training --data $(DATA) --sets banking77@10)
 

@@ -33,7 +33,7 @@ trained with, so that nobody wins by leaving tokens out."""
 
 MODEL = f"baseModels/{BASE}"
 MAX_TOKENS = 512
-MIXES: Mapping[str, tuple[range, int]] = {"short": (texts.SHORT, 768), "mixed": (texts.MIXED, 192)}
+MIXES: Mapping[str, tuple[range, int]] = {"short": (texts.SHORT, 512), "mixed": (texts.MIXED, 192)}
 """Lengths of the texts and how many there are: some seconds of two cores."""
 
 _QUICK = 16
