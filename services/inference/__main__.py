@@ -84,7 +84,7 @@ def build(settings: InferenceSettings) -> Application:
         roles=ROLES,
         background=[library.aliases.serve],
         close=[dispatcher.close, library.close, engines.close],
-        ready=lambda: engines.alive and library.aliases.ready,
+        ready=lambda: dispatcher.alive and engines.alive and library.aliases.ready,
     )
 
 

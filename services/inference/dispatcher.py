@@ -109,6 +109,11 @@ class Dispatcher:
                 self._work_came.notify()
         return Call(future=call.future, give_up=lambda: self._give_up(job))
 
+    @property
+    def alive(self) -> bool:
+        """Whether every worker is there: one that ended before its time has met a bug of ours."""
+        return all(thread.is_alive() for thread in self._threads)
+
     def stats(self) -> SchedulerStats:
         """Return what was counted, and what waits and runs now."""
         with self._lock:
