@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, fields
+from typing import Any
 
 from isogloss import aliases, models
 from isogloss.status import error_from_status

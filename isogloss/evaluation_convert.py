@@ -60,6 +60,14 @@ def evaluation(message: evaluation_pb2.Evaluation) -> evaluations.Evaluation:
             _geometry(message.baseline_geometry) if has("baseline_geometry") else None
         ),
         retention=maybe(message, "retention"),
+        cuts=tuple(
+            evaluations.Cut(
+                dimension=cut.dimension,
+                accuracy=cut.accuracy,
+                neighbor_accuracy=cut.neighbor_accuracy,
+            )
+            for cut in message.cuts
+        ),
         learning_curve=_curve(message) if has("learning_curve") else None,
         suspicious_labels=tuple(
             evaluations.LabelSuspicion(

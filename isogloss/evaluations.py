@@ -173,6 +173,18 @@ class Geometry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A model whose embeddings are cut to their first numbers."""
+
+    dimension: int
+    accuracy: float
+    """Share of rows whose labels it names from them."""
+
+    neighbor_accuracy: float
+    """Share of texts whose label five nearest others vote for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
     """What a simple classifier learnt from so many training rows."""
 
@@ -278,6 +290,7 @@ class Evaluation:
     improvement_over_neighbors: Improvement | None
     baseline_geometry: Geometry | None
     retention: float | None
+    cuts: tuple[Cut, ...]
     """How much of the untrained sense of what is alike is left on other sentences, -1 to 1."""
 
     learning_curve: LearningCurve | None

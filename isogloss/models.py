@@ -108,6 +108,9 @@ class Hyperparameters:
     token_dropout: float | None = None
     """Share of a text's tokens that are hidden from the encoder in a step, 0 to 0.5."""
 
+    matryoshka_dimensions: tuple[int, ...] | None = None
+    """Numbers to which embeddings may be cut later, ascending, each less than the base's own."""
+
     max_tokens: int | None = None
     """Tokens of a text that the model reads, 8 to 512."""
 

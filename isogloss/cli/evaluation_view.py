@@ -160,6 +160,9 @@ def _embedding(evaluation: Evaluation) -> Iterator[str]:
         if evaluation.retention is not None:
             line += f"; {evaluation.retention:.2f} of its order on other sentences is left"
         yield line
+    if evaluation.cuts:
+        told = ", ".join(f"{cut.dimension}: {percent(cut.accuracy)}" for cut in evaluation.cuts)
+        yield f"from the first numbers of the embedding alone: {told}"
     if evaluation.learning_curve is not None:
         points = evaluation.learning_curve.points
         told = ", ".join(f"{point.row_count:,}: {percent(point.accuracy)}" for point in points)

@@ -42,20 +42,28 @@ def named(given: Hyperparameters) -> Iterator[tuple[str, str]]:
     for name in _FIELDS:
         value = getattr(given, name)
         if value is not None:
-            shown = value.lower() if isinstance(value, Preset) else f"{value:g}"
-            yield name.replace("_", " "), shown
+            yield name.replace("_", " "), _shown(value)
 
 
-def _value(name: str, value: str) -> Preset | float:
+def _shown(value: Preset | float | tuple[int, ...]) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return value.lower() if isinstance(value, Preset) else f"{value:g}"
+
+
+def _value(name: str, value: str) -> Preset | float | tuple[int, ...]:
     if name == "preset":
         choices = [preset for preset in Preset if preset is not Preset.UNKNOWN]
         if value.upper() not in choices:
             known = ", ".join(choice.lower() for choice in choices)
             raise typer.BadParameter(f"--set preset={value}: it is none of {known}.")
         return Preset(value.upper())
-    whole = "int" in str(_FIELDS[name].type)
+    kind = str(_FIELDS[name].type)
+    whole = "int" in kind
     try:
+        if "tuple" in kind:
+            return tuple(int(part) for part in value.split(","))
         return int(value) if whole else float(value)
     except ValueError:
-        kind = "whole number" if whole else "number"
-        raise typer.BadParameter(f"--set {name}={value}: {value!r} is no {kind}.") from None
+        wanted = "whole number" if whole else "number"
+        raise typer.BadParameter(f"--set {name}={value}: {value!r} is no {wanted}.") from None

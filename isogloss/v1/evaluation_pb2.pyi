@@ -94,6 +94,7 @@ class Evaluation(_message.Message):
     ADVICE_FIELD_NUMBER: _builtins.int
     UNKNOWN_LABELS_FIELD_NUMBER: _builtins.int
     UNKNOWN_LABEL_ROW_COUNT_FIELD_NUMBER: _builtins.int
+    CUTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Full resource name, `models/{model}/evaluation` or
     `models/{model}/evaluations/{evaluation}`. Chosen by the server.
@@ -193,6 +194,10 @@ class Evaluation(_message.Message):
         Rows that have one were not scored.
         """
 
+    @_builtins.property
+    def cuts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cut]:
+        """What is left where embeddings are cut, for each of `Hyperparameters.matryoshka_dimensions`."""
+
     def __init__(
         self,
         *,
@@ -226,16 +231,47 @@ class Evaluation(_message.Message):
         advice: _abc.Iterable[Global___Advice] | None = ...,
         unknown_labels: _abc.Iterable[Global___UnknownLabel] | None = ...,
         unknown_label_row_count: _builtins.int = ...,
+        cuts: _abc.Iterable[Global___Cut] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retention", b"_retention", "baseline", b"baseline", "baseline_geometry", b"baseline_geometry", "create_time", b"create_time", "error", b"error", "geometry", b"geometry", "improvement", b"improvement", "improvement_over_neighbors", b"improvement_over_neighbors", "learning_curve", b"learning_curve", "metrics", b"metrics", "nearest_neighbors", b"nearest_neighbors", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retention", b"_retention", "advice", b"advice", "baseline", b"baseline", "baseline_geometry", b"baseline_geometry", "baseline_neighbor_agreement", b"baseline_neighbor_agreement", "create_time", b"create_time", "dataset", b"dataset", "dataset_content_hash", b"dataset_content_hash", "error", b"error", "examined_row_count", b"examined_row_count", "geometry", b"geometry", "improvement", b"improvement", "improvement_over_neighbors", b"improvement_over_neighbors", "label_mode", b"label_mode", "learning_curve", b"learning_curve", "metrics", b"metrics", "name", b"name", "nearest_neighbors", b"nearest_neighbors", "neighbor_agreement", b"neighbor_agreement", "neighbor_count", b"neighbor_count", "positive_label", b"positive_label", "retention", b"retention", "row_count", b"row_count", "split", b"split", "state", b"state", "suspicious_label_count", b"suspicious_label_count", "suspicious_labels", b"suspicious_labels", "texts_removed", b"texts_removed", "unknown_label_row_count", b"unknown_label_row_count", "unknown_labels", b"unknown_labels", "worst_errors", b"worst_errors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retention", b"_retention", "advice", b"advice", "baseline", b"baseline", "baseline_geometry", b"baseline_geometry", "baseline_neighbor_agreement", b"baseline_neighbor_agreement", "create_time", b"create_time", "cuts", b"cuts", "dataset", b"dataset", "dataset_content_hash", b"dataset_content_hash", "error", b"error", "examined_row_count", b"examined_row_count", "geometry", b"geometry", "improvement", b"improvement", "improvement_over_neighbors", b"improvement_over_neighbors", "label_mode", b"label_mode", "learning_curve", b"learning_curve", "metrics", b"metrics", "name", b"name", "nearest_neighbors", b"nearest_neighbors", "neighbor_agreement", b"neighbor_agreement", "neighbor_count", b"neighbor_count", "positive_label", b"positive_label", "retention", b"retention", "row_count", b"row_count", "split", b"split", "state", b"state", "suspicious_label_count", b"suspicious_label_count", "suspicious_labels", b"suspicious_labels", "texts_removed", b"texts_removed", "unknown_label_row_count", b"unknown_label_row_count", "unknown_labels", b"unknown_labels", "worst_errors", b"worst_errors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retention: _TypeAlias = _typing.Literal["retention"]  # noqa: Y015
     _WhichOneofArgType__retention: _TypeAlias = _typing.Literal["_retention", b"_retention"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__retention) -> _WhichOneofReturnType__retention | None: ...
 
 Global___Evaluation: _TypeAlias = Evaluation  # noqa: Y015
+
+@_typing.final
+class Cut(_message.Message):
+    """A model whose embeddings are cut to their first numbers, and brought to length 1 again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    ACCURACY_FIELD_NUMBER: _builtins.int
+    NEIGHBOR_ACCURACY_FIELD_NUMBER: _builtins.int
+    dimension: _builtins.int
+    """How many numbers are left."""
+    accuracy: _builtins.float
+    """Share of rows whose labels the model names from them, all of them rightly, 0 to 1."""
+    neighbor_accuracy: _builtins.float
+    """As `Geometry.neighbor_accuracy`."""
+    def __init__(
+        self,
+        *,
+        dimension: _builtins.int = ...,
+        accuracy: _builtins.float = ...,
+        neighbor_accuracy: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "dimension", b"dimension", "neighbor_accuracy", b"neighbor_accuracy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cut: _TypeAlias = Cut  # noqa: Y015
 
 @_typing.final
 class Interval(_message.Message):

@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -72,6 +74,7 @@ class Hyperparameters(_message.Message):
     DROPOUT_FIELD_NUMBER: _builtins.int
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     TOKEN_DROPOUT_FIELD_NUMBER: _builtins.int
+    MATRYOSHKA_DIMENSIONS_FIELD_NUMBER: _builtins.int
     epochs: _builtins.int
     """Passes over the training rows, 1 to 100. Unset: chosen from the number of rows."""
     learning_rate: _builtins.float
@@ -130,6 +133,13 @@ class Hyperparameters(_message.Message):
     """Share of a text's tokens that are hidden from the encoder in a step, others each time, 0 to
     0.5. Unset: chosen by the recipe.
     """
+    @_builtins.property
+    def matryoshka_dimensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Numbers to which embeddings may be cut later: at most 8, ascending, each 8 to 4096 and less
+        than the base's own. The model then learns to classify from the first so many numbers as well
+        (Matryoshka representation learning). Empty: none.
+        """
+
     def __init__(
         self,
         *,
@@ -153,10 +163,11 @@ class Hyperparameters(_message.Message):
         dropout: _builtins.float | None = ...,
         max_tokens: _builtins.int | None = ...,
         token_dropout: _builtins.float | None = ...,
+        matryoshka_dimensions: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_anchor_weight", b"_anchor_weight", "_average_decay", b"_average_decay", "_batch_size", b"_batch_size", "_class_balance", b"_class_balance", "_contrastive_temperature", b"_contrastive_temperature", "_contrastive_weight", b"_contrastive_weight", "_dropout", b"_dropout", "_epochs", b"_epochs", "_frozen_layers", b"_frozen_layers", "_head_learning_rate", b"_head_learning_rate", "_label_smoothing", b"_label_smoothing", "_layer_decay", b"_layer_decay", "_learning_rate", b"_learning_rate", "_max_steps", b"_max_steps", "_max_tokens", b"_max_tokens", "_seed", b"_seed", "_token_dropout", b"_token_dropout", "_warmup", b"_warmup", "_weight_decay", b"_weight_decay", "anchor_weight", b"anchor_weight", "average_decay", b"average_decay", "batch_size", b"batch_size", "class_balance", b"class_balance", "contrastive_temperature", b"contrastive_temperature", "contrastive_weight", b"contrastive_weight", "dropout", b"dropout", "epochs", b"epochs", "frozen_layers", b"frozen_layers", "head_learning_rate", b"head_learning_rate", "label_smoothing", b"label_smoothing", "layer_decay", b"layer_decay", "learning_rate", b"learning_rate", "max_steps", b"max_steps", "max_tokens", b"max_tokens", "seed", b"seed", "token_dropout", b"token_dropout", "warmup", b"warmup", "weight_decay", b"weight_decay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anchor_weight", b"_anchor_weight", "_average_decay", b"_average_decay", "_batch_size", b"_batch_size", "_class_balance", b"_class_balance", "_contrastive_temperature", b"_contrastive_temperature", "_contrastive_weight", b"_contrastive_weight", "_dropout", b"_dropout", "_epochs", b"_epochs", "_frozen_layers", b"_frozen_layers", "_head_learning_rate", b"_head_learning_rate", "_label_smoothing", b"_label_smoothing", "_layer_decay", b"_layer_decay", "_learning_rate", b"_learning_rate", "_max_steps", b"_max_steps", "_max_tokens", b"_max_tokens", "_seed", b"_seed", "_token_dropout", b"_token_dropout", "_warmup", b"_warmup", "_weight_decay", b"_weight_decay", "anchor_weight", b"anchor_weight", "average_decay", b"average_decay", "batch_size", b"batch_size", "class_balance", b"class_balance", "contrastive_temperature", b"contrastive_temperature", "contrastive_weight", b"contrastive_weight", "dropout", b"dropout", "epochs", b"epochs", "frozen_layers", b"frozen_layers", "head_learning_rate", b"head_learning_rate", "label_smoothing", b"label_smoothing", "layer_decay", b"layer_decay", "learning_rate", b"learning_rate", "max_steps", b"max_steps", "max_tokens", b"max_tokens", "preset", b"preset", "seed", b"seed", "token_dropout", b"token_dropout", "warmup", b"warmup", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anchor_weight", b"_anchor_weight", "_average_decay", b"_average_decay", "_batch_size", b"_batch_size", "_class_balance", b"_class_balance", "_contrastive_temperature", b"_contrastive_temperature", "_contrastive_weight", b"_contrastive_weight", "_dropout", b"_dropout", "_epochs", b"_epochs", "_frozen_layers", b"_frozen_layers", "_head_learning_rate", b"_head_learning_rate", "_label_smoothing", b"_label_smoothing", "_layer_decay", b"_layer_decay", "_learning_rate", b"_learning_rate", "_max_steps", b"_max_steps", "_max_tokens", b"_max_tokens", "_seed", b"_seed", "_token_dropout", b"_token_dropout", "_warmup", b"_warmup", "_weight_decay", b"_weight_decay", "anchor_weight", b"anchor_weight", "average_decay", b"average_decay", "batch_size", b"batch_size", "class_balance", b"class_balance", "contrastive_temperature", b"contrastive_temperature", "contrastive_weight", b"contrastive_weight", "dropout", b"dropout", "epochs", b"epochs", "frozen_layers", b"frozen_layers", "head_learning_rate", b"head_learning_rate", "label_smoothing", b"label_smoothing", "layer_decay", b"layer_decay", "learning_rate", b"learning_rate", "matryoshka_dimensions", b"matryoshka_dimensions", "max_steps", b"max_steps", "max_tokens", b"max_tokens", "preset", b"preset", "seed", b"seed", "token_dropout", b"token_dropout", "warmup", b"warmup", "weight_decay", b"weight_decay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anchor_weight: _TypeAlias = _typing.Literal["anchor_weight"]  # noqa: Y015
     _WhichOneofArgType__anchor_weight: _TypeAlias = _typing.Literal["_anchor_weight", b"_anchor_weight"]  # noqa: Y015

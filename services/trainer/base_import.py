@@ -19,6 +19,9 @@ TOKEN_LIMIT = 512
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
+MATRYOSHKA = "matryoshka_dimensions"
+"""In the configuration: to which numbers embeddings may be cut."""
+
 MODULES = "modules.json"
 SENTENCE_CONFIG = "sentence_bert_config.json"
 PROMPTS = "config_sentence_transformers.json"
@@ -242,7 +245,7 @@ def _prompts(directory: Path) -> dict[str, Any]:
 
 
 def _matryoshka_dimensions(config: dict[str, Any]) -> tuple[int, ...]:
-    declared = config.get("matryoshka_dimensions")
+    declared = config.get(MATRYOSHKA)
     lengths = declared if isinstance(declared, list) else []
     return tuple(sorted(number for number in lengths if isinstance(number, int) and number > 0))
 

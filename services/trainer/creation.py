@@ -20,9 +20,11 @@ from services.trainer.catalogue import Catalogue
 from services.trainer.control import Control
 from services.trainer.datasets import Dataset
 from services.trainer.models import Models, NewModel, Request, draft
-from services.trainer.recipe import RANGES, Preset
+from services.trainer.recipe import MOST_CUTS, RANGES, Preset
 from services.trainer.tables import ModelRow
 from services.trainer.webhooks.addresses import Addresses
+
+_CUTS = "matryoshka_dimensions"
 
 _SPECIAL_TOKENS = 4
 # Around a text: two in every base that was tried.
@@ -165,6 +167,18 @@ class Creation:
             field = "model.hyperparameters.max_tokens"
             raise InvalidArgument(FieldViolation(field=field, description=problem))
 
+    def _check_cuts(self, wish: Wish, start: str) -> None:
+        """Refuse to cut embeddings to more than they have; of an unpublished base the run tells."""
+        manifest = starts.find(self._store, wish.tenant, start)
+        longest = max(wish.hyperparameters.get(_CUTS, [0]))
+        if manifest is not None and longest >= manifest.dimension:
+            problem = (
+                f"has {longest}: embeddings of {starts.full_name(start)} have {manifest.dimension} "
+                "numbers; give fewer."
+            )
+            field = f"model.hyperparameters.{_CUTS}"
+            raise InvalidArgument(FieldViolation(field=field, description=problem))
+
     def _resolve(self, wish: Wish, request: Request, *, model: str) -> NewModel:
         violations = check_request_id(request.request_id)
         violations += names.check_display_name(wish.display_name, field="model.display_name")
@@ -179,6 +193,7 @@ class Creation:
         found = datasets.find(self._store, tenant=wish.tenant, dataset=dataset)
         self._check_start(wish.tenant, base)
         self._check_room(wish, base)
+        self._check_cuts(wish, base)
         _check_labels(found, wish.positive_label)
         return NewModel(
             tenant=wish.tenant,
@@ -207,10 +222,14 @@ class Creation:
 def _unusable(hyperparameters: Mapping[str, Any]) -> list[FieldViolation]:
     wrong = [
         (name, f"{value:g} is out of range: {RANGES[name].least:g} to {RANGES[name].most:g}.")
-        for name, value in hyperparameters.items()
+        for name, given in hyperparameters.items()
+        for value in (given if isinstance(given, list) else [given])
         # Written so that NaN is out of every range.
         if name in RANGES and not RANGES[name].least <= value <= RANGES[name].most
     ]
+    cuts = hyperparameters.get(_CUTS, [])
+    if len(cuts) > MOST_CUTS or cuts != sorted(set(cuts)):
+        wrong.append((_CUTS, f"has {cuts[: MOST_CUTS + 1]}: give {MOST_CUTS} at most, ascending."))
     preset = hyperparameters.get("preset", Preset.BALANCED)
     if preset not in list(Preset):
         wrong.append(("preset", f"{preset} is none of {', '.join(Preset)}."))

@@ -37,8 +37,8 @@ class Head:
     """Whether each label is judged by itself."""
 
     def logits(self, embeddings: Floats) -> Floats:
-        """Return [N, K] for embeddings [N, D]."""
-        return embeddings @ self.weight.T + self.bias
+        """Return [N, K] for embeddings [N, D], or for their first numbers alone."""
+        return embeddings @ self.weight[:, : embeddings.shape[1]].T + self.bias
 
     def probabilities(self, embeddings: Floats, temperature: float = 1.0) -> Floats:
         """Return [N, K] for embeddings [N, D]; rows sum to 1 unless each label is by itself."""

@@ -12,7 +12,10 @@ _PREFIX = "PRESET_"
 
 def hyperparameters_from_proto(message: Hyperparameters) -> dict[str, Any]:
     """Return what is set, by name; a preset in lower case, or its number where it has no name."""
-    found = {field.name: value for field, value in message.ListFields()}
+    found: dict[str, Any] = {
+        field.name: value if isinstance(value, int | float) else list(value)
+        for field, value in message.ListFields()
+    }
     if "preset" in found:
         names = Hyperparameters.Preset.DESCRIPTOR.values_by_number
         value = names.get(message.preset)

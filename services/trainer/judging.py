@@ -47,6 +47,7 @@ def judge(
         train=_sample(train, model),
         held_out=_sample(held_out, model),
         positive_label=spec.positive_label or None,
+        cuts=model.plan.matryoshka_dimensions,
     )
     split = Split.Value(f"SPLIT_{material.split.upper()}")
     evaluation = figures.assessment(found, advise(found))

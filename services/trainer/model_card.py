@@ -96,6 +96,17 @@ def _quality(start: str, evaluation: Evaluation) -> Iterator[str]:
             ),
         ],
     )
+    if evaluation.cuts:
+        yield ""
+        yield "Its embeddings may be cut; on the same rows they are then worth:"
+        yield ""
+        yield from _table(
+            ("first numbers", "accuracy", "five nearest vote for the label"),
+            [
+                (str(cut.dimension), f"{cut.accuracy:.4f}", f"{cut.neighbor_accuracy:.4f}")
+                for cut in evaluation.cuts
+            ],
+        )
     yield ""
     weakest = sorted(tuned.labels, key=lambda label: label.f1)[:_WEAKEST_LABELS]
     yield "The labels that it finds hardest:"

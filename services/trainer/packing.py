@@ -90,6 +90,7 @@ def upload(
             cleaning=cleaning_to_proto(material.dataset.cleaning),
         ),
         dimension=model.base.dimensions,
+        matryoshka_dimensions=model.plan.matryoshka_dimensions,
         vector_range=export.vector_range,
         variants=[_variant(store, spec, variant) for variant in export.variants],
         label_mode=(

@@ -6,6 +6,7 @@ Needs no torch, so that the API can show a plan. `docs/training.md` holds the me
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
@@ -46,9 +47,14 @@ RANGES = {
     "dropout": Range(least=0, most=0.5),
     "token_dropout": Range(least=0, most=0.5),
     "max_tokens": Range(least=8, most=512),
+    "matryoshka_dimensions": Range(least=8, most=4096),
     "seed": Range(least=0, most=2**31 - 1),
 }
-"""By the names of `Hyperparameters`' fields; those without a range are no numbers."""
+"""By the names of `Hyperparameters`' fields, for each of several numbers; those without a range are
+no numbers."""
+
+MOST_CUTS = 8
+"""Of `matryoshka_dimensions`: each costs a product with the head in every step."""
 
 METRIC_POINTS = 10
 """Measurements on held-out rows after step 0, evenly spread; a shorter run has one a step."""
@@ -120,6 +126,9 @@ class Hyperparameters:
     dropout: float | None = None
     token_dropout: float | None = None
     max_tokens: int | None = None
+    matryoshka_dimensions: Sequence[int] | None = None
+    """Ascending."""
+
     seed: int | None = None
 
 
@@ -170,6 +179,9 @@ class Plan:
     token_dropout: float
 
     max_tokens: int
+    matryoshka_dimensions: tuple[int, ...]
+    """To which numbers embeddings may be cut; the loss is a mean over them and the whole."""
+
     seed: int
     dev_rows: int
     """About how many rows are kept from training to choose on."""
@@ -238,6 +250,7 @@ def plan(asked: Hyperparameters, shape: Shape) -> Plan:
         dropout=asked.dropout,
         token_dropout=_given(asked.token_dropout, _TOKEN_DROPOUT),
         max_tokens=min(shape.max_tokens, asked.max_tokens or shape.max_tokens),
+        matryoshka_dimensions=tuple(asked.matryoshka_dimensions or ()),
         seed=asked.seed or 0,
         dev_rows=dev_rows,
         folds_fitted=0 if dev_rows else _FOLDS_FITTED[preset],

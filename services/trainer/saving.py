@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from services.trainer.base_import import CONFIG, TOKENIZER, WEIGHTS, BaseEncoder
+from services.trainer.base_import import CONFIG, MATRYOSHKA, TOKENIZER, WEIGHTS, BaseEncoder
 from services.trainer.encoder import SentenceEncoder
 from services.trainer.head import Head
 from services.trainer.sentence_files import write_sentence_files
@@ -23,8 +25,19 @@ def save_encoder(
     head: Head,
     temperature: float,
     directory: Path,
+    *,
+    matryoshka_dimensions: Sequence[int] = (),
 ) -> tuple[str, ...]:
     """Write weights, head, tokenizer and configuration.
+
+    Args:
+        base: What it was made of.
+        encoder: Trained.
+        head: Likewise.
+        temperature: Divided out of the head.
+        directory: Made where it is missing.
+        matryoshka_dimensions: To which numbers embeddings may be cut, as it was trained for them;
+            what the base says of itself holds no longer.
 
     Returns:
         The files, as paths relative to `directory`.
@@ -37,7 +50,7 @@ def save_encoder(
         "bias": torch.from_numpy(head.bias / temperature),
     }
     save_file(classifier, directory / HEAD)
-    shutil.copyfile(base.directory / CONFIG, directory / CONFIG)
+    _write_config(base.directory / CONFIG, directory / CONFIG, matryoshka_dimensions)
     shutil.copyfile(base.directory / TOKENIZER, directory / TOKENIZER)
     described = write_sentence_files(
         directory,
@@ -48,6 +61,14 @@ def save_encoder(
         typed_prefixes=base.typed_prefixes,
     )
     return tuple(sorted((CONFIG, WEIGHTS, TOKENIZER, HEAD, *described)))
+
+
+def _write_config(source: Path, target: Path, matryoshka_dimensions: Sequence[int]) -> None:
+    config = json.loads(source.read_text(encoding="utf-8"))
+    config.pop(MATRYOSHKA, None)
+    if matryoshka_dimensions:
+        config[MATRYOSHKA] = list(matryoshka_dimensions)
+    target.write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 def load_head(directory: Path, *, multi_label: bool) -> Head:

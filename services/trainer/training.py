@@ -107,7 +107,7 @@ class TrainedModel:
         return _embed(self.base, self.encoder, texts)
 
     def classify(self, embeddings: Floats) -> Floats:
-        """Return probabilities [N, K] for embeddings [N, D]."""
+        """Return probabilities [N, K] for embeddings [N, D], or for their first numbers."""
         return self.head.probabilities(embeddings, self.temperature)
 
     def predict(self, texts: Sequence[str]) -> Floats:
@@ -120,7 +120,14 @@ class TrainedModel:
         Returns:
             The files, as paths relative to `directory`.
         """
-        return save_encoder(self.base, self.encoder, self.head, self.temperature, directory)
+        return save_encoder(
+            self.base,
+            self.encoder,
+            self.head,
+            self.temperature,
+            directory,
+            matryoshka_dimensions=self.plan.matryoshka_dimensions,
+        )
 
 
 def fit_baseline(

@@ -13,6 +13,8 @@ import numpy as np
 
 from services.trainer.evaluation import heads, label_errors, learning_curve, neighbours, neutral
 from services.trainer.evaluation.arrays import BoolArray, FloatArray, IntArray
+from services.trainer.evaluation.cuts import Cut
+from services.trainer.evaluation.cuts import measure as measure_cuts
 from services.trainer.evaluation.geometry import Geometry, describe, draw, retention
 from services.trainer.evaluation.label_errors import LabelError
 from services.trainer.evaluation.learning_curve import LearningCurve
@@ -39,7 +41,7 @@ class Predictor(Protocol):
         """Return [N, D], rows of length 1."""
 
     def classify(self, embeddings: FloatArray) -> FloatArray:
-        """Return probabilities [N, K] for embeddings [N, D]."""
+        """Return probabilities [N, K] for embeddings [N, D], or for those of a length it knows."""
 
 
 class Untrained(Predictor, Protocol):
@@ -93,6 +95,7 @@ class Assessment:
     worst: tuple[WorstError, ...]
     suspicions: Suspicions
     projection: Projection
+    cuts: tuple[Cut, ...]
 
 
 def assess(
@@ -103,6 +106,7 @@ def assess(
     train: Sample,
     held_out: Sample,
     positive_label: str | None,
+    cuts: Sequence[int] = (),
 ) -> Assessment:
     """Measure a model.
 
@@ -113,6 +117,7 @@ def assess(
         train: What both learnt from; `baseline.known` are rows of it.
         held_out: What neither did; at least one row.
         positive_label: With two labels: whose figures are the headline.
+        cuts: Lengths for which the model was trained as well.
     """
     single = not is_multi(held_out.targets)
     headline = list(labels).index(positive_label) if positive_label else None
@@ -159,6 +164,14 @@ def assess(
         worst=worst_errors(tuned),
         suspicions=_suspicions(frozen, known, rows, single=single),
         projection=project(before, after, seed=_SEED),
+        cuts=measure_cuts(
+            after,
+            held,
+            model.classify,
+            lengths=cuts,
+            thresholds=model.thresholds,
+            seed=_SEED,
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from isogloss.v1.evaluation_pb2 import (
 )
 from isogloss.v1.evaluation_pb2 import ConfusionCell as ConfusionCellProto
 from isogloss.v1.evaluation_pb2 import Coverage as CoverageProto
+from isogloss.v1.evaluation_pb2 import Cut as CutProto
 from isogloss.v1.evaluation_pb2 import Geometry as GeometryProto
 from isogloss.v1.evaluation_pb2 import Interval as IntervalProto
 from isogloss.v1.evaluation_pb2 import LearningCurve as LearningCurveProto
@@ -57,6 +58,14 @@ def assessment(found: Assessment, advice: Sequence[Advice]) -> Evaluation:
     message.improvement_over_neighbors.CopyFrom(improvement(found.over_neighbours))
     message.retention = found.retention
     message.learning_curve.CopyFrom(_curve(found.curve))
+    message.cuts.extend(
+        CutProto(
+            dimension=cut.dimensions,
+            accuracy=cut.accuracy,
+            neighbor_accuracy=cut.neighbour_accuracy,
+        )
+        for cut in found.cuts
+    )
     message.suspicious_label_count = found.suspicions.total
     message.examined_row_count = found.suspicions.examined
     message.suspicious_labels.extend(

@@ -44,6 +44,10 @@ class Batch:
     """Rows that these are this worker's share of; B where no other worker has any."""
 
 
+class CutTooLong(ValueError):
+    """Embeddings are to be cut to more numbers than they have; the message says what to do."""
+
+
 class Learner:
     """An encoder and its head while they learn.
 
@@ -78,6 +82,11 @@ class Learner:
         self._steps = steps
         self._group = group
         labels, dimensions = start.weight.shape
+        if plan.matryoshka_dimensions and plan.matryoshka_dimensions[-1] >= dimensions:
+            raise CutTooLong(
+                f"matryoshka_dimensions has {plan.matryoshka_dimensions[-1]}, and the base's "
+                f"embeddings have {dimensions} numbers: give fewer."
+            )
         self._head = nn.Linear(dimensions, labels).to(encoder.device)
         with torch.no_grad():
             self._head.weight.copy_(torch.from_numpy(start.weight))
@@ -132,12 +141,12 @@ class Learner:
         with torch.autocast("cuda", torch.bfloat16, enabled=self.encoder.device.type == "cuda"):
             embeddings = self._embed(batch)
         embeddings = embeddings.float()
-        logits = self._head(embeddings)
-        if self._log_prior is not None:
-            logits = logits + self._plan.class_balance * self._log_prior
-        loss = losses.classification(
-            logits, batch.targets, smoothing=self._plan.label_smoothing
-        ).mean()
+        loss = self._classification(self._head(embeddings), batch.targets)
+        for length in self._plan.matryoshka_dimensions:
+            cut = nn.functional.normalize(embeddings[:, :length], dim=1)
+            logits = nn.functional.linear(cut, self._head.weight[:, :length], self._head.bias)
+            loss = loss + self._classification(logits, batch.targets)
+        loss = loss / (1 + len(self._plan.matryoshka_dimensions))
         if self._plan.contrastive_weight:
             loss = loss + self._plan.contrastive_weight * losses.contrastive(
                 *self._gathered(embeddings, batch),
@@ -156,6 +165,11 @@ class Learner:
             self._group.gather(embeddings, batch.dealt),
             self._group.gather(batch.targets, batch.dealt),
         )
+
+    def _classification(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if self._log_prior is not None:
+            logits = logits + self._plan.class_balance * self._log_prior
+        return losses.classification(logits, targets, smoothing=self._plan.label_smoothing).mean()
 
     def _embed(self, batch: Batch) -> Tensor:
         ids, mask = batch.input_ids, batch.attention_mask

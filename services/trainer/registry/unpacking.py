@@ -225,6 +225,7 @@ def _problems(manifest: ModelManifest) -> Iterator[str]:
         ("has an unknown label mode", manifest.label_mode not in _LABEL_MODES),
         ("has no embedding's length", manifest.dimension < 1),
         ("has no longest text", manifest.input.max_tokens < 1),
+        ("cuts embeddings to lengths that they have not", not _cuts_fit(manifest)),
         ("has thresholds for other labels", not _thresholds_fit(manifest)),
         ("has no display name that can be shown", check_display_name(manifest.display_name)),
         ("has a positive label that is none", lineage.positive_label not in {"", *manifest.labels}),
@@ -256,6 +257,11 @@ def _thresholds_fit(manifest: ModelManifest) -> bool:
     return len(manifest.thresholds) == count and all(0 <= one <= 1 for one in manifest.thresholds)
 
 
+def _cuts_fit(manifest: ModelManifest) -> bool:
+    lengths = list(manifest.matryoshka_dimensions)
+    return lengths == sorted(set(lengths)) and all(0 < one <= manifest.dimension for one in lengths)
+
+
 def _are_numbers(variants: Iterable[Variant]) -> bool:
     return all(
         math.isfinite(figure)
@@ -270,7 +276,11 @@ def _are_numbers(variants: Iterable[Variant]) -> bool:
 
 
 def _known(given: Hyperparameters) -> bool:
-    numbers = [value for _, value in given.ListFields()]
+    numbers = [
+        one
+        for _, value in given.ListFields()
+        for one in ([value] if isinstance(value, int | float) else value)
+    ]
     return all(map(math.isfinite, numbers)) and given.preset in Hyperparameters.Preset.values()
 
 

@@ -164,6 +164,7 @@ async def test_every_wrong_hyperparameter_is_named(suite: Suite) -> None:
             epochs=0,
             dropout=0.9,
             layer_decay=float("nan"),
+            matryoshka_dimensions=[16, 4, 16],
         )
     )
     async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
@@ -171,12 +172,28 @@ async def test_every_wrong_hyperparameter_is_named(suite: Suite) -> None:
             await trainer.CreateModel(asked)
 
     found = violations(refused)
-    assert {name.removeprefix("model.hyperparameters."): why for name, why in found.items()} == {
+    told = {name.removeprefix("model.hyperparameters."): why for name, why in found.items()}
+    assert "ascending" in told.pop("matryoshka_dimensions")
+    assert told == {
         "preset": "77 is none of fast, balanced, thorough. Leave it unset to have it chosen.",
         "epochs": "0 is out of range: 1 to 100. Leave it unset to have it chosen.",
         "dropout": "0.9 is out of range: 0 to 0.5. Leave it unset to have it chosen.",
         "layer_decay": "nan is out of range: 0.1 to 1. Leave it unset to have it chosen.",
     }
+
+
+async def test_embeddings_are_cut_to_fewer_numbers_than_the_base_has(suite: Suite) -> None:
+    asked = request()
+    asked.validate_only = True
+    async with running_trainer(suite.settings(concurrent_runs=0)) as trainer:
+        asked.model.hyperparameters.matryoshka_dimensions[:] = [8, 16]
+        fits = await trainer.CreateModel(asked)
+        asked.model.hyperparameters.matryoshka_dimensions[:] = [8, 32]
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await trainer.CreateModel(asked)
+
+    assert list(fits.hyperparameters.matryoshka_dimensions) == [8, 16]
+    assert "have 32 numbers" in violations(refused)["model.hyperparameters.matryoshka_dimensions"]
 
 
 async def test_validate_only_creates_nothing(suite: Suite) -> None:

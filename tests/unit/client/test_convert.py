@@ -105,7 +105,9 @@ def test_options_come_back_as_they_were_sent(options: dataset_options.DatasetOpt
 
 
 def test_hyperparameters_come_back_as_they_were_sent() -> None:
-    given = models.Hyperparameters(epochs=3, learning_rate=1e-4, batch_size=8, seed=0)
+    given = models.Hyperparameters(
+        epochs=3, learning_rate=1e-4, batch_size=8, seed=0, matryoshka_dimensions=(64, 128)
+    )
     message = model_pb2.Model(hyperparameters=model_convert.hyperparameters_to_proto(given))
 
     assert model_convert.model(message).hyperparameters == given

@@ -12,11 +12,13 @@ import torch
 
 from services.trainer.base_import import BaseEncoder
 from services.trainer.encoder import collate, embed, load_encoder
+from services.trainer.evaluation.cuts import shortened
 from services.trainer.head import Floats, Head, prototypes
 from services.trainer.labelled_texts import LabelledTexts
 from services.trainer.learning import losses
+from services.trainer.learning.calibration import log_loss
 from services.trainer.learning.frozen import FrozenLayers
-from services.trainer.learning.learner import Batch, Learner, _hide
+from services.trainer.learning.learner import Batch, CutTooLong, Learner, _hide
 from services.trainer.learning.rows import TrainingRows
 from services.trainer.learning.targets import is_multi
 from services.trainer.recipe import Hyperparameters, Shape, plan
@@ -123,6 +125,7 @@ def test_epochs_and_max_steps_and_batch_size_make_the_steps(fit: Fit, plain: _Fi
         {"seed": 1},
         {"contrastive_weight": 1.0},
         {"average_decay": 0.0},
+        {"matryoshka_dimensions": [8]},
     ],
     ids=str,
 )
@@ -200,6 +203,27 @@ def test_class_balance_gives_rare_labels_more(fit: Fit, multi: bool) -> None:  #
     ]
     assert is_multi(answers) == multi
     assert rare[1] > 1.5 * rare[0]
+
+
+@pytest.mark.parametrize("multi", [False, True])
+def test_embeddings_that_may_be_cut_are_worth_more_cut(fit: Fit, multi: bool) -> None:  # noqa: FBT001 (a parameter)
+    targets = np.arange(80) % 2
+    answers = np.stack([targets == 0, targets == 1], axis=1) if multi else targets
+
+    def loss_at_eight(fitted: _Fitted) -> float:
+        cut = shortened(fitted.embeddings, 8).astype(np.float32)
+        return log_loss(fitted.head.logits(cut), answers)
+
+    usual, nested = (
+        fit(answers, epochs=6, matryoshka_dimensions=lengths) for lengths in ([], [8, 16])
+    )
+
+    assert loss_at_eight(nested) < loss_at_eight(usual)
+
+
+def test_embeddings_are_not_cut_to_more_than_they_have(fit: Fit) -> None:
+    with pytest.raises(CutTooLong, match="embeddings have 32 numbers"):
+        fit(matryoshka_dimensions=[16, 32])
 
 
 def test_hidden_tokens_are_a_share_and_never_the_first() -> None:

@@ -34,6 +34,7 @@ def test_what_is_asked_for_is_done() -> None:
         dropout=0.0,
         token_dropout=0.0,
         max_tokens=32,
+        matryoshka_dimensions=(64, 128),
         seed=5,
     )
 
@@ -50,8 +51,9 @@ def test_nothing_is_left_open_but_what_the_base_decides() -> None:
     assert all(
         RANGES[name].least <= value <= RANGES[name].most
         for name, value in used.items()
-        if name != "preset"
+        if name not in ("preset", "matryoshka_dimensions")
     )
+    assert used["matryoshka_dimensions"] == ()
 
 
 def test_no_more_is_frozen_or_read_than_the_base_has() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -292,6 +293,18 @@ def test_a_saved_encoder_is_a_base_again(
     head = load_file(tmp_path / "head.safetensors")
     logits = embeddings @ head["weight"].T + head["bias"]
     assert np.array_equal(logits.argmax(axis=1), model.predict(held_out.texts).argmax(axis=1))
+
+
+def test_the_directory_declares_what_it_was_trained_for_and_no_more(
+    model: TrainedModel, tmp_path: Path
+) -> None:
+    nested = replace(model, plan=replace(model.plan, matryoshka_dimensions=(8, 16)))
+    nested.save_encoder(tmp_path / "nested")
+    again = read_base(tmp_path / "nested")
+    replace(model, base=again).save_encoder(tmp_path / "further")
+
+    assert again.matryoshka_dimensions == (8, 16)
+    assert read_base(tmp_path / "further").matryoshka_dimensions == ()
 
 
 def test_a_text_does_not_depend_on_its_company(model: TrainedModel) -> None:

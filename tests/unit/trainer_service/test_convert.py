@@ -23,11 +23,11 @@ MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 
 
 def test_what_was_set_is_kept_and_what_was_not_stays_open() -> None:
-    asked = Hyperparameters(seed=0, learning_rate=3e-5)
+    asked = Hyperparameters(seed=0, learning_rate=3e-5, matryoshka_dimensions=[64, 128])
 
     fields = hyperparameters_from_proto(asked)
 
-    assert fields == {"seed": 0, "learning_rate": 3e-5}
+    assert fields == {"seed": 0, "learning_rate": 3e-5, "matryoshka_dimensions": [64, 128]}
     assert Hyperparameters(**fields) == asked
 
 

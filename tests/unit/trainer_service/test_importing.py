@@ -338,6 +338,10 @@ BROKEN: dict[str, tuple[Change, str]] = {
         edited(lambda d: [one.update(path="x") for one in d["encoder"]]),
         "encoder",
     ),
+    "a cut that is none": (
+        edited(lambda d: d.update(matryoshka_dimensions=[8, 4])),
+        "cuts embeddings",
+    ),
     "no dimension": (edited(lambda d: d.pop("dimension")), "length"),
     "a bad name": (edited(lambda d: d.update(name="../x")), "name that is none"),
 }

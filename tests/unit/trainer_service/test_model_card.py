@@ -121,6 +121,19 @@ def test_does_not_vouch_for_what_its_start_learnt_from(
     assert "`models/tone-cccccc`, from which it started, may have." in card
 
 
+def test_tells_what_is_left_of_cut_embeddings(
+    manifest: ModelManifest, evaluation: Evaluation
+) -> None:
+    assert "may be cut" not in model_card.write(manifest, evaluation)
+    manifest.lineage.hyperparameters.matryoshka_dimensions.extend([64, 128])
+    evaluation.cuts.add(dimension=64, accuracy=0.75, neighbor_accuracy=0.7)
+
+    lines = model_card.write(manifest, evaluation).splitlines()
+
+    assert "| 64 | 0.7500 | 0.7000 |" in lines
+    assert "| `matryoshka_dimensions` | [64, 128] |" in lines
+
+
 def test_holds_no_text_of_the_dataset(manifest: ModelManifest, evaluation: Evaluation) -> None:
     assert "secret" not in model_card.write(manifest, evaluation)
 

@@ -63,7 +63,7 @@ def _sample(start: int, count: int, *, several: bool) -> Sample:
     return Sample(texts=texts, targets=targets)
 
 
-def _assessed(*, several: bool) -> Assessment:
+def _assessed(*, several: bool, cuts: Sequence[int] = ()) -> Assessment:
     return assess(
         Encoder(spread=0.2, several=several),
         Encoder(spread=0.5, several=several),
@@ -71,6 +71,7 @@ def _assessed(*, several: bool) -> Assessment:
         train=_sample(0, 120, several=several),
         held_out=_sample(1000, 90, several=several),
         positive_label=None,
+        cuts=cuts,
     )
 
 
@@ -120,6 +121,18 @@ def test_with_several_labels_a_text_there_is_no_confusion() -> None:
     assert not message.geometry.HasField("silhouette")
     assert message.metrics.calibration.bins
     assert len(convert.projection(found).points) == 90
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_what_is_left_of_a_cut_embedding_is_told(several: bool) -> None:  # noqa: FBT001 (a parameter)
+    found = _assessed(several=several, cuts=[3, 6])
+    message = convert.assessment(found, [])
+
+    short, whole = message.cuts
+    assert (short.dimension, whole.dimension) == (3, 6)
+    assert whole.accuracy == pytest.approx(found.tuned.evaluation.accuracy)
+    assert whole.neighbor_accuracy == pytest.approx(found.geometry.neighbour_accuracy)
+    assert 0.5 < short.neighbor_accuracy <= 1
 
 
 def test_texts_are_kept_apart_and_come_back_until_they_are_purged(
