@@ -39,7 +39,11 @@ def hyperparameters_to_proto(
 
 def hyperparameters(message: hyperparameters_pb2.Hyperparameters) -> models.Hyperparameters:
     """Read hyperparameters; what is unset is None."""
-    given = {field.name: value for field, value in message.ListFields() if field.name in _NAMES}
+    given: dict[str, Any] = {
+        field.name: value if isinstance(value, int | float) else tuple(value)
+        for field, value in message.ListFields()
+        if field.name in _NAMES
+    }
     preset = optional_member(models.Preset, "preset", message)
     return models.Hyperparameters(**{**given, "preset": preset})
 
