@@ -10,7 +10,7 @@ from pathlib import Path
 from examples.demo import TONE, suite
 from isogloss import Client, Hyperparameters, Precision
 
-ALIAS = "bench"
+ALIAS = "aliases/bench"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ def alias(place: Place) -> Iterator[Figure]:
                 time.sleep(_SWITCH_SECONDS)
 
         client.aliases.set(ALIAS, found.model)
-        lane = _lane(place, f"aliases/{ALIAS}")
+        lane = _lane(place, ALIAS)
         calls = _while(place, place.server.address, lane, switch).lanes["all"]
     yield at_most(
         "an alias switched under load: calls that failed",
@@ -140,11 +140,11 @@ def _while(
     """Call from before something happens until after it."""
     over = place.directory / "over"
     over.unlink(missing_ok=True)
-    load = Load(
+    calls = Load(
         address=address, lanes={"all": lane}, until=str(over), warm_texts=1, retries=retries
     )
     with ThreadPoolExecutor(1) as beside:
-        calling = beside.submit(place.send, load)
+        calling = beside.submit(place.send, calls)
         try:
             time.sleep(_BEFORE)
             disturb()
