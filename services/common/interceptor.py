@@ -20,10 +20,12 @@ from typing import Any, Protocol, cast
 import grpc
 import structlog
 from grpc.aio import AbortError, ServerInterceptor, ServicerContext
+from opentelemetry.trace import Span
 
 from services.common.errors import IsoglossError, Unavailable
 from services.common.identity import Authenticator, Role, authorize, bind_principal
 from services.common.status import code_of, message_of, to_status
+from services.common.tracing import Tracing, finish
 
 _log = structlog.get_logger()
 
@@ -66,6 +68,7 @@ class CallInterceptor(ServerInterceptor):
         roles: The least role of each method.
         public: Methods that need no identity.
         observers: Told of every call that ends.
+        tracing: Makes a span of every call that is not public; None: nobody does.
     """
 
     def __init__(
@@ -75,8 +78,10 @@ class CallInterceptor(ServerInterceptor):
         roles: Mapping[str, Role],
         public: frozenset[str] = frozenset(),
         observers: Sequence[CallObserver] = (),
+        tracing: Tracing | None = None,
     ) -> None:
         """Keep the parts."""
+        self._tracing = tracing
         self._authenticator = authenticator
         self._roles = roles
         self._public = public
@@ -140,6 +145,7 @@ class CallInterceptor(ServerInterceptor):
             request_id = secrets.token_hex(16)
         structlog.contextvars.bind_contextvars(method=method, request_id=request_id)
         context.set_trailing_metadata((("x-request-id", request_id),))
+        span = self._span(method, metadata)
         left = cast("float | None", context.time_remaining())  # the stubs forget None
         _deadline.set(None if left is None else began + left)
         code = grpc.StatusCode.OK
@@ -168,11 +174,20 @@ class CallInterceptor(ServerInterceptor):
             _log.exception("call_failed")
             await _abort(context, _internal(request_id), request_id)
         finally:
-            seconds = time.monotonic() - began
-            log = _log.debug if method in self._public else _log.info
-            log("call", code=code.name, seconds=round(seconds, 6))
-            for observer in self._observers:
-                observer.observe(method=method, code=code, seconds=seconds)
+            self._end(method, code, time.monotonic() - began)
+            if span is not None:
+                finish(span, code)
+
+    def _span(self, method: str, metadata: Mapping[str, str]) -> Span | None:
+        if self._tracing is None or method in self._public:
+            return None
+        return self._tracing.begin(method, metadata)
+
+    def _end(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
+        log = _log.debug if method in self._public else _log.info
+        log("call", code=code.name, seconds=round(seconds, 6))
+        for observer in self._observers:
+            observer.observe(method=method, code=code, seconds=seconds)
 
     def _identify(self, method: str, metadata: Mapping[str, str]) -> None:
         if method in self._public:

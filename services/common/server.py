@@ -18,11 +18,13 @@ import structlog
 from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from prometheus_client.registry import Collector
 
 from services.common.errors import IsoglossError
 from services.common.identity import Anyone, Authenticator, KeyFile, Mesh, Role
 from services.common.interceptor import CallInterceptor, CallObserver
 from services.common.logs import configure_logging
+from services.common.observing import Observation, observed
 from services.common.settings import ServiceSettings, split_address
 from services.common.starter import when_stdin_ends
 from services.common.storage import UnsuitableStore
@@ -83,6 +85,9 @@ class Application:
     observers: Sequence[CallObserver] = ()
     """Told of every call that ends."""
 
+    collectors: Sequence[Collector] = ()
+    """What it adds to the metrics."""
+
     ready: Callable[[], bool] = lambda: True
     """Whether calls can be answered now; asked again and again on the event loop, and told to
     whoever asks for the health of the server. Calls are taken either way."""
@@ -114,15 +119,27 @@ async def running_server(application: Application) -> AsyncIterator[RunningServe
     Raises:
         RolesIncomplete: Where the table and the contracts differ.
         ValueError: Where a key or certificate file is broken.
-        OSError: Where the address cannot be listened on.
+        OSError: Where an address cannot be listened on.
     """
-    settings = application.settings
     check_roles(application)
+    async with (
+        observed(application.settings, application.collectors) as observation,
+        _serving(application, observation) as running,
+    ):
+        yield running
+
+
+@asynccontextmanager
+async def _serving(
+    application: Application, observation: Observation
+) -> AsyncIterator[RunningServer]:
+    settings = application.settings
     interceptor = CallInterceptor(
         authenticator=_authenticator(settings),
         roles=application.roles,
         public=PUBLIC,
-        observers=application.observers,
+        observers=[*application.observers, *observation.observers],
+        tracing=observation.tracing,
     )
     server = grpc.aio.server(
         interceptors=[interceptor],

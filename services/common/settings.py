@@ -98,6 +98,19 @@ class ServiceSettings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = "auto"
     """One JSON object per line, or lines for people; `auto` is `console` on a terminal."""
 
+    metrics_address: str = ""
+    """Host and port where Prometheus may scrape metrics, over HTTP at `/metrics`, such as
+    `127.0.0.1:9464`; empty: nowhere. They tell counts and times, no texts, tenants or names.
+    Anything but loopback needs `tls_certificate`, which then holds here as well, or `insecure`."""
+
+    trace_endpoint: str = ""
+    """Where spans of calls are sent, by OTLP over gRPC, such as `http://127.0.0.1:4317`; empty:
+    nowhere. A call with a `traceparent` becomes a part of its caller's trace."""
+
+    trace_share: float = Field(default=1.0, ge=0, le=1)
+    """Share of the traces that begin here that is kept, 0 to 1. Those of callers are kept or not
+    as their callers say."""
+
     shutdown_drain: Seconds = 0.0
     """Seconds between reporting NOT_SERVING and refusing new calls, after SIGTERM: as long as a
     load balancer needs to notice. 0 suits one machine, 5 to 10 Kubernetes."""
@@ -122,6 +135,20 @@ class ServiceSettings(BaseSettings):
         split_address(address)
         return address
 
+    @field_validator("metrics_address")
+    @classmethod
+    def _is_address_or_empty(cls, address: str) -> str:
+        if address:
+            split_address(address)
+        return address
+
+    @field_validator("trace_endpoint")
+    @classmethod
+    def _is_endpoint(cls, endpoint: str) -> str:
+        if endpoint and not endpoint.startswith(("http://", "https://")):
+            raise ValueError("expected http://host:port or https://host:port")
+        return endpoint
+
     @model_validator(mode="after")
     def _is_safe(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -143,6 +170,17 @@ class ServiceSettings(BaseSettings):
                 f"address {self.address} can be reached from other machines: set "
                 f"{' and '.join(missing)}, or listen on 127.0.0.1, or set insecure where the "
                 "network is closed by other means"
+            )
+        if (
+            self.metrics_address
+            and not is_loopback(split_address(self.metrics_address)[0])
+            and not self.insecure
+            and self.tls_certificate is None
+        ):
+            raise ValueError(
+                f"metrics_address {self.metrics_address} can be reached from other machines: set "
+                "tls_certificate, or listen on 127.0.0.1, or set insecure where the network is "
+                "closed by other means"
             )
         return self
 

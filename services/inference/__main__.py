@@ -22,6 +22,7 @@ from services.inference.devices import Device, choose_device
 from services.inference.dispatcher import AnyCall, Dispatcher
 from services.inference.engines.layout import Layout, choose_layout, open_engines
 from services.inference.library import Bounds, open_library
+from services.inference.metrics import ModelMetrics, Phases, QueueMetrics
 from services.inference.overview import Limits, Observer, ServerFacts
 from services.inference.resolving import Resolver
 from services.inference.scheduling.admission import QueueLimits
@@ -68,7 +69,8 @@ def build(settings: InferenceSettings) -> Application:
     )
     dispatcher = Dispatcher(scheduler, workers=layout.workers)
     resolver = Resolver(library.models, library.aliases)
-    answerer = Answerer(resolver, dispatcher, max_texts=settings.max_texts)
+    phases = Phases()
+    answerer = Answerer(resolver, dispatcher, max_texts=settings.max_texts, note=phases.note)
     observer = Observer(
         _facts(settings, device, layout), models=library.models.stats, scheduler=dispatcher.stats
     )
@@ -83,6 +85,11 @@ def build(settings: InferenceSettings) -> Application:
         ],
         roles=ROLES,
         background=[library.aliases.serve],
+        collectors=[
+            phases.histogram,
+            QueueMetrics(dispatcher.stats),
+            ModelMetrics(library.models.stats),
+        ],
         close=[dispatcher.close, library.close, engines.close],
         ready=lambda: dispatcher.alive and engines.alive and library.aliases.ready,
     )

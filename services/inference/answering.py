@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -13,6 +13,7 @@ from services.common.errors import FailedPrecondition, FieldViolation, InvalidAr
 from services.common.identity import current_principal
 from services.common.interceptor import remaining_seconds
 from services.common.names import Collection
+from services.common.tracing import annotate
 from services.inference.awaiting import Answers
 from services.inference.classification import label_rule
 from services.inference.convert.requests import (
@@ -36,7 +37,7 @@ from services.inference.limits import (
     tokenize_answer_violation,
     vector_bytes,
 )
-from services.inference.model import Computed, Model, Precision, Question
+from services.inference.model import Computed, Model, Precision, Question, Timings
 from services.inference.reading import show
 from services.inference.resolving import Loaded, Resolver
 from services.inference.scheduling.priority import Priority
@@ -66,14 +67,23 @@ IN_A_STREAM = Manner(priority=Priority.BULK, each=True)
 class Answerer:
     """Answers requests, of whichever method they come by."""
 
-    def __init__(self, resolver: Resolver, dispatcher: Dispatcher, *, max_texts: int) -> None:
+    def __init__(
+        self,
+        resolver: Resolver,
+        dispatcher: Dispatcher,
+        *,
+        max_texts: int,
+        note: Callable[[Priority, Timings], None],
+    ) -> None:
         """Find models with `resolver` and have them computed by `dispatcher`.
 
         Args:
             resolver: What names stand for.
             dispatcher: Who computes.
             max_texts: Texts in a request, at most.
+            note: Told of every request that was computed.
         """
+        self._note = note
         self._resolver = resolver
         self._dispatcher = dispatcher
         self._answers = Answers()
@@ -138,17 +148,39 @@ class Answerer:
         outputs: tuple[Output, ...],
         answer: Callable[[Computed], T],
     ) -> T:
+        priority = call.priority or manner.priority
         question = Question(
             texts=call.texts,
             truncation=call.truncation,
             outputs=outputs,
-            priority=call.priority or manner.priority,
+            priority=priority,
             caller=current_principal().tenant,
             remaining=remaining_seconds(),
             each=manner.each,
             input_type=call.input_type,
         )
-        return await self._answers.of(self._dispatcher.submit(model, question, answer))
+
+        def timed(computed: Computed) -> tuple[Timings, T]:
+            return computed.timings, answer(computed)
+
+        timings, response = await self._answers.of(self._dispatcher.submit(model, question, timed))
+        self._note(priority, timings)
+        annotate(_attributes(model, question, timings))
+        return response
+
+
+def _attributes(
+    model: Model, question: Question, timings: Timings
+) -> Mapping[str, str | int | float]:
+    return {
+        "isogloss.model": model.name,
+        "isogloss.precision": model.precision,
+        "isogloss.priority": question.priority,
+        "isogloss.texts": len(question.texts),
+        "isogloss.queue_seconds": timings.queue,
+        "isogloss.tokenise_seconds": timings.tokenise,
+        "isogloss.infer_seconds": timings.infer,
+    }
 
 
 def _shown(model: Model, call: TokenizeCall) -> pb.TokenizeResponse:

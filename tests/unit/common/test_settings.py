@@ -88,6 +88,24 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         SampleSettings(api_keys_file=tmp_path / "absent.toml")
 
 
+def test_metrics_leave_loopback_with_tls_only(pem: Path) -> None:
+    with pytest.raises(ValidationError, match=r"metrics_address .* set tls_certificate"):
+        SampleSettings(metrics_address="0.0.0.0:9464")
+    with pytest.raises(ValidationError, match=r"is no host:port"):
+        SampleSettings(metrics_address="9464")
+
+    SampleSettings(metrics_address="127.0.0.1:9464")
+    SampleSettings(metrics_address="0.0.0.0:9464", tls_certificate=pem, tls_key=pem)
+    SampleSettings(metrics_address="0.0.0.0:9464", insecure=True)
+
+
+def test_spans_go_to_an_address_of_the_web() -> None:
+    with pytest.raises(ValidationError, match=r"expected http://host:port"):
+        SampleSettings(trace_endpoint="127.0.0.1:4317")
+
+    SampleSettings(trace_endpoint="http://127.0.0.1:4317")
+
+
 def test_mesh_is_trusted_on_loopback_only(pem: Path) -> None:
     with pytest.raises(ValidationError, match="trust_mesh"):
         SampleSettings(trust_mesh=True, address="0.0.0.0:1", insecure=True)
