@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +14,10 @@ from typing import Any
 import numpy as np
 
 import services.trainer
+from bench.child import TooLong, run
 from bench.environments import environment
 from bench.labelled_sets import Draw
-from services.trainer.base_import import BaseEncoder
 from services.trainer.evaluation.arrays import FloatArray
-from services.trainer.learning.listening import Progress, StepMetrics
-from services.trainer.recipe import Hyperparameters
-from services.trainer.training import Baseline, TrainedModel, train
 
 OURS = "Isogloss"
 REGRESSION = "regression"
@@ -41,9 +35,11 @@ _RUN = Path(__file__).with_name("peer_run.py")
 _SPARE_SECONDS = 900.0
 # Beyond the cap of a training: loading, and answering for all test rows.
 
+_OUR_SECONDS = 6 * 3600.0
 
-class PeerFailed(RuntimeError):
-    """A peer ended without an answer; the message ends with its last words."""
+
+class ContenderFailed(RuntimeError):
+    """A contender ended without an answer; the message ends with its last words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,26 +61,45 @@ class Outcome:
     capped: bool
     """Whether it was stopped before it was done."""
 
+    peak_bytes: int
+    """Of memory, resident; 0 where it was no process of its own."""
 
-def ours(base: BaseEncoder, draw: Draw, *, seed: int, threads: int) -> dict[str, Outcome]:
-    """Train as the service does with defaults; the regression is fitted on the way."""
-    began, cpu = time.monotonic(), _cpu_seconds()
-    model = train(
-        base=base,
-        labels=draw.labels,
-        train=draw.train,
-        validation=None,
-        positive_label=None,
-        hyperparameters=Hyperparameters(seed=seed),
-        listener=_Terminal(),
-        should_stop=lambda: False,
-        threads=threads,
-    )
-    seconds, cpu_seconds = time.monotonic() - began, _cpu_seconds() - cpu
-    return {
-        REGRESSION: _answered(model.baseline, draw, seconds=0.0, cpu_seconds=0.0),
-        OURS: _answered(model, draw, seconds=seconds, cpu_seconds=cpu_seconds),
-    }
+    course: Mapping[str, Any] | None = None
+    """The fields of `bench.course.Course`, where it was followed."""
+
+
+def ours(base: Path, draw: Draw, *, seed: int, threads: int, course: bool) -> dict[str, Outcome]:
+    """Train as the service does with defaults; the regression is fitted on the way.
+
+    Args:
+        base: Directory of the weights.
+        draw: The rows.
+        seed: Of the training.
+        threads: CPU threads.
+        course: Whether the training is done once more, and scored on its way.
+    """
+    task = {**_task(base, draw, seed=seed, threads=threads), "course": course}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "bench.our_run", folder]
+        arrays, told = _trained(OURS, command, Path(folder), task, seconds=_OUR_SECONDS)
+        followed = told.pop("course")
+        regression = Outcome(
+            probabilities=arrays["regression_probabilities"],
+            vectors=arrays["regression_vectors"],
+            seconds=0.0,
+            cpu_seconds=0.0,
+            capped=False,
+            peak_bytes=0,
+        )
+        return {
+            REGRESSION: regression,
+            OURS: Outcome(
+                probabilities=arrays["probabilities"],
+                vectors=arrays["vectors"],
+                course=followed,
+                **told,
+            ),
+        }
 
 
 def peer(
@@ -101,42 +116,49 @@ def peer(
         cap_seconds: After so much training it is stopped, and answers with what it has learnt.
 
     Raises:
-        PeerFailed: Where it ends without an answer.
+        ContenderFailed: Where it ends without an answer.
     """
     task = {
         **PEERS[name],
+        **_task(base, draw, seed=seed, threads=threads),
+        "cap_seconds": cap_seconds,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        command = [str(environment("peers", _PACKAGES)), str(_RUN), folder]
+        arrays, told = _trained(
+            name, command, Path(folder), task, seconds=cap_seconds + _SPARE_SECONDS
+        )
+        return Outcome(probabilities=arrays["probabilities"], vectors=arrays["vectors"], **told)
+
+
+def _task(base: Path, draw: Draw, *, seed: int, threads: int) -> dict[str, Any]:
+    return {
         "base": str(base),
         "texts": draw.train.texts,
         "label_ids": list(draw.train.label_ids),
         "test_texts": draw.test.texts,
+        "test_label_ids": list(draw.test.label_ids),
         "labels": len(draw.labels),
         "seed": seed,
         "threads": threads,
-        "cap_seconds": cap_seconds,
     }
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        (place / "task.json").write_text(json.dumps(task))
-        command = [str(environment("peers", _PACKAGES)), str(_RUN), folder]
-        try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=cap_seconds + _SPARE_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise PeerFailed(f"{name} did not end {_SPARE_SECONDS:.0f} s after its cap") from None
-        if done.returncode:
-            raise PeerFailed(f"{name}: {done.stderr.strip().splitlines()[-1:]}")
-        arrays = np.load(place / "outcome.npz")
-        return Outcome(
-            probabilities=arrays["probabilities"],
-            vectors=arrays["vectors"],
-            **json.loads((place / "outcome.json").read_text()),
-        )
+
+
+def _trained(
+    name: str, command: Sequence[str], folder: Path, task: Mapping[str, Any], *, seconds: float
+) -> tuple[Mapping[str, FloatArray], dict[str, Any]]:
+    """Return the arrays that a training leaves, and what it tells of itself."""
+    (folder / "task.json").write_text(json.dumps(task))
+    try:
+        ended = run(command, seconds=seconds)
+    except TooLong:
+        raise ContenderFailed(f"{name} did not end within {seconds:.0f} s") from None
+    if ended.code:
+        raise ContenderFailed(f"{name}: {ended.last_words.splitlines()[-1:]}")
+    with np.load(folder / "outcome.npz") as file:
+        arrays = dict(file)
+    told = json.loads((folder / "outcome.json").read_text())
+    return arrays, {**told, "peak_bytes": ended.peak_bytes}
 
 
 def fingerprint(contender: str) -> str:
@@ -148,36 +170,7 @@ def fingerprint(contender: str) -> str:
     folder = Path(services.trainer.__path__[0])
     names = ("training", "recipe", "head", "encoder", "tokenize")
     modules = [folder / f"{name}.py" for name in names]
+    modules += [Path(__file__).with_name(f"{name}.py") for name in ("our_run", "course")]
     for path in sorted([*modules, *(folder / "learning").glob("*.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _answered(
-    predictor: Baseline | TrainedModel, draw: Draw, *, seconds: float, cpu_seconds: float
-) -> Outcome:
-    vectors = predictor.embed(draw.test.texts)
-    return Outcome(
-        probabilities=predictor.classify(vectors),
-        vectors=vectors,
-        seconds=seconds,
-        cpu_seconds=cpu_seconds,
-        capped=False,
-    )
-
-
-def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-class _Terminal:
-    """Tells a waiting person how far a training is."""
-
-    def on_progress(self, progress: Progress) -> None:
-        if sys.stderr.isatty() and progress.eta_seconds is not None:
-            left = f"step {progress.step}/{progress.total_steps}, {progress.eta_seconds:.0f} s left"
-            print(f"\r{left:40}", end="\r", file=sys.stderr, flush=True)
-
-    def on_metrics(self, metrics: StepMetrics) -> None:
-        """Nothing is held out here."""

@@ -7,7 +7,9 @@ can be run. `SET` learns from all training rows, `SET@10` from ten of each label
 is said by `bench.labelled_sets.published`. Beside Isogloss: a logistic regression on the frozen
 embeddings, its C chosen by cross-validation; the Hugging Face Trainer with its defaults and with
 ten epochs; SetFit 1.2 with 20 pairs a row. Peers run in an environment of their own, made on first
-use. A training of a peer is stopped after 20 minutes, which the table says.
+use. A training of a peer is stopped after 20 minutes, which the table says. Of ours the first draw
+is trained once more and scored on its way: that tells after how much time it was as right as each
+peer is in the end, and what its steps cost beside bare passes of the same encoder.
 
 Finished cells are kept under `.cache/`, and no cell is begun once `--minutes` are over: the same
 command then goes on where it stopped, and by default a run ends within an hour. p is of a paired
@@ -25,6 +27,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +36,8 @@ from bench.contenders import (
     OURS,
     PEERS,
     REGRESSION,
+    ContenderFailed,
     Outcome,
-    PeerFailed,
     fingerprint,
     ours,
     peer,
@@ -50,6 +53,7 @@ CAP_SECONDS = 20 * 60.0
 
 _CACHE = Path(".cache/bench/training")
 _RESAMPLES = 10_000
+_MEGABYTE = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,12 @@ class Cell:
     threads: int
     right: list[int]
     """For each test row 1 where it was right, else 0."""
+
+    peak_bytes: int = 0
+    """Of memory, resident; 0 where that is not known."""
+
+    course: Mapping[str, Any] | None = None
+    """The fields of `bench.course.Course`; of ours alone, and of its first draw."""
 
 
 Cells = dict[str, list[Cell]]
@@ -166,28 +176,33 @@ class Bench:
             return None
         threads = self._options.threads
         print(f"{name}, draw {number}: {contender} ...", file=sys.stderr)
-        if contender in PEERS:
-            try:
-                outcome = peer(
-                    contender,
-                    self._directory,
-                    draw,
-                    seed=number,
-                    threads=threads,
-                    cap_seconds=CAP_SECONDS,
-                )
-            except PeerFailed as error:
-                print(f"  {error}", file=sys.stderr)
-                return None
-            outcomes: Mapping[str, Outcome] = {contender: outcome}
-        else:
-            outcomes = ours(self._base, draw, seed=number, threads=threads)
+        try:
+            outcomes = self._outcomes(contender, number, draw)
+        except ContenderFailed as error:
+            print(f"  {error}", file=sys.stderr)
+            return None
         for trained, outcome in outcomes.items():
             cell = score(outcome, draw, threads=threads)
             path = self._path(name, number, draw, trained)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(asdict(cell)))
         return score(outcomes[contender], draw, threads=threads)
+
+    def _outcomes(self, contender: str, number: int, draw: Draw) -> Mapping[str, Outcome]:
+        threads = self._options.threads
+        if contender not in PEERS:
+            # Once: the course of one draw says how long a peer's accuracy takes.
+            course = number == 0
+            return ours(self._directory, draw, seed=number, threads=threads, course=course)
+        outcome = peer(
+            contender,
+            self._directory,
+            draw,
+            seed=number,
+            threads=threads,
+            cap_seconds=CAP_SECONDS,
+        )
+        return {contender: outcome}
 
     def _path(self, name: str, number: int, draw: Draw, contender: str) -> Path:
         depends = (
@@ -231,6 +246,8 @@ def score(outcome: Outcome, draw: Draw, *, threads: int) -> Cell:
         cap_seconds=CAP_SECONDS if outcome.capped else 0.0,
         threads=threads,
         right=right.astype(int).tolist(),
+        peak_bytes=outcome.peak_bytes,
+        course=outcome.course,
     )
 
 
@@ -267,6 +284,7 @@ def _means(found: list[Cell], cells: Cells) -> dict[str, object]:
             "least": min(gains),
             "p": paired_p(same, mine),
             "our_share_of_its_seconds": _share(mine, same),
+            "our_share_of_its_seconds_to_its_accuracy": share_to_accuracy(mine[0], same[0]),
         }
     return {
         **{
@@ -278,6 +296,7 @@ def _means(found: list[Cell], cells: Cells) -> dict[str, object]:
         },
         "draws": len(found),
         "cap_seconds": max(cell.cap_seconds for cell in found),
+        "peak_bytes": max(cell.peak_bytes for cell in found),
         **against,
     }
 
@@ -285,6 +304,17 @@ def _means(found: list[Cell], cells: Cells) -> dict[str, object]:
 def _share(mine: Sequence[Cell], others: Sequence[Cell]) -> float | None:
     total = sum(cell.seconds for cell in others)
     return sum(cell.seconds for cell in mine) / total if total else None
+
+
+def share_to_accuracy(mine: Cell, other: Cell) -> float | None:
+    """Return in which share of its time ours was as right as the other was in the end.
+
+    CPU seconds, as both are measured while other programs run. None where it never was, or where
+    the other took no time of its own.
+    """
+    points = [] if mine.course is None else mine.course["points"]
+    spent = [one["cpu_seconds"] for one in points if one["accuracy"] >= other.accuracy]
+    return min(spent) / other.cpu_seconds if spent and other.cpu_seconds else None
 
 
 def _print_set(name: str, cells: Cells, options: argparse.Namespace) -> None:
@@ -300,6 +330,29 @@ def _print_set(name: str, cells: Cells, options: argparse.Namespace) -> None:
     )
     for contender, found in cells.items():
         print("".join(_line(contender, found, cells, options.draws)), flush=True)
+    for line in _costs(cells):
+        print(line)
+
+
+def _costs(cells: Cells) -> Iterator[str]:
+    """Yield what contenders cost, in words."""
+    peaks = {
+        name: max(cell.peak_bytes for cell in found) / _MEGABYTE
+        for name, found in cells.items()
+        if found and found[0].peak_bytes
+    }
+    if peaks:
+        told = (f"{name} {peak:.0f}" for name, peak in peaks.items())
+        yield f"memory at most, MB: {', '.join(told)}"
+    mine = next(iter(cells.get(OURS, [])), None)
+    if mine is None or mine.course is None:
+        return
+    rate, bare = (mine.course[name] for name in ("tokens_per_second", "bare_tokens_per_second"))
+    yield f"tokens a CPU second: {rate:.0f}, {rate / bare:.2f} of bare forward and backward passes"
+    for name, found in cells.items():
+        share = share_to_accuracy(mine, found[0]) if found and name in PEERS else None
+        if share is not None:
+            yield f"as right as {name} in the end after {share:.2f} of its CPU time (draw 0)"
 
 
 def _line(contender: str, found: list[Cell], cells: Cells, asked: int) -> Iterator[str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from bench.contenders import OURS, REGRESSION, Outcome
 from bench.labelled_sets import Draw, published
-from bench.training import Cell, paired_p, score, summary
+from bench.training import Cell, paired_p, score, share_to_accuracy, summary
 
 
 def write(data: Path, name: str, rows: int, *, start: int = 0) -> None:
@@ -121,7 +122,12 @@ def test_an_outcome_is_scored_row_by_row(tmp_path: Path) -> None:
     answers = np.eye(3)[np.asarray(draw.test.label_ids)]
     answers[0] = [1 / 3 + 0.02, 1 / 3 - 0.01, 1 / 3 - 0.01]
     outcome = Outcome(
-        probabilities=answers, vectors=answers, seconds=3.0, cpu_seconds=4.0, capped=True
+        probabilities=answers,
+        vectors=answers,
+        seconds=3.0,
+        cpu_seconds=4.0,
+        capped=True,
+        peak_bytes=7,
     )
 
     found = score(outcome, draw, threads=2)
@@ -130,3 +136,19 @@ def test_an_outcome_is_scored_row_by_row(tmp_path: Path) -> None:
     assert found.right == [0 if wrong else 1] + [1] * 8
     assert found.accuracy == pytest.approx(sum(found.right) / 9)
     assert found.cap_seconds == 1200.0
+    assert found.peak_bytes == 7
+
+
+def test_a_peers_accuracy_is_reached_at_the_first_point_that_has_it() -> None:
+    course = {
+        "points": [
+            {"seconds": 9.0, "cpu_seconds": seconds, "accuracy": accuracy}
+            for seconds, accuracy in ((0.5, 0.2), (1.0, 0.5), (1.5, 0.4), (2.0, 0.75))
+        ]
+    }
+    mine = replace(cell([1, 1, 1, 0]), course=course)
+
+    assert share_to_accuracy(mine, cell([1, 0])) == pytest.approx(0.5)
+    assert share_to_accuracy(mine, cell([1, 1, 1, 0])) == pytest.approx(1.0)
+    assert share_to_accuracy(mine, cell([1, 1, 1, 1])) is None
+    assert share_to_accuracy(cell([1]), cell([0])) is None
