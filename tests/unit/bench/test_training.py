@@ -10,7 +10,8 @@ import pytest
 
 from bench.contenders import OURS, REGRESSION, Outcome
 from bench.labelled_sets import Draw, published
-from bench.training import Cell, paired_p, score, share_to_accuracy, summary
+from bench.standing import Cell, paired_p, share_to_accuracy, summary
+from bench.training import score
 
 
 def write(data: Path, name: str, rows: int, *, start: int = 0) -> None:
