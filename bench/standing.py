@@ -129,9 +129,8 @@ def print_set(name: str, cells: Cells, *, threads: int, draws: int) -> None:
     if first is None:
         print(f"\n{name}: there was no time for it; the same command goes on.")
         return
-    print(
-        f"\n{name}: {first.rows} rows, scored on {first.test_rows}; {threads} threads; mean of the draws"
-    )
+    rows = f"{first.rows} rows, scored on {first.test_rows}"
+    print(f"\n{name}: {rows}; {threads} threads; mean of the draws")
     print(
         f"{'':22} draws  accuracy      F1  log loss     ECE  neighbours   seconds (of CPU)  "
         "ours minus it    least       p"
