@@ -8,6 +8,8 @@ RUN pip install --no-cache-dir uv==0.13.9
 ENV UV_COMPILE_BYTECODE=1 \
     UV_LINK_MODE=copy \
     UV_PYTHON_DOWNLOADS=never
+# trainer-ray adds Ray, for runs on several machines.
+ARG EXTRA=trainer
 WORKDIR /build
 COPY pyproject.toml requirements.lock overrides.txt ./
 # The lock is a constraint: it pins and hashes whatever this one extra asks for, nothing more.
@@ -15,7 +17,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     uv venv /opt/isogloss && \
     uv pip install --python /opt/isogloss/bin/python --require-hashes \
         --constraint requirements.lock --override overrides.txt \
-        --extra trainer --requirement pyproject.toml
+        --extra ${EXTRA} --requirement pyproject.toml
 
 FROM python:${PYTHON}
 LABEL org.opencontainers.image.title="isogloss-trainer" \

@@ -100,7 +100,7 @@ class Worker:
         if not first:
             self._meeting, _ = meet(place.host, place.port, place.size, first=False)
         device, _ = choose_device(spec.device)
-        root = Path(tempfile.gettempdir()) / "isogloss-workers"
+        root = Path(tempfile.gettempdir()) / f"isogloss-workers-{os.getuid()}"
         sweep(root)
         with (
             Scratch(root, "run") as scratch,
