@@ -14,6 +14,7 @@ from typing import Any
 from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest
 from isogloss.storage.v1.stored_file_pb2 import StoredFile
 from isogloss.v1.dataset_pb2 import TokenStatistics
+from isogloss.v1.label_mode_pb2 import LabelMode
 from isogloss.v1.split_pb2 import SPLIT_TRAIN
 from services.common import layout, manifests
 from services.common.storage import ObjectStore
@@ -52,6 +53,11 @@ _ROW_BYTES = 600.0
 # The libraries; while it learns weights, gradients, two moments, averages and copies, and what the
 # backward pass keeps of each layer, by width; while it is exported copies of the graph; a row's
 # text, its ids and its embedding.
+
+_BYTES_PER_MARK = 2.0
+_BYTES_PER_ANSWER = 24.0
+# Of each label: whether a training row has it, and a copy of those that are learnt from; of a
+# held-out row three answers as they are scored.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +98,9 @@ class DatasetSize:
     mean_tokens: float
     """Of a text, special tokens included."""
 
+    several: bool = False
+    """Whether a text can have several labels."""
+
 
 def of_run(
     store: ObjectStore,
@@ -123,6 +132,7 @@ def of_run(
         held_out=sum(rows.values()),
         labels=len(manifest.labels),
         mean_tokens=mean_length(manifest.report.tokens, most=encoder.max_tokens),
+        several=manifest.label_mode == LabelMode.LABEL_MODE_MULTI,
     )
     return estimate(Hyperparameters(**hyperparameters), size, encoder, threads=threads)
 
@@ -183,7 +193,9 @@ def _seconds(
 def _bytes(chosen: Plan, dataset: DatasetSize, encoder: EncoderSize) -> int:
     batch = chosen.batch_size * min(encoder.max_tokens, 2 * dataset.mean_tokens)
     activations = batch * encoder.layers * encoder.width * _BYTES_PER_TOKEN * 4
-    rows = (dataset.train + dataset.held_out) * (_ROW_BYTES + 4 * encoder.width)
+    marked = dataset.several * dataset.labels
+    rows = dataset.train * (_ROW_BYTES + 4 * encoder.width + _BYTES_PER_MARK * marked)
+    rows += dataset.held_out * (_ROW_BYTES + 4 * encoder.width + _BYTES_PER_ANSWER * dataset.labels)
     learning = _BYTES_PER_PARAMETER_LEARNT * encoder.parameters + activations
     exporting = _BYTES_PER_PARAMETER_EXPORTED * encoder.parameters
     return round(_FIXED_BYTES + rows + max(learning, exporting))

@@ -55,6 +55,15 @@ def test_long_texts_in_large_batches_take_memory() -> None:
     assert large.peak_memory_bytes > 2 * of(long).peak_memory_bytes
 
 
+def test_many_labels_a_text_take_memory() -> None:
+    single = replace(TONE, train=100_000, labels=1000)
+
+    marked = of(replace(single, several=True)).peak_memory_bytes - of(single).peak_memory_bytes
+
+    # A mark of each label, and a copy.
+    assert marked == 2 * 100_000 * 1000
+
+
 def test_steps_are_those_of_the_plan() -> None:
     assert of(epochs=6).total_steps == 2 * of(epochs=3).total_steps
     # One of the training, and one of that whose held-out fold is chosen on.

@@ -112,4 +112,6 @@ def test_several_labels_are_dealt_by_the_rarest() -> None:
     assert targets.tolist()[0] == [True, True, False]
     assert counts(targets, 3).tolist() == [4, 2, 1]
     assert strata(targets).tolist() == [1, 0, 2, -1, 1]
+    # In parts, of which each knows how rare labels are in all rows.
+    assert strata(np.tile(targets, (2000, 1))).tolist() == [1, 0, 2, -1, 1] * 2000
     assert indicators(np.array([2, 0]), 3).tolist() == [[False, False, True], [True, False, False]]
