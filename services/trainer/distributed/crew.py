@@ -20,6 +20,8 @@ _TICK_SECONDS = 0.25
 _AFTERMATH_SECONDS = 10.0
 # A worker whose neighbour is gone ends before Ray knows whose end that was, or why.
 
+_DEATH = "died (most often: out of memory)."
+
 
 class Crew:
     """Workers, from their first step to an end.
@@ -71,6 +73,9 @@ class Crew:
         try:
             lines = ray.get(reference)
         except ActorDiedError:
+            if worker is self._first:
+                # What it told last may be lost with it.
+                self._lose(worker, _DEATH)
             return lines
         except RayError:
             # A moment's trouble between two nodes; if it is more, the work itself ends with it.
@@ -79,16 +84,19 @@ class Crew:
         return lines
 
     def _part(self, reference: Any) -> None:  # noqa: ANN401 (as above)
-        """Take note of a worker that no longer works. One that is done may go: nobody needs it."""
+        """Take note of a worker that no longer works; most often it is done, and may go."""
         worker = self._working.pop(reference)
         try:
             ray.get(reference)
         except ActorDiedError:
-            self._loss = f"The {worker} died (most often: out of memory)."
-            self._deadline = time.monotonic()
+            self._lose(worker, _DEATH)
         except RayTaskError as error:
-            self._loss = self._loss or f"The {worker} gave up: {error.cause}"
-            self._deadline = min(self._deadline, time.monotonic() + _AFTERMATH_SECONDS)
+            # Most often for the loss of another one, which Ray is about to tell.
+            if not self._loss:
+                self._lose(worker, f"gave up: {error.cause}", wait=_AFTERMATH_SECONDS)
         except RayError as error:
-            self._loss = f"The {worker} cannot be reached: {error}"
-            self._deadline = time.monotonic()
+            self._lose(worker, f"cannot be reached: {error}")
+
+    def _lose(self, worker: Hired, fate: str, *, wait: float = 0.0) -> None:
+        self._loss = f"The {worker} {fate}"
+        self._deadline = min(self._deadline, time.monotonic() + wait)
