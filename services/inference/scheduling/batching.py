@@ -16,6 +16,10 @@ C = TypeVar("C")
 _MISSES = 16
 _LOOKED_AT = 64
 
+# Seconds that are lost in rounding: texts of one length run together also where a run seems to
+# cost nothing by itself, or it would never be seen that it does.
+_NOTHING = 1e-6
+
 
 def fill(batch: Batch[C], waiting: LengthQueues[C], bounds: Bounds) -> None:
     """Put texts that wait into a batch while each takes less time there than elsewhere.
@@ -24,23 +28,23 @@ def fill(batch: Batch[C], waiting: LengthQueues[C], bounds: Bounds) -> None:
     padding is worth at most its share of a run's fixed cost. Nothing is taken from `waiting`.
     """
     lead, cost = batch.items[0], batch.profile.cost
-    if lead.alone:
+    if lead.alone or bounds.texts == 1:
         return
     misses = 0
     for queue in waiting.near(lead.length):
         share = cost.per_run / min(len(queue), bounds.texts)
         for item in islice(queue, _LOOKED_AT):
+            if item is lead:
+                continue
             texts = len(batch.items) + 1
             if texts > bounds.texts or misses == _MISSES:
                 return
-            if item is lead:
-                continue
             longest = max(batch.longest, item.length)
             seconds = cost.seconds(texts, longest)
             if (
                 texts * longest <= bounds.padded_tokens
                 and seconds <= bounds.seconds
-                and seconds - batch.seconds <= share + cost.text_seconds(item.length)
+                and seconds - batch.seconds <= share + cost.text_seconds(item.length) + _NOTHING
             ):
                 batch.items.append(item)
                 batch.longest, batch.seconds = longest, seconds

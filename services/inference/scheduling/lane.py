@@ -46,11 +46,6 @@ class Lane(Generic[C]):
         """Return whether anything waits."""
         return bool(self._flows)
 
-    @property
-    def callers(self) -> int:
-        """How many callers have something waiting."""
-        return len(self._callers)
-
     def can(self, *, run: bool) -> bool:
         """Return whether there is work; only reading counts where nothing may `run`."""
         return run or any(flow.unread for flow in self._flows.values())

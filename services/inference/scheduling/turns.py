@@ -26,10 +26,6 @@ class Turns(Generic[K]):
         self._waiting: dict[K, None] = {}
         self._level = 0.0
 
-    def __len__(self) -> int:
-        """Return how many wait."""
-        return len(self._waiting)
-
     def join(self, key: K) -> None:
         """Let somebody wait who did not, or who did already."""
         if key not in self._waiting:

@@ -69,5 +69,4 @@ def test_who_left_long_ago_is_forgotten() -> None:
         turns.charge("stays", 1.0)
         turns.leave(f"guest {number}")
 
-    assert len(turns) == 1
     assert len(turns._had) < 100
