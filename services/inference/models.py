@@ -45,8 +45,10 @@ _STALE_SECONDS = 10.0
 # seconds. Opening fetches and hashes whole files: not for every call.
 _FAILURE_SECONDS = 10.0
 
-# Looks and downloads at once. They wait for the store and the disk far more than they compute.
-_LOADERS = 8
+# Looks at once, and loads. They wait for the store and the disk far more than they compute; and
+# looks must not wait for loads: a model that is served would count as unseen meanwhile.
+_LOOKS = 8
+_LOADS = 8
 
 
 @dataclass(slots=True)
@@ -89,12 +91,18 @@ class Models:
         self._flights: dict[ModelKey, Future[Model]] = {}
         self._failures: dict[ModelKey, tuple[IsoglossError, float]] = {}
         self._counts = _Counts()
-        self._executor = ThreadPoolExecutor(_LOADERS, thread_name_prefix="models")
+        self._looking = ThreadPoolExecutor(_LOOKS, thread_name_prefix="looking")
+        # Hashing a file of 90 MB takes a processor for 0.1 s.
+        self._loading = ThreadPoolExecutor(
+            _LOADS, thread_name_prefix="loading", initializer=leave_processors
+        )
         # One after the other: opening computes, and whoever is served has the cores; and what
         # a model takes is measured.
         self._opening = ThreadPoolExecutor(
             1, thread_name_prefix="opening", initializer=leave_processors if step_back else None
         )
+        # Begins its thread here: one that a loading thread begins would inherit its priority.
+        self._opening.submit(int)
 
     def ready(self, key: ModelKey) -> Model | None:
         """Return the model where it can be used at once, without waiting for anything."""
@@ -165,7 +173,7 @@ class Models:
 
     def close(self) -> None:
         """End the threads; what is loading is not waited for."""
-        for executor in (self._executor, self._opening):
+        for executor in (self._looking, self._loading, self._opening):
             executor.shutdown(wait=False, cancel_futures=True)
 
     def _look_for(self, key: ModelKey) -> Future[Model]:
@@ -182,25 +190,38 @@ class Models:
             else:
                 self._failures.pop(key, None)
                 self._flights[key] = flight
-                self._executor.submit(self._load, key, flight)
+                self._looking.submit(self._look, key, flight)
             return flight
 
-    def _load(self, key: ModelKey, flight: Future[Model]) -> None:
+    def _look(self, key: ModelKey, flight: Future[Model]) -> None:
         try:
-            model = self._look(key)
+            found = self._compare(key)
+            if isinstance(found, Found):
+                self._loading.submit(self._load, key, found, flight)
+                return
         except BaseException as error:  # noqa: BLE001 (whoever waits for the future gets it)
-            self._land(key)
-            flight.set_exception(error)
+            self._land(key, flight, error)
         else:
-            self._land(key)
-            flight.set_result(model)
+            self._land(key, flight, found)
 
-    def _land(self, key: ModelKey) -> None:
+    def _load(self, key: ModelKey, found: Found, flight: Future[Model]) -> None:
+        try:
+            model = self._load_new(key, found)
+        except BaseException as error:  # noqa: BLE001 (as above)
+            self._land(key, flight, error)
+        else:
+            self._land(key, flight, model)
+
+    def _land(self, key: ModelKey, flight: Future[Model], end: Model | BaseException) -> None:
         with self._lock:
             del self._flights[key]
+        if isinstance(end, BaseException):
+            flight.set_exception(end)
+        else:
+            flight.set_result(end)
 
-    def _look(self, key: ModelKey) -> Model:
-        """Compare what is resident with the store, and open what is not."""
+    def _compare(self, key: ModelKey) -> Model | Found:
+        """Compare what is resident with the store, and return what has to be opened."""
         resident = self._residents.get(key)
         try:
             found = self._manifests.find(key.manifest)
@@ -216,7 +237,7 @@ class Models:
             self._forget(key)
         if found is None:
             raise self._absent(key)
-        return self._load_new(key, found)
+        return found
 
     def _load_new(self, key: ModelKey, found: Found) -> Model:
         started = time.perf_counter()

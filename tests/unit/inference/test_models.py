@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +23,9 @@ from services.common.errors import (
 )
 from services.common.manifests import create_manifest
 from services.common.names import Collection, ResourceName
-from services.inference.engine import FloatArray, Output
-from services.inference.library import Library
+from services.inference.engine import FloatArray, GraphShape, Output
+from services.inference.engines.onnx import LocalEngines, OnnxEngine
+from services.inference.library import Bounds, Library, open_library
 from services.inference.model import Model, Precision
 from services.inference.models import Models
 from services.inference.residents import ModelKey
@@ -392,6 +396,25 @@ def test_a_damaged_file_on_the_disk_is_not_served_while_the_store_is_down(
         load(second.models, key("tone"))
 
 
+def test_models_that_load_slowly_keep_no_other_from_being_seen(
+    models: Models, store: WatchedStore, clock: Clock
+) -> None:
+    publish_tiny_model(store, "acme", "tone")
+    load(models, key("tone"))
+    go_on = threading.Event()
+    slow = [f"slow{number}" for number in range(20)]
+    for seed, name in enumerate(slow, start=1):
+        publish_tiny_model(store, "acme", name, seed=seed)
+    store.slow = go_on
+    flights = [models.request(key(name)) for name in slow]
+    clock.now += 11
+
+    assert load(models, key("tone")) is models.ready(key("tone"))
+    assert not any(flight.done() for flight in flights)
+    go_on.set()
+    assert [flight.result(WAIT).name for flight in flights] == [f"models/{name}" for name in slow]
+
+
 def test_hundreds_of_models_share_room_for_ten(store: WatchedStore, tmp_path: Path) -> None:
     names = [f"m{number}" for number in range(200)]
     with ThreadPoolExecutor(16) as executor:  # each file is written to the disk
@@ -420,6 +443,35 @@ def test_hundreds_of_models_share_room_for_ten(store: WatchedStore, tmp_path: Pa
     assert len(stats.residents) == 10
     assert stats.evictions == stats.loads - 10
     assert stats.hits + stats.misses == len(asked)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux")
+@pytest.mark.parametrize("step_back", [False, True])
+def test_models_are_opened_behind_those_who_are_served_where_engines_allow(
+    store: WatchedStore, tmp_path: Path, *, step_back: bool
+) -> None:
+    class Watched(LocalEngines):
+        def open(self, path: Path, shape: GraphShape) -> OnnxEngine:
+            opened_at.append(niceness())
+            return super().open(path, shape)
+
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    opened_at: list[int] = []
+    publish_tiny_model(store, "acme", "tone")
+    opened = open_library(
+        lambda: store,
+        Watched(threads=1),
+        tmp_path / "cache",
+        Bounds(disk=10**8, memory=10**9),
+        step_back=step_back,
+    )
+
+    load(opened.models, key("tone"))
+    opened.close()
+
+    assert opened_at == [min(19, niceness() + 10) if step_back else niceness()]
 
 
 def test_models_of_one_base_share_what_reads_texts(models: Models, store: WatchedStore) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from services.common.errors import Unavailable
 from services.common.storage import ObjectInfo, open_store
 from tests.stores import PassingStore
+
+_WAIT = 30.0
 
 
 class WatchedStore(PassingStore):
@@ -20,6 +23,9 @@ class WatchedStore(PassingStore):
         self.refused: set[str] = set()
         """Keys that cannot be read for the moment."""
 
+        self.slow: threading.Event | None = None
+        """Files of models come once it is set; manifests at once."""
+
         self.gets: list[str] = []
         self.lists: list[str] = []
 
@@ -30,6 +36,8 @@ class WatchedStore(PassingStore):
     def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         self._check(key)
         self.gets.append(key)
+        if self.slow is not None and not key.endswith("/model.json"):
+            assert self.slow.wait(_WAIT)
         return super().get(key, offset=offset, length=length)
 
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
