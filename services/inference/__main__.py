@@ -17,6 +17,7 @@ from services.common.settings import load
 from services.common.storage import open_store
 from services.common.version import server_version
 from services.inference.answering import Answerer
+from services.inference.awaiting import Answers
 from services.inference.calibrate.record import Node, layout_found
 from services.inference.devices import Device, choose_device
 from services.inference.dispatcher import AnyCall, Dispatcher
@@ -67,10 +68,13 @@ def build(settings: InferenceSettings) -> Application:
         batch_seconds=settings.batch_seconds,
         bulk_share=settings.bulk_share,
     )
-    dispatcher = Dispatcher(scheduler, workers=layout.workers)
+    answers = Answers()
+    dispatcher = Dispatcher(scheduler, workers=layout.workers, answered=answers.wake)
     resolver = Resolver(library.models, library.aliases)
     phases = Phases()
-    answerer = Answerer(resolver, dispatcher, max_texts=settings.max_texts, note=phases.note)
+    answerer = Answerer(
+        resolver, dispatcher, answers, max_texts=settings.max_texts, note=phases.note
+    )
     observer = Observer(
         _facts(settings, device, layout), models=library.models.stats, scheduler=dispatcher.stats
     )

@@ -71,6 +71,7 @@ class Answerer:
         self,
         resolver: Resolver,
         dispatcher: Dispatcher,
+        answers: Answers,
         *,
         max_texts: int,
         note: Callable[[Priority, Timings], None],
@@ -80,13 +81,14 @@ class Answerer:
         Args:
             resolver: What names stand for.
             dispatcher: Who computes.
+            answers: Brings here what it computed.
             max_texts: Texts in a request, at most.
             note: Told of every request that was computed.
         """
         self._note = note
         self._resolver = resolver
         self._dispatcher = dispatcher
-        self._answers = Answers()
+        self._answers = answers
         self._max_texts = max_texts
         # Texts are shown by one thread at a time: nobody who shows may hold computing up.
         self._showing = asyncio.Lock()

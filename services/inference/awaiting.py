@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 class Answers:
-    """Brings what workers finished to one event loop: all that has come, with one wake-up.
+    """Brings what workers finished to one event loop: all that came together, with one wake-up.
 
-    A wake-up is a system call, and lets go of the interpreter's lock: eight answers of one batch
-    would take eight of them.
+    A wake-up is a system call and lets go of the interpreter's lock: a worker that woke the loop
+    for the first answer of a batch would stand behind it before it could give the second.
     """
 
     def __init__(self) -> None:
@@ -34,23 +34,27 @@ class Answers:
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
         waiter: asyncio.Future[T] = loop.create_future()
-        call.future.add_done_callback(partial(self._note, loop, waiter))
+        call.future.add_done_callback(partial(self._note, waiter))
+        if call.future.done():
+            # Whoever set it may have woken the loop before anybody waited.
+            self.wake()
         try:
             return await waiter
         except asyncio.CancelledError:
             call.give_up()
             raise
 
-    def _note(
-        self, loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[Any], done: Future[Any]
-    ) -> None:
-        """Take what a worker has finished; runs on its thread."""
-        self._came.append(partial(_settle, waiter, done))
+    def wake(self) -> None:
+        """Let the loop look at what came; for whoever has set futures, on any thread."""
         # Set before the loop is woken and cleared before it looks: what comes in between is seen.
-        if not self._woken:
+        if self._came and not self._woken and self._loop is not None:
             self._woken = True
             with suppress(RuntimeError):  # the loop is closed, so nobody waits
-                loop.call_soon_threadsafe(self._deliver)
+                self._loop.call_soon_threadsafe(self._deliver)
+
+    def _note(self, waiter: asyncio.Future[Any], done: Future[Any]) -> None:
+        """Keep what a worker has finished until the loop is woken."""
+        self._came.append(partial(_settle, waiter, done))
 
     def _deliver(self) -> None:
         self._woken = False

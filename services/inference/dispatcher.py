@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -48,14 +48,18 @@ class Dispatcher:
     compute it where nothing comes first, and a lone text costs one hop there and one back.
     """
 
-    def __init__(self, scheduler: Scheduler[AnyCall], *, workers: int) -> None:
+    def __init__(
+        self, scheduler: Scheduler[AnyCall], *, workers: int, answered: Callable[[], None]
+    ) -> None:
         """Start the workers.
 
         Args:
             scheduler: Says what is next; used by nobody else.
             workers: Threads, as many as the scheduler was made for.
+            answered: Called after futures were set: once for all that became ready together.
         """
         self._scheduler = scheduler
+        self._answered = answered
         self._lock = threading.Lock()
         self._work_came = threading.Condition(self._lock)
         self._idle = 0
@@ -128,16 +132,14 @@ class Dispatcher:
             thread.join()
         with self._lock:
             left = self._end(self._calls.copy())
-        for call in left:
-            call.fail(_stopping())
+        self._tell([], {call: _stopping() for call in left})
 
     def _give_up(self, job: Job[AnyCall]) -> None:
         with self._lock:
             left = self._end([job.call])
             if left:
                 self._scheduler.give_up(job)
-        for call in left:
-            call.fail(_too_late())
+        self._tell([], {call: _too_late() for call in left})
 
     def _work(self) -> None:
         while (work := self._next()) is not None:
@@ -163,8 +165,7 @@ class Dispatcher:
                 elif self._idle and self._scheduler.waits:
                     # One more wakes the next, as far as there is work.
                     self._work_came.notify()
-            for call in late:
-                call.fail(_too_late())
+            self._tell([], {call: _too_late() for call in late})
             if work is not None:
                 return work
 
@@ -193,10 +194,7 @@ class Dispatcher:
                     self._scheduler.refuse(part.job)
             self._scheduler.read(reading, lengths, seconds)
             complete = self._end(complete)
-        for call in failed:
-            call.fail(errors[call])
-        for call in complete:
-            call.finish()
+        self._tell(complete, {call: errors[call] for call in failed})
 
     def _run(self, batch: Batch[AnyCall]) -> None:
         first = batch.items[0].job.call
@@ -220,8 +218,7 @@ class Dispatcher:
         else:
             with self._lock:
                 complete = self._settle(batch)
-            for call in complete:
-                call.finish()
+            self._tell(complete, {})
             # Answers first: nobody waits for what is learnt.
             with self._lock:
                 self._scheduler.done(batch, seconds)
@@ -242,10 +239,16 @@ class Dispatcher:
                     self._scheduler.drop(item.job)
             failed = self._end(errors)
             complete = self._settle(batch)
-        for call in failed:
-            call.fail(errors[call])
+        self._tell(complete, {call: errors[call] for call in failed})
+
+    def _tell(self, complete: Sequence[AnyCall], failed: Mapping[AnyCall, BaseException]) -> None:
+        """Answer calls that are over; without the lock, for answers take time to make."""
         for call in complete:
             call.finish()
+        for call, error in failed.items():
+            call.fail(error)
+        if complete or failed:
+            self._answered()
 
     def _settle(self, batch: Batch[AnyCall]) -> list[AnyCall]:
         """Count a batch's texts as done; return the calls that are complete with it."""

@@ -91,7 +91,7 @@ def started(workers: int) -> Dispatcher:
         batch_seconds=0.04,
         bulk_share=0.2,
     )
-    return Dispatcher(scheduler, workers=workers)
+    return Dispatcher(scheduler, workers=workers, answered=lambda: None)
 
 
 @pytest.fixture
