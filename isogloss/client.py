@@ -13,10 +13,10 @@ from isogloss.api.models import AsyncModels, Models
 from isogloss.connection import ConnectionOptions, resolve
 from isogloss.inference import Classifications, EmbeddedAndClassified, Embeddings, Tokenized
 from isogloss.inference_options import (
+    ClassifyOptions,
     EmbedAndClassifyOptions,
     EmbedOptions,
     InputType,
-    LabelOptions,
     Truncation,
 )
 from isogloss.servers import ServerStatus
@@ -75,7 +75,7 @@ class Services:
         *,
         timeout: float | None = None,
         progress: Callable[[int], None] | None = None,
-        **options: Unpack[LabelOptions],
+        **options: Unpack[ClassifyOptions],
     ) -> Classifications:
         """Predict the labels of each text.
 
@@ -84,7 +84,7 @@ class Services:
             texts: As in `embed`.
             timeout: As in `embed`.
             progress: As in `embed`.
-            options: See `LabelOptions`: how many labels, from which confidence on, and so on.
+            options: See `ClassifyOptions`: how many labels, from which confidence on, and so on.
 
         Raises:
             InvalidArgument: Texts are empty, too long or none, or the model has no such label.
@@ -149,7 +149,7 @@ class Services:
         *,
         timeout: float | None = None,
         progress: Callable[[int], None] | None = None,
-        **options: Unpack[LabelOptions],
+        **options: Unpack[ClassifyOptions],
     ) -> AsyncGenerator[Classifications]:
         """Predict the labels of any number of texts, as `embed_many` embeds them."""
         return self._inference.classify_many(

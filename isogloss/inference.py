@@ -47,6 +47,9 @@ class Timings:
     load: float
     """Waiting for the model to be loaded; 0 where it was in memory."""
 
+    learn: float = 0.0
+    """Waiting for examples to be learnt from; 0 where the server still knew them."""
+
     @classmethod
     def sum(cls, parts: Iterable[Self]) -> Self:
         """Add up several calls."""
@@ -56,6 +59,7 @@ class Timings:
             tokenize=sum(part.tokenize for part in known),
             infer=sum(part.infer for part in known),
             load=sum(part.load for part in known),
+            learn=sum(part.learn for part in known),
         )
 
 

@@ -84,7 +84,10 @@ def write_options(request: Request, options: Mapping[str, Any]) -> None:
             raise TypeError(f"{name!r} is nothing that {type(request).__name__} takes.")
         if value is None:
             continue
-        if isinstance(value, Mapping):
+        if name == "examples":
+            pairs = (pb.LabelledText(text=text, label=label) for text, label in value)
+            getattr(request, name).extend(pairs)
+        elif isinstance(value, Mapping):
             getattr(request, name).update(value)
         else:
             setattr(request, name, _CHOICES[name](value) if name in _CHOICES else value)
@@ -236,6 +239,7 @@ def _timings(message: pb.Timings) -> Timings:
         tokenize=_seconds(message.tokenize),
         infer=_seconds(message.infer),
         load=_seconds(message.load),
+        learn=_seconds(message.learn),
     )
 
 

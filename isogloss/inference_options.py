@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TypedDict
 
@@ -97,7 +97,7 @@ class EmbedOptions(VectorOptions, total=False):
 
 
 class LabelOptions(TextOptions, total=False):
-    """What `classify` takes; see `TextOptions`.
+    """What is said of labels; see `TextOptions`.
 
     top_k: How many labels to tell for each text. 0: all of them.
     threshold: Where a text can have several labels: predict those whose confidence reaches this,
@@ -112,6 +112,16 @@ class LabelOptions(TextOptions, total=False):
     label_thresholds: Mapping[str, float]
     abstain_below: float
     raw_scores: bool
+
+
+class ClassifyOptions(LabelOptions, total=False):
+    """What `classify` takes; see `LabelOptions`.
+
+    examples: Pairs of a text and its label to learn from instead of the model's own labels: at
+        most 2,500, at least two labels, at least two examples of each.
+    """
+
+    examples: Sequence[tuple[str, str]]
 
 
 class EmbedAndClassifyOptions(VectorOptions, LabelOptions, total=False):

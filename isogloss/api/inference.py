@@ -27,10 +27,10 @@ from isogloss.api.resources import name_of
 from isogloss.errors import IsoglossError, Violation
 from isogloss.inference import Classifications, EmbeddedAndClassified, Embeddings, Tokenized
 from isogloss.inference_options import (
+    ClassifyOptions,
     EmbedAndClassifyOptions,
     EmbedOptions,
     InputType,
-    LabelOptions,
     Truncation,
 )
 from isogloss.models import BaseModel, Model
@@ -98,7 +98,7 @@ class AsyncInference:
         *,
         timeout: float | None = None,
         progress: Callable[[int], None] | None = None,
-        **options: Unpack[LabelOptions],
+        **options: Unpack[ClassifyOptions],
     ) -> Classifications:
         """See `AsyncClient.classify`."""
         first = pb.ClassifyRequest(model=name_of(model))
@@ -146,7 +146,7 @@ class AsyncInference:
         *,
         timeout: float | None = None,
         progress: Callable[[int], None] | None = None,
-        **options: Unpack[LabelOptions],
+        **options: Unpack[ClassifyOptions],
     ) -> AsyncGenerator[Classifications]:
         """See `AsyncClient.classify_many`."""
         first = _written(pb.ClassifyRequest(model=name_of(model)), options)

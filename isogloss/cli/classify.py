@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Unpack
 
 import typer
@@ -21,8 +22,9 @@ from isogloss.cli.text_options import (
     precision_of,
     texts_of,
 )
+from isogloss.cli.texts import read_examples
 from isogloss.cli.words import short
-from isogloss.inference_options import LabelOptions
+from isogloss.inference_options import ClassifyOptions, LabelOptions
 
 SHOWN_LABELS = 3
 
@@ -37,6 +39,7 @@ def register(app: typer.Typer) -> None:
             'isogloss classify --model tone-9x4kdp "My order was late"',
             "cat texts.txt | isogloss classify --model tone-9x4kdp --file - --json",
             'isogloss classify --model topics-5u3kac --threshold 0.4 --threshold bill=0.2 "Why?"',
+            'isogloss classify --model baseModels/small --examples few.csv "My order was late"',
         ],
     )(classify)
 
@@ -71,11 +74,19 @@ def classify(
     raw_scores: Annotated[
         bool, typer.Option("--raw-scores", help="Tell the logits too, with --json.")
     ] = False,
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with the columns `text` and `label`: learn labels from these, two at least of "
+            "each, on any model or base.",
+            show_default=False,
+        ),
+    ] = None,
     truncation: Cut = Truncation.END,
     quantized: Quantised = False,
 ) -> None:
     """Predict the label of each text, or its labels."""
-    options = LabelOptions(
+    options = ClassifyOptions(
         top_k=top_k,
         raw_scores=raw_scores,
         truncation=truncation,
@@ -84,6 +95,8 @@ def classify(
     options.update(_thresholds(threshold or []))
     if abstain_below is not None:
         options["abstain_below"] = abstain_below
+    if examples is not None:
+        options["examples"] = read_examples(examples)
     found = texts_of(session, texts, file)
     with session.client() as client, text_progress(session, len(found)) as progress:
         answer = _classified(client, model_name(model), found, progress, **options)
@@ -122,7 +135,7 @@ def _classified(
     model: str,
     texts: Sequence[str],
     progress: Callable[[int], None] | None,
-    **options: Unpack[LabelOptions],
+    **options: Unpack[ClassifyOptions],
 ) -> Classifications:
     """Classify in calls of their own, or where there are very many, behind what others wait for."""
     if len(texts) <= MANY_TEXTS:

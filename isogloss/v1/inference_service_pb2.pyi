@@ -309,6 +309,7 @@ class Timings(_message.Message):
     TOKENIZE_FIELD_NUMBER: _builtins.int
     INFER_FIELD_NUMBER: _builtins.int
     LOAD_FIELD_NUMBER: _builtins.int
+    LEARN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def queue(self) -> _duration_pb2.Duration:
         """When no worker was busy with it."""
@@ -325,6 +326,10 @@ class Timings(_message.Message):
     def load(self) -> _duration_pb2.Duration:
         """Waiting for the model to be found and loaded; unset where it was in memory."""
 
+    @_builtins.property
+    def learn(self) -> _duration_pb2.Duration:
+        """Waiting for `examples` to be computed and learnt from; unset where their head was in memory."""
+
     def __init__(
         self,
         *,
@@ -332,10 +337,11 @@ class Timings(_message.Message):
         tokenize: _duration_pb2.Duration | None = ...,
         infer: _duration_pb2.Duration | None = ...,
         load: _duration_pb2.Duration | None = ...,
+        learn: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["infer", b"infer", "load", b"load", "queue", b"queue", "tokenize", b"tokenize"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["infer", b"infer", "learn", b"learn", "load", b"load", "queue", b"queue", "tokenize", b"tokenize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["infer", b"infer", "load", b"load", "queue", b"queue", "tokenize", b"tokenize"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["infer", b"infer", "learn", b"learn", "load", b"load", "queue", b"queue", "tokenize", b"tokenize"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -377,6 +383,7 @@ class ClassifyRequest(_message.Message):
     LABEL_THRESHOLDS_FIELD_NUMBER: _builtins.int
     ABSTAIN_BELOW_FIELD_NUMBER: _builtins.int
     RAW_SCORES_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model. Format: `models/{model}` or `aliases/{alias}`."""
     truncation: Global___Truncation.ValueType
@@ -405,6 +412,12 @@ class ClassifyRequest(_message.Message):
     def label_thresholds(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """MULTI mode: thresholds of single labels, 0 to 1, before `threshold` and the model's own."""
 
+    @_builtins.property
+    def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelledText]:
+        """Learn the labels from these instead of taking the model's own: at most 2,500, at least two
+        labels, at least two examples of each. Each text then has one label.
+        """
+
     def __init__(
         self,
         *,
@@ -418,10 +431,11 @@ class ClassifyRequest(_message.Message):
         label_thresholds: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         abstain_below: _builtins.float | None = ...,
         raw_scores: _builtins.bool = ...,
+        examples: _abc.Iterable[Global___LabelledText] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below", "_threshold", b"_threshold", "abstain_below", b"abstain_below", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below", "_threshold", b"_threshold", "abstain_below", b"abstain_below", "label_thresholds", b"label_thresholds", "model", b"model", "precision", b"precision", "priority", b"priority", "raw_scores", b"raw_scores", "texts", b"texts", "threshold", b"threshold", "top_k", b"top_k", "truncation", b"truncation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below", "_threshold", b"_threshold", "abstain_below", b"abstain_below", "examples", b"examples", "label_thresholds", b"label_thresholds", "model", b"model", "precision", b"precision", "priority", b"priority", "raw_scores", b"raw_scores", "texts", b"texts", "threshold", b"threshold", "top_k", b"top_k", "truncation", b"truncation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__abstain_below: _TypeAlias = _typing.Literal["abstain_below"]  # noqa: Y015
     _WhichOneofArgType__abstain_below: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below"]  # noqa: Y015
@@ -433,6 +447,32 @@ class ClassifyRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
 
 Global___ClassifyRequest: _TypeAlias = ClassifyRequest  # noqa: Y015
+
+@_typing.final
+class LabelledText(_message.Message):
+    """A text and its label."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The text, not empty, of at most 128 KiB in UTF-8; cut as `truncation` says."""
+    label: _builtins.str
+    """Its label, 1 to 256 characters."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        label: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelledText: _TypeAlias = LabelledText  # noqa: Y015
 
 @_typing.final
 class ClassifyResponse(_message.Message):

@@ -105,7 +105,12 @@ class InferenceServiceServicer:
     def Classify(self, request, context):
         """Predicts the labels of each text.
 
-        Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model.
+        With `examples` the labels are learnt from these, in the call, on the model's vectors; any model
+        will do, a base as well. The answer to the first call with them takes the time of computing
+        them; the head is kept for a while, so that others with the same examples do not.
+
+        Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model without
+        examples; INVALID_ARGUMENT naming every example that cannot be learnt from.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -55,7 +55,12 @@ class InferenceServiceStub:
     Classify: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.ClassifyRequest, _inference_service_pb2.ClassifyResponse]
     """Predicts the labels of each text.
 
-    Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model.
+    With `examples` the labels are learnt from these, in the call, on the model's vectors; any model
+    will do, a base as well. The answer to the first call with them takes the time of computing
+    them; the head is kept for a while, so that others with the same examples do not.
+
+    Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model without
+    examples; INVALID_ARGUMENT naming every example that cannot be learnt from.
     """
     EmbedAndClassify: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.EmbedAndClassifyRequest, _inference_service_pb2.EmbedAndClassifyResponse]
     """Computes the embedding of each text and predicts its labels, for the price of one of them.
@@ -111,7 +116,12 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     Classify: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.ClassifyRequest, _inference_service_pb2.ClassifyResponse]  # type: ignore[assignment]
     """Predicts the labels of each text.
 
-    Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model.
+    With `examples` the labels are learnt from these, in the call, on the model's vectors; any model
+    will do, a base as well. The answer to the first call with them takes the time of computing
+    them; the head is kept for a while, so that others with the same examples do not.
+
+    Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model without
+    examples; INVALID_ARGUMENT naming every example that cannot be learnt from.
     """
     EmbedAndClassify: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.EmbedAndClassifyRequest, _inference_service_pb2.EmbedAndClassifyResponse]  # type: ignore[assignment]
     """Computes the embedding of each text and predicts its labels, for the price of one of them.
@@ -176,7 +186,12 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_inference_service_pb2.ClassifyResponse, _abc.Awaitable[_inference_service_pb2.ClassifyResponse]]:
         """Predicts the labels of each text.
 
-        Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model.
+        With `examples` the labels are learnt from these, in the call, on the model's vectors; any model
+        will do, a base as well. The answer to the first call with them takes the time of computing
+        them; the head is kept for a while, so that others with the same examples do not.
+
+        Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model without
+        examples; INVALID_ARGUMENT naming every example that cannot be learnt from.
         """
 
     @_abc_1.abstractmethod

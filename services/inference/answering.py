@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -31,13 +32,16 @@ from services.inference.convert.responses import (
 )
 from services.inference.dispatcher import Dispatcher
 from services.inference.engine import Output
+from services.inference.fewshot.examples import Examples
+from services.inference.fewshot.head import Head, learn
+from services.inference.fewshot.heads import Heads, head_key
 from services.inference.limits import (
     classify_answer_violation,
     embed_answer_violation,
     tokenize_answer_violation,
     vector_bytes,
 )
-from services.inference.model import Computed, Model, Precision, Question, Timings
+from services.inference.model import Computed, LabelMode, Model, Precision, Question, Timings
 from services.inference.reading import show
 from services.inference.resolving import Loaded, Resolver
 from services.inference.scheduling.priority import Priority
@@ -86,6 +90,7 @@ class Answerer:
             note: Told of every request that was computed.
         """
         self._note = note
+        self._heads = Heads()
         self._resolver = resolver
         self._dispatcher = dispatcher
         self._answers = answers
@@ -106,12 +111,52 @@ class Answerer:
     async def classify(self, request: pb.ClassifyRequest, manner: Manner) -> pb.ClassifyResponse:
         """Predict labels."""
         call = self._read(request, manner)
+        if call.examples is not None:
+            return await self._classify_by(call.examples, call, manner)
         _check_head(call)
         loaded = await self._find(call)
         rule = label_rule(call.labels, loaded.model)
         _refuse(classify_answer_violation(len(call.texts), rule))
         answer = partial(classify_response, loaded, rule)
         return await self._compute(loaded.model, call, manner, (Output.LOGITS,), answer)
+
+    async def _classify_by(
+        self, examples: Examples, call: Call, manner: Manner
+    ) -> pb.ClassifyResponse:
+        loaded = await self._find(call)
+        taught = replace(
+            loaded.model, labels=examples.distinct, label_mode=LabelMode.SINGLE, thresholds=()
+        )
+        rule = label_rule(call.labels, taught)
+        _refuse(classify_answer_violation(len(call.texts), rule))
+        key = head_key(current_principal().tenant, taught.digest, call.truncation, examples)
+        learnt = None
+        head = self._heads.get(key)
+        if head is None:
+            began = time.monotonic()
+            head = await self._learn(taught, examples, call, manner)
+            self._heads.keep(key, head)
+            learnt = time.monotonic() - began
+
+        def answer(computed: Computed) -> pb.ClassifyResponse:
+            rows = {Output.LOGITS: head.logits(computed.rows[Output.EMBEDDING])}
+            return classify_response(loaded, rule, replace(computed, rows=rows), learnt=learnt)
+
+        return await self._compute(loaded.model, call, manner, (Output.EMBEDDING,), answer)
+
+    async def _learn(self, model: Model, examples: Examples, call: Call, manner: Manner) -> Head:
+        ids = {label: number for number, label in enumerate(model.labels)}
+
+        def head(computed: Computed) -> Head:
+            _refuse_examples(computed)
+            label_ids = [ids[label] for label in examples.labels]
+            return learn(computed.rows[Output.EMBEDDING], label_ids, labels=len(ids))
+
+        asked = replace(call, texts=examples.texts)
+        # What is wrong with one of them is told under its own field.
+        return await self._compute(
+            model, asked, replace(manner, each=True), (Output.EMBEDDING,), head
+        )
 
     async def embed_and_classify(
         self, request: pb.EmbedAndClassifyRequest, manner: Manner
@@ -192,6 +237,16 @@ def _shown(model: Model, call: TokenizeCall) -> pb.TokenizeResponse:
     return response
 
 
+def _refuse_examples(computed: Computed) -> None:
+    if computed.errors:
+        raise InvalidArgument(
+            [
+                FieldViolation(field=f"examples[{position}].text", description=error.message)
+                for position, error in sorted(computed.errors.items())
+            ]
+        )
+
+
 def _refuse(violation: FieldViolation | None) -> None:
     if violation is not None:
         raise InvalidArgument(violation)
@@ -200,8 +255,8 @@ def _refuse(violation: FieldViolation | None) -> None:
 def _check_head(call: Call) -> None:
     if call.name.collection is Collection.BASE_MODELS:
         raise FailedPrecondition(
-            f"{call.name} is an untrained base: it embeds, but cannot classify. Train a model "
-            "from it with `isogloss models create`, and classify with that.",
+            f"{call.name} is an untrained base: it has no labels of its own. Send examples, or train "
+            "a model from it with `isogloss models create`, and classify with that.",
             reason=Reason.MODEL_HAS_NO_HEAD,
             metadata={"name": str(call.name)},
             subjects=[str(call.name)],

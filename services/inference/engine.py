@@ -96,6 +96,11 @@ class Engines(Protocol):
         ...
 
     @property
+    def prefer_half(self) -> bool:
+        """Whether graphs in 16-bit floats are faster here, where they are proven equal."""
+        ...
+
+    @property
     def copies(self) -> float:
         """Memory of a graph that is open, for each byte of it; at least 1."""
         ...

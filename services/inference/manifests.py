@@ -73,6 +73,9 @@ class PublishedModel:
 
     graphs: Mapping[Precision, Artifact]
 
+    half: Artifact | None = None
+    """The EXACT graph in 16-bit floats, proven equal; None for most."""
+
     vector_range: float = 0.0
     """How far from 0 the numbers of its embeddings reach; 0 where nobody measured it."""
 
@@ -125,6 +128,7 @@ def parse_published(content: bytes, key: str) -> PublishedModel:
             for variant in manifest.variants
             if variant.precision in _PRECISIONS
         },
+        half=_half(manifest, key),
         vector_range=manifest.vector_range,
         matryoshka_dimensions=tuple(manifest.matryoshka_dimensions),
         typed_prefixes={
@@ -134,6 +138,16 @@ def parse_published(content: bytes, key: str) -> PublishedModel:
             if typed.input_type in _INPUT_TYPES
         },
     )
+
+
+def _half(manifest: ModelManifest, key: str) -> Artifact | None:
+    exact = (
+        variant.half_graph
+        for variant in manifest.variants
+        if variant.precision == precision_pb2.PRECISION_EXACT and variant.HasField("half_graph")
+    )
+    file = next(exact, None)
+    return None if file is None else _artifact(file, key)
 
 
 def _thresholds(manifest: ModelManifest, key: str) -> tuple[float, ...]:

@@ -82,7 +82,7 @@ class Opener:
         Raises:
             FailedPrecondition: Where it has no variant of that precision.
         """
-        graph = _graph(published, precision)
+        graph = self._graph(published, precision)
         return int(graph.size * _GRAPH_GROWTH * self._engines.copies) + _reader_size(published)
 
     @contextmanager
@@ -95,7 +95,7 @@ class Opener:
             ResourceExhausted: Where the files do not fit on this machine's disk.
             Unavailable: Where the store does not answer.
         """
-        graph, fetch = _graph(published, precision), self._downloader.fetch
+        graph, fetch = self._graph(published, precision), self._downloader.fetch
         with (
             self._cache.hold(published.tokenizer, fetch) as tokenizer_path,
             self._cache.hold(graph, fetch) as graph_path,
@@ -109,7 +109,7 @@ class Opener:
             DataLoss: Where a file is not what its manifest says.
             Unavailable: Where what computes broke down meanwhile.
         """
-        graph = _graph(published, precision)
+        graph = self._graph(published, precision)
         try:
             reader = self._reader(published, files.tokenizer)
             before = allocated()
@@ -154,6 +154,21 @@ class Opener:
         engine.run([[published.pad_token_id] * published.max_tokens], (Output.EMBEDDING,))
         return engine
 
+    def _graph(self, published: PublishedModel, precision: Precision) -> Artifact:
+        if precision is Precision.EXACT and self._engines.prefer_half and published.half:
+            return published.half
+        graph = published.graphs.get(precision)
+        if graph is None:
+            offered = ", ".join(sorted(known.name for known in published.graphs)) or "none"
+            raise FailedPrecondition(
+                f"{published.name} has no {precision.name} variant; it has: {offered}. Ask for one "
+                "of these.",
+                reason=Reason.PRECISION_UNAVAILABLE,
+                metadata={"name": published.name, "precision": precision.name, "offered": offered},
+                subjects=[published.name],
+            )
+        return graph
+
     def _model(
         self,
         published: PublishedModel,
@@ -164,7 +179,7 @@ class Opener:
         return Model(
             name=published.name,
             precision=precision,
-            digest=_graph(published, precision).sha256,
+            digest=self._graph(published, precision).sha256,
             dimension=published.dimension,
             max_tokens=published.max_tokens,
             labels=published.labels,
@@ -185,17 +200,3 @@ class Opener:
 def _reader_size(published: PublishedModel) -> int:
     # Of each model, though some share one: it stays until the last of them goes.
     return published.tokenizer.size * _TOKENIZER_GROWTH
-
-
-def _graph(published: PublishedModel, precision: Precision) -> Artifact:
-    graph = published.graphs.get(precision)
-    if graph is None:
-        offered = ", ".join(sorted(known.name for known in published.graphs)) or "none"
-        raise FailedPrecondition(
-            f"{published.name} has no {precision.name} variant; it has: {offered}. Ask for one "
-            "of these.",
-            reason=Reason.PRECISION_UNAVAILABLE,
-            metadata={"name": published.name, "precision": precision.name, "offered": offered},
-            subjects=[published.name],
-        )
-    return graph

@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 _log = structlog.get_logger()
 
-_BOUNDS = Bounds(requests=256, texts=1024)
+BOUNDS = Bounds(requests=256, texts=1024)
 """Of one stream: enough that no worker waits for the network, and a quarter of what may wait in
 a server by default, so that one stream alone does not fill it."""
 
@@ -44,7 +44,7 @@ class Processor:
         self, requests: AsyncIterator[pb.ProcessRequest]
     ) -> AsyncGenerator[pb.ProcessResponse, None]:
         """Answer every request of a stream, as they are ready."""
-        return in_flight(requests, self._answer, texts=_texts, bounds=_BOUNDS)
+        return in_flight(requests, self._answer, texts=_texts, bounds=BOUNDS)
 
     async def _answer(self, request: pb.ProcessRequest) -> pb.ProcessResponse:
         response = pb.ProcessResponse(id=request.id[:_MAX_ID])

@@ -157,10 +157,11 @@ class IngestSettings(DatabaseSettings):
     """Datasets that are validated at the same time."""
 
     duckdb_memory: str = "512MiB"
-    """Memory of one validation's DuckDB; what needs more goes to the scratch directory."""
+    """Memory of each DuckDB of a validation: of one, and of one for each of its threads, which
+    hardly need any. What needs more goes to the scratch directory."""
 
     duckdb_threads: int = Field(default=2, ge=1)
-    """Threads of one validation's DuckDB."""
+    """Threads of one validation's DuckDB, and runs of rows, or splits, that it works on at once."""
 
     lease_seconds: PositiveSeconds = 60.0
     """Seconds without a sign of life after which another validator starts a dataset again."""

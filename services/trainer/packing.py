@@ -121,9 +121,14 @@ def _evaluation(store: ObjectStore, judged: Left) -> Evaluation:
 
 
 def _variant(store: ObjectStore, spec: RunSpec, exported: ExportedVariant) -> Variant:
+    graph, half = (
+        None if path is None else manifests.upload(store, f"{spec.prefix}{path.name}", path)
+        for path in (exported.path, exported.half)
+    )
     return Variant(
         precision=Precision.Value(exported.form),
-        graph=manifests.upload(store, f"{spec.prefix}{exported.path.name}", exported.path),
+        graph=graph,
+        half_graph=half,
         min_cosine=exported.min_cosine,
         max_probability_error=exported.max_probability_difference,
         accuracy_loss=exported.accuracy_loss,

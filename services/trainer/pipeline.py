@@ -114,6 +114,7 @@ def execute(
         scratch,
         probes=_probes(model.dev or _labelled(material.train), labels=len(model.labels)),
         quantise=spec.quantise,
+        halve=device.startswith("cuda"),
     )
     _tell_export(export, tell)
     tell(forecast.uploading())
@@ -133,8 +134,8 @@ def _probes(rows: LabelledTexts, *, labels: int) -> Probes:
 def _tell_export(export: Export, tell: Tell) -> None:
     for variant in export.variants:
         tell(Logged(level="info", message=variant.summary))
-    if export.refused:
-        tell(Logged(level="warning", message=export.refused))
+    for reason in export.refused:
+        tell(Logged(level="warning", message=reason))
 
 
 def _labelled(rows: Rows) -> LabelledTexts:

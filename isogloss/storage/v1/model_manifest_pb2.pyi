@@ -262,6 +262,7 @@ class Variant(_message.Message):
     MAX_PROBABILITY_ERROR_FIELD_NUMBER: _builtins.int
     ACCURACY_LOSS_FIELD_NUMBER: _builtins.int
     SPEEDUP_FIELD_NUMBER: _builtins.int
+    HALF_GRAPH_FIELD_NUMBER: _builtins.int
     precision: _precision_pb2.Precision.ValueType
     """Its precision."""
     min_cosine: _builtins.float
@@ -278,6 +279,12 @@ class Variant(_message.Message):
     def graph(self) -> _stored_file_pb2.StoredFile:
         """The graph, whole in one file."""
 
+    @_builtins.property
+    def half_graph(self) -> _stored_file_pb2.StoredFile:
+        """EXACT: the same in 16-bit floats, which GPUs compute faster; it has passed what the graph itself
+        has passed. Made where a GPU trains; unset for most.
+        """
+
     def __init__(
         self,
         *,
@@ -287,10 +294,11 @@ class Variant(_message.Message):
         max_probability_error: _builtins.float = ...,
         accuracy_loss: _builtins.float = ...,
         speedup: _builtins.float = ...,
+        half_graph: _stored_file_pb2.StoredFile | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "half_graph", b"half_graph"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy_loss", b"accuracy_loss", "graph", b"graph", "max_probability_error", b"max_probability_error", "min_cosine", b"min_cosine", "precision", b"precision", "speedup", b"speedup"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy_loss", b"accuracy_loss", "graph", b"graph", "half_graph", b"half_graph", "max_probability_error", b"max_probability_error", "min_cosine", b"min_cosine", "precision", b"precision", "speedup", b"speedup"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -18,6 +18,7 @@ from services.inference.convert.enums import (
     TRUNCATIONS,
     VECTOR_TYPES,
 )
+from services.inference.fewshot.examples import Examples, examples_violations
 from services.inference.limits import text_violation, tokenize_violation
 from services.inference.model import Precision
 from services.inference.scheduling.priority import Priority
@@ -48,6 +49,8 @@ class Call:
     as_list: bool = False
     vectors: VectorWish = field(default_factory=VectorWish)
     labels: LabelWish = field(default_factory=LabelWish)
+    examples: Examples | None = None
+    """What to learn labels from; None for the model's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +83,7 @@ def call_from_proto(request: Request, *, max_texts: int, each: bool = False) -> 
     truncation = _chosen(request, "truncation", TRUNCATIONS, violations)
     precision = _chosen(request, "precision", PRECISIONS, violations)
     priority = _chosen(request, "priority", PRIORITIES, violations)
-    input_type, vectors, labels = None, VectorWish(), LabelWish()
+    input_type, vectors, labels, examples = None, VectorWish(), LabelWish(), None
     if isinstance(request, pb.EmbedRequest):
         # Labels are learnt from texts as the model always reads them.
         input_type = _chosen(request, "input_type", INPUT_TYPES, violations)
@@ -88,6 +91,12 @@ def call_from_proto(request: Request, *, max_texts: int, each: bool = False) -> 
         vectors = _vector_wish(request, violations)
     if not isinstance(request, pb.EmbedRequest):
         labels = _label_wish(request, violations)
+    if isinstance(request, pb.ClassifyRequest) and request.examples:
+        examples = Examples(
+            texts=[example.text for example in request.examples],
+            labels=[example.label for example in request.examples],
+        )
+        violations += examples_violations(examples)
     if violations or name is None:
         raise InvalidArgument(violations)
     return Call(
@@ -100,6 +109,7 @@ def call_from_proto(request: Request, *, max_texts: int, each: bool = False) -> 
         as_list=not isinstance(request, pb.ClassifyRequest) and request.as_list,
         vectors=vectors,
         labels=labels,
+        examples=examples,
     )
 
 

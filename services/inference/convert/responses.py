@@ -42,13 +42,17 @@ def embed_response(
     return response
 
 
-def classify_response(loaded: Loaded, rule: LabelRule, computed: Computed) -> pb.ClassifyResponse:
-    """Return the answer of `Classify`."""
+def classify_response(
+    loaded: Loaded, rule: LabelRule, computed: Computed, *, learnt: float | None = None
+) -> pb.ClassifyResponse:
+    """Return the answer of `Classify`; `learnt`: the seconds that the examples took."""
     response = pb.ClassifyResponse(
         label_mode=LABEL_MODES_OUT[rule.mode],
         served_by=_served_by(loaded),
         timings=_timings(loaded, computed),
     )
+    if learnt is not None:
+        response.timings.learn.CopyFrom(_duration(learnt))
     for position, found in enumerate(classify(computed.rows[Output.LOGITS], rule)):
         result = response.results.add()
         if _tell(computed, position, result):

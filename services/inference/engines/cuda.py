@@ -46,6 +46,11 @@ class CudaEngines:
         return True
 
     @property
+    def prefer_half(self) -> bool:
+        """Yes: several times."""
+        return True
+
+    @property
     def copies(self) -> float:
         """One, on the device."""
         return 1.0

@@ -62,6 +62,11 @@ class LocalEngines:
         return True
 
     @property
+    def prefer_half(self) -> bool:
+        """No: processors compute 32 bits as fast."""
+        return False
+
+    @property
     def copies(self) -> float:
         """One: runs share it."""
         return 1.0

@@ -73,6 +73,11 @@ class ProcessEngines:
         return len(self._rotation) > 0
 
     @property
+    def prefer_half(self) -> bool:
+        """No: processors compute 32 bits as fast."""
+        return False
+
+    @property
     def copies(self) -> float:
         """What all processes map together."""
         return _PREPARED_GROWTH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from onnxscript.rewriter.ort_fusions import optimize_for_ort
 from services.trainer.base_import import BaseEncoder
 from services.trainer.encoder import load_encoder
 from services.trainer.exporting.decision import SINGLE, Decision, Truth
-from services.trainer.exporting.exactness import answers, prove
+from services.trainer.exporting.exactness import ExportMismatch, answers, prove
 from services.trainer.exporting.graph import Exportable, trace
+from services.trainer.exporting.half import write_half
 from services.trainer.exporting.quantized import Examples, NotWorthIt, Stopwatch, search
 from services.trainer.exporting.session import Session, first_tokens
 from services.trainer.tokenize import Tokenizer
@@ -60,6 +61,9 @@ class ExportedVariant:
     texts: int
     """On how many texts this was measured."""
 
+    half: Path | None = None
+    """The same in 16-bit floats, where that passed too."""
+
     @property
     def summary(self) -> str:
         """What was measured, in a sentence."""
@@ -69,7 +73,7 @@ class ExportedVariant:
             f"{self.max_probability_difference:.1e}"
         )
         if self.form is Form.EXACT:
-            return f"{agreement}."
+            return f"{agreement}{', in 16 bits too' if self.half else ''}."
         return (
             f"{agreement}; accuracy changes by {0.0 - 100 * self.accuracy_loss:+.1f} points, "
             f"and it is {self.speedup:.1f} times as fast here."
@@ -88,8 +92,8 @@ class Export:
     Few suffice: with the range of 10 texts instead of 1,000, INT8 vectors of 3,000 other ones had
     as many of the ten nearest right (0.995 instead of 0.993) and 5 numbers in 10,000 cut off."""
 
-    refused: str
-    """Why a quantised variant was not published, in words; empty where none was refused."""
+    refused: tuple[str, ...]
+    """Why what was looked for is not published, in sentences."""
 
     seconds: float
 
@@ -116,6 +120,7 @@ def export_trained(
     *,
     probes: Probes,
     quantise: bool,
+    halve: bool = False,
     stopwatch: Stopwatch = Session.seconds,
 ) -> Export:
     """Export encoder and head: `sentence_embedding` and `logits`, temperature divided out.
@@ -125,6 +130,7 @@ def export_trained(
         directory: Where the graphs go; it exists.
         probes: What they are compared on.
         quantise: Whether an 8-bit variant is looked for.
+        halve: Whether the exact graph is wanted in 16-bit floats too.
         stopwatch: What "faster" is measured with.
 
     Raises:
@@ -139,7 +145,14 @@ def export_trained(
     exact, vector_range = _exact(
         module, model.base, directory, sequences[:_PROBE_TEXTS], plain=plain, decision=decision
     )
-    variants, refused = [exact], ""
+    variants, refused = [exact], []
+    if halve:
+        try:
+            variants[0] = _halved(
+                exact, module, model.base, sequences[:_PROBE_TEXTS], decision=decision
+            )
+        except ExportMismatch as reason:
+            refused.append(f"There is no graph in 16 bits: {reason} GPUs compute in 32.")
     if quantise:
         judged = first_tokens(sequences, _JUDGED_TOKENS)
         try:
@@ -157,12 +170,12 @@ def export_trained(
                 )
             )
         except NotWorthIt as reason:
-            refused = f"There is no QUANTIZED variant: {reason}. EXACT serves."
+            refused.append(f"There is no QUANTIZED variant: {reason}. EXACT serves.")
     plain.unlink()
     return Export(
         variants=tuple(variants),
         vector_range=vector_range,
-        refused=refused,
+        refused=tuple(refused),
         seconds=time.monotonic() - begin,
     )
 
@@ -182,7 +195,7 @@ def export_base(base: BaseEncoder, directory: Path, *, probe_texts: Sequence[str
     return Export(
         variants=(exact,),
         vector_range=vector_range,
-        refused="",
+        refused=(),
         seconds=time.monotonic() - begin,
     )
 
@@ -220,6 +233,26 @@ def _exact(
         texts=len(sequences),
     )
     return variant, float(np.abs(expected[0]).max())
+
+
+def _halved(
+    exact: ExportedVariant,
+    module: Exportable,
+    base: BaseEncoder,
+    sequences: list[list[int]],
+    *,
+    decision: Decision,
+) -> ExportedVariant:
+    path = exact.path.with_name("model_half.onnx")
+    write_half(exact.path, path)
+    prove(
+        answers(module, sequences, base.pad_token_id),
+        path,
+        sequences,
+        pad_token_id=base.pad_token_id,
+        decision=decision,
+    )
+    return replace(exact, half=path)
 
 
 def _quantised(

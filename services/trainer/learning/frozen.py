@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,7 @@ from services.trainer.tokenize import TokenIds
 _MOST_BYTES = 16 << 30
 # 1,000,000 texts of 20 tokens in 384 dimensions. More is computed anew in each epoch.
 
+_KEPT = np.dtype(np.float16)
 _BATCH = 64
 
 _WIDENING, _LAST_NORM = "embeddings_project", "final_norm"
@@ -131,6 +133,9 @@ class _Given(nn.Module):
 class KeptStates:
     """The states of all rows after the frozen layers: half floats in a file without a name.
 
+    Read and written, not mapped: pages of a map count as this process's memory, and of a million
+    texts they are more than all the rest.
+
     Args:
         tokens: Of all rows.
         dimensions: Of a state.
@@ -143,24 +148,32 @@ class KeptStates:
             OSError: Where the disk has none.
         """
         self._starts = tokens.offsets
-        shape = (int(tokens.offsets[-1]), dimensions)
-        # The file has no name: it is gone with the map, also where the process is killed.
+        self._dimensions = dimensions
+        self._token_bytes = dimensions * _KEPT.itemsize
+        # The file has no name: it is gone when it is closed, also where the process is killed.
         with tempfile.TemporaryFile(prefix="states-") as file:
-            # Now, as a map that finds no room later ends the process without a word.
-            os.posix_fallocate(file.fileno(), 0, 2 * shape[0] * shape[1])
-            self._states = np.memmap(file, dtype=np.float16, mode="w+", shape=shape)
+            # Now: where there is no room, everything can still be computed anew.
+            os.posix_fallocate(file.fileno(), 0, int(tokens.offsets[-1]) * self._token_bytes)
+            self._file = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._file)
 
     def put(self, row: int, states: Floats) -> None:
         """Keep the states of a row, [L, D]."""
-        self._states[self._starts[row] : self._starts[row + 1]] = states
+        os.pwrite(self._file, states.astype(_KEPT).tobytes(), self._place(row))
 
     def batch(self, rows: Rows, length: int) -> Tensor:
         """Return float32 [B, L, D], zeros where padded."""
-        states = torch.zeros((len(rows), length, self._states.shape[1]))
-        for place, row in enumerate(rows):
-            found = self._states[self._starts[row] : self._starts[row + 1]]
-            states[place, : len(found)] = torch.from_numpy(found.astype(np.float32))
+        states = torch.zeros((len(rows), length, self._dimensions))
+        for place, row in enumerate(rows.tolist()):
+            size = self._place(row + 1) - self._place(row)
+            kept = np.frombuffer(os.pread(self._file, size, self._place(row)), dtype=_KEPT)
+            found = kept.reshape(-1, self._dimensions).astype(np.float32)
+            states[place, : len(found)] = torch.from_numpy(found)
         return states
+
+    def _place(self, row: int) -> int:
+        """Return where a row begins in the file."""
+        return int(self._starts[row]) * self._token_bytes
 
 
 def keep_states(
@@ -182,7 +195,7 @@ def keep_states(
         check: Called before each batch; what it raises ends the work.
         free_bytes: How much room the disk has. Half of it is left to others.
     """
-    size = int(tokens.offsets[-1]) * dimensions * np.dtype(np.float16).itemsize
+    size = int(tokens.offsets[-1]) * dimensions * _KEPT.itemsize
     if size > min(_MOST_BYTES, free_bytes() // 2):
         return None
     try:

@@ -213,9 +213,12 @@ class Imports:
 def _probe(bundle: Unpacked, directory: Path) -> None:
     manifest = bundle.manifest
     graphs = []
-    for number, variant in enumerate(manifest.variants):
+    keys = [
+        file.key for variant in manifest.variants for file in (variant.graph, variant.half_graph)
+    ]
+    for number, key in enumerate(filter(None, keys)):
         path = directory / f"graph-{number}.onnx"
-        _extract(bundle, variant.graph.key, path)
+        _extract(bundle, key, path)
         graphs.append(str(path))
     tokenizer = directory / "tokenizer.json"
     _extract(bundle, manifest.input.tokenizer.key, tokenizer)

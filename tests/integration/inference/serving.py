@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import numpy as np
@@ -32,6 +32,7 @@ from tests.tiny_model import (
 if TYPE_CHECKING:
     from isogloss.v1.inference_service_pb2_grpc import InferenceServiceAsyncStub
 
+Result = Any  # of any method that computes; what two of them share is compared
 Timed = TypeVar("Timed", pb.EmbedResponse, pb.ClassifyResponse, pb.EmbedAndClassifyResponse)
 
 TIMEOUT = 30.0
@@ -144,7 +145,24 @@ def untimed(response: Timed) -> Timed:
     return copy
 
 
-def unpacked(result: pb.EmbedResult) -> FloatArray:
+def assert_alike(left: Iterable[Result], right: Iterable[Result]) -> None:
+    """See that two answers are the same but for last bits, which depend on what ran together."""
+    for one, other in zip(left, right, strict=True):
+        assert one.usage == other.usage
+        if not isinstance(one, pb.ClassifyResult):
+            np.testing.assert_allclose(unpacked(one), unpacked(other), atol=1e-6)
+        if not isinstance(one, pb.EmbedResult):
+            found, expected = one.classification, other.classification
+            assert [s.label for s in found.labels] == [s.label for s in expected.labels]
+            assert len(found.predictions) == len(expected.predictions)
+            np.testing.assert_allclose(
+                [scored.confidence for scored in found.labels],
+                [scored.confidence for scored in expected.labels],
+                atol=1e-6,
+            )
+
+
+def unpacked(result: pb.EmbedResult | pb.EmbedAndClassifyResult) -> FloatArray:
     return np.frombuffer(result.vector.packed, "<f4")
 
 

@@ -11,6 +11,7 @@ from isogloss.v1 import vector_pb2
 from services.common.storage import ObjectStore
 from tests.integration.inference.serving import (
     Running,
+    assert_alike,
     expected_vector,
     refused,
     token_ids,
@@ -86,10 +87,8 @@ async def test_one_pass_gives_what_two_calls_give(running: Running, store: Objec
     labels = await running.stub.Classify(
         pb.ClassifyRequest(model="models/tone", texts=TEXTS, top_k=2)
     )
-    for joint, vector, label in zip(both.results, vectors.results, labels.results, strict=True):
-        assert joint.vector == vector.vector
-        assert joint.classification == label.classification
-        assert joint.usage == vector.usage == label.usage
+    assert_alike(vectors.results, both.results)
+    assert_alike(labels.results, both.results)
     assert both.timings.HasField("load")
     assert not vectors.timings.HasField("load")
     assert vectors.timings.infer.ToNanoseconds() > 0

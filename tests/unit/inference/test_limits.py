@@ -64,7 +64,7 @@ def advised(pattern: str, text: str) -> int:
     vector_type=st.sampled_from(VectorType),
     as_list=st.booleans(),
 )
-@settings(deadline=None, max_examples=50)  # no timing decides a test
+@settings(deadline=None, max_examples=20)  # no timing decides a test
 def test_no_vectors_that_are_let_through_exceed_an_answer(
     texts: int, dimension: int, vector_type: VectorType, *, as_list: bool
 ) -> None:
@@ -105,7 +105,7 @@ def most_confident(rule: LabelRule, texts: int) -> FloatArray:
     several=st.booleans(),
     dimension=st.sampled_from([0, 384, 4096]),
 )
-@settings(deadline=None, max_examples=50)  # no timing decides a test
+@settings(deadline=None, max_examples=20)  # no timing decides a test
 def test_no_labels_that_are_let_through_exceed_an_answer(
     texts: int, labels: tuple[str, ...], wish: LabelWish, dimension: int, *, several: bool
 ) -> None:

@@ -41,5 +41,6 @@ def exported(
         tmp_path_factory.mktemp("graphs"),
         probes=Probes(texts=learnt_from.texts, truth=truth),
         quantise=True,
+        halve=True,
         stopwatch=twice_as_fast,
     )

@@ -65,6 +65,23 @@ def test_tells_how_close_the_exact_graph_is(exported: Export) -> None:
     assert exported.exact.texts == 64
 
 
+def test_the_exact_graph_in_16_bits_computes_what_the_model_does(
+    exported: Export, model: TrainedModel
+) -> None:
+    half = exported.exact.half
+    assert half is not None
+    texts = ["my card was charged twice", "great"]
+
+    outputs = _run(half, model.base, texts)
+
+    assert {rows.dtype for rows in outputs.values()} == {np.dtype(np.float32)}
+    vectors, expected = outputs["sentence_embedding"], model.embed(texts)
+    assert (vectors * expected).sum(axis=1).min() > 0.9999
+    assert np.abs(np.linalg.norm(vectors, axis=1) - 1).max() < 1e-5
+    assert half.stat().st_size < 0.6 * exported.exact.path.stat().st_size
+    assert "in 16 bits too" in exported.exact.summary
+
+
 def test_attention_is_fused_in_the_exact_graph(exported: Export) -> None:
     kinds = [node.op_type for node in onnx.load(exported.exact.path).graph.node]
 
@@ -141,5 +158,5 @@ def test_tells_what_the_quantised_graph_costs_and_wins(exported: Export) -> None
     assert quantised.accuracy_loss <= 1 / quantised.texts
     # Of 80, a quarter is what it was made on.
     assert quantised.texts == 60
-    assert exported.refused == ""
+    assert exported.refused == ()
     assert "2.0 times as fast" in quantised.summary

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+
+from services.inference.fewshot.examples import Examples
+from services.inference.fewshot.head import Head
+from services.inference.fewshot.heads import HeadKey, Heads, head_key
+from services.inference.tokenization import Truncation
+
+EXAMPLES = Examples(texts=["ab", "c"], labels=["x", "y"])
+
+
+def head() -> Head:
+    return Head(weights=np.zeros((10, 2), np.float32), bias=np.zeros(2, np.float32))
+
+
+def key(tenant: str = "t", digest: str = "d", examples: Examples = EXAMPLES) -> HeadKey:
+    return head_key(tenant, digest, Truncation.END, examples)
+
+
+def test_keys_differ_with_anything_that_heads_depend_on() -> None:
+    keys = {
+        key(),
+        key(tenant="u"),
+        key(digest="e"),
+        head_key("t", "d", Truncation.START, EXAMPLES),
+        key(examples=Examples(texts=["a", "bc"], labels=["x", "y"])),
+        key(examples=Examples(texts=["ab", "c"], labels=["y", "x"])),
+    }
+
+    assert len(keys) == 6
+    assert key() == key()
+
+
+def test_heads_used_longest_ago_go_first() -> None:
+    heads = Heads(max_bytes=2 * (10 * 2 + 2) * 4)
+    first, second, third = key("1"), key("2"), key("3")
+    heads.keep(first, head())
+    heads.keep(second, head())
+    assert heads.get(first) is not None
+
+    heads.keep(third, head())
+
+    assert heads.get(second) is None
+    assert heads.get(first) is not None
+    assert heads.get(third) is not None
