@@ -169,7 +169,8 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
 def _removed(path: Path) -> bool:
     """Remove a file unless somebody uses it; tell whether it is gone."""
     try:
-        with path.open("rb") as file:
+        # For writing too: an exclusive lock on a network file system needs it.
+        with path.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
     except FileNotFoundError:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import random
@@ -125,6 +126,21 @@ def test_a_failed_fetch_leaves_its_room(tmp_path: Path) -> None:
             pass
 
     use(cache, "b", source)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    cache = FileCache(tmp_path, max_bytes=1000)
+
+    def fill(artifact: Artifact, file: BinaryIO) -> None:  # noqa: ARG001 (the shape of a fetch)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with (
+        pytest.raises(ResourceExhausted, match="has no room for a file of 100 bytes"),
+        cache.hold(artifact("a"), fill),
+    ):
+        pass
+
+    assert cached(tmp_path) == set()
 
 
 def test_what_a_dead_process_left_counts_until_room_is_needed(tmp_path: Path) -> None:
