@@ -19,6 +19,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -88,7 +89,8 @@ class FileCache:
                 return False  # removed before the lock
             if not _intact(file, artifact):
                 _log.warning("cached_file_damaged", file=path.name)
-                path.unlink(missing_ok=True)
+                if _is_at(file, path):  # and not a whole one that somebody brought meanwhile
+                    path.unlink(missing_ok=True)
                 return False
             held.enter_context(opened.pop_all())
         return True
@@ -180,7 +182,7 @@ def _removed(path: Path) -> bool:
     return True
 
 
-def _intact(file: BinaryIO, artifact: Artifact) -> bool:
+def _intact(file: BufferedReader, artifact: Artifact) -> bool:
     if os.fstat(file.fileno()).st_size != artifact.size:
         return False
     return hashlib.file_digest(file, "sha256").hexdigest() == artifact.sha256
