@@ -34,6 +34,12 @@ def gpu(texts: int, longest: int) -> float:
     return max(2.5e-3, 1.5e-3 + 1e-6 * texts * longest)
 
 
+POISON = 511
+"""Length of texts that no engine can compute: a batch with one of them fails."""
+
+UNREADABLE = 512
+"""Length of texts for which a call is refused once they are read."""
+
 CPU_LIMITS = EngineLimits(texts=32, padded_tokens=2_048, runs=1_024)
 GPU_LIMITS = EngineLimits(texts=256, padded_tokens=16_384, runs=2)
 
@@ -67,6 +73,8 @@ class Asked:
     error: IsoglossError | None = None
     expired: bool = False
     given_up: bool = False
+    refused: bool = False
+    failed: bool = False
     read: Counter[int] = field(default_factory=Counter)
     computed: Counter[int] = field(default_factory=Counter)
     finished: float = NEVER
@@ -199,11 +207,12 @@ class Simulation:
                 self._compute(work)
 
     def _read(self, reading: Reading[Asked]) -> None:
-        lengths = []
+        lengths: list[list[int | None]] = []
         for part in reading.parts:
             for position in range(part.start, part.stop):
                 part.job.call.read[position] += 1
-            lengths.append(list(part.job.call.lengths[part.start : part.stop]))
+            found = part.job.call.lengths[part.start : part.stop]
+            lengths.append([None if length == UNREADABLE else length for length in found])
         texts = sum(map(len, lengths))
         seconds = READ_SECONDS * texts
         self.being_read += texts
@@ -211,6 +220,10 @@ class Simulation:
         def end() -> None:
             self.idle += 1
             self.being_read -= texts
+            for part, found in zip(reading.parts, lengths, strict=True):
+                if None in found and part.job.alive:
+                    part.job.call.refused = True
+                    self.scheduler.refuse(part.job)
             self.scheduler.read(reading, lengths, seconds)
 
         self.at(self.now + seconds, end)
@@ -233,11 +246,22 @@ class Simulation:
         def end() -> None:
             self.idle += 1
             self.running[model] -= 1
+            if any(item.length == POISON for item in batch.items):
+                self._fail(batch)
+                return
             self.scheduler.done(batch, seconds)
             for item in batch.items:
                 self._computed(item.job.call, item.position, seconds / texts)
 
         self.at(self.now + seconds, end)
+
+    def _fail(self, batch: Batch[Asked]) -> None:
+        alone = len(batch.items) == 1
+        self.scheduler.failed(batch, again=not alone)
+        if alone and not batch.items[0].job.call.given_up:
+            assert not batch.items[0].job.call.failed or not batch.items[0].job.alive
+            batch.items[0].job.call.failed = True
+            self.scheduler.drop(batch.items[0].job)
 
     def _computed(self, asked: Asked, position: int, seconds: float) -> None:
         asked.computed[position] += 1
