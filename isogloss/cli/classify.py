@@ -24,7 +24,7 @@ from isogloss.cli.text_options import (
 )
 from isogloss.cli.texts import read_examples
 from isogloss.cli.words import short
-from isogloss.inference_options import ClassifyOptions, LabelOptions
+from isogloss.inference_options import ClassifyOptions
 
 SHOWN_LABELS = 3
 
@@ -77,8 +77,8 @@ def classify(
     examples: Annotated[
         Path | None,
         typer.Option(
-            help="CSV with the columns `text` and `label`: learn labels from these, two at least of "
-            "each, on any model or base.",
+            help="CSV with the columns `text` and `label`: learn from these, two of each label at "
+            "least, on any model or base.",
             show_default=False,
         ),
     ] = None,
@@ -110,9 +110,9 @@ def classify(
     )
 
 
-def _thresholds(given: Sequence[str]) -> LabelOptions:
+def _thresholds(given: Sequence[str]) -> ClassifyOptions:
     """Read `0.4` and `bill=0.2`."""
-    options, of_labels = LabelOptions(), dict[str, float]()
+    options, of_labels = ClassifyOptions(), dict[str, float]()
     for word in given:
         label, _, text = word.rpartition("=")
         try:

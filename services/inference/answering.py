@@ -255,8 +255,8 @@ def _refuse(violation: FieldViolation | None) -> None:
 def _check_head(call: Call) -> None:
     if call.name.collection is Collection.BASE_MODELS:
         raise FailedPrecondition(
-            f"{call.name} is an untrained base: it has no labels of its own. Send examples, or train "
-            "a model from it with `isogloss models create`, and classify with that.",
+            f"{call.name} is an untrained base: it has no labels of its own. Send examples, or "
+            "train a model from it with `isogloss models create`, and classify with that.",
             reason=Reason.MODEL_HAS_NO_HEAD,
             metadata={"name": str(call.name)},
             subjects=[str(call.name)],

@@ -61,7 +61,7 @@ def examples_violations(examples: Examples) -> Iterator[FieldViolation]:
                 field=f"examples[{position}].label",
                 description=f"{found}. Send a label of 1 to {MAX_LABEL_CHARACTERS} characters.",
             )
-    yield from _counts(Counter(examples.labels))
+    yield from _counts(Counter(filter(str.strip, examples.labels)))
 
 
 def _counts(counts: Counter[str]) -> Iterator[FieldViolation]:

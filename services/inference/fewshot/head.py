@@ -19,7 +19,7 @@ _PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Of vectors of length 1: from a head that nearly repeats its examples to one that says little
 more than how often each label stands among them."""
 
-_SHARPNESS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+_SHARPNESS = tuple(2.0 ** (step / 2) for step in range(11))
 """By which scores, about 0 to 1, are multiplied to become logits."""
 
 _SURE = 1.0 - 1e-9

@@ -71,7 +71,7 @@ async def test_all_that_is_wrong_with_examples_is_named(
     )
 
     assert refusal.fields == ["examples[1].text", "examples[2].label", "examples"]
-    assert "'b'" in refusal.message
+    assert b"fewer than 2 of 'b'. " in refusal.status.SerializeToString()
     assert alone.fields == ["examples"]
     assert many.fields == ["examples"]
     assert "2500" in many.message

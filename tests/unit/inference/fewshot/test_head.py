@@ -1,4 +1,4 @@
-"""A head from few vectors: what it learns, and that its one decomposition does what many fits do."""
+"""A head from few vectors: what it learns, and that one decomposition does what many fits do."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_what_lies_apart_is_told_apart(labels: int) -> None:
 
 
 def test_confidences_are_as_large_as_the_share_that_is_right() -> None:
-    vectors, ids = clusters(1200, labels=4, spread=3.0)
+    vectors, ids = clusters(1200, labels=4, spread=2.0)
     head = learn(vectors[:200], ids[:200], labels=4)
 
     sure = confidences(head.logits(vectors[200:]))
 
     right = np.mean(sure.argmax(axis=1) == ids[200:])
-    assert 0.4 < right < 0.9
-    assert abs(sure.max(axis=1).mean() - right) < 0.08
+    assert 0.8 < right < 0.95
+    assert abs(sure.max(axis=1).mean() - right) < 0.1
 
 
 def test_labels_that_mean_nothing_are_predicted_without_confidence() -> None:
