@@ -26,12 +26,10 @@ class Library:
     models: Models
     aliases: Aliases
     store: GuardedStore
-    downloader: Downloader
 
     def close(self) -> None:
         """End the threads; what is loading is not waited for."""
         self.models.close()
-        self.downloader.close()
         self.store.close()
 
 
@@ -76,10 +74,9 @@ def open_library(
     if store.outage is not None and not records:
         store.close()
         raise store.outage
-    downloader = Downloader(store)
     opener = Opener(
         cache=FileCache(directory / "files", max_bytes=bounds.disk),
-        downloader=downloader,
+        downloader=Downloader(store),
         engines=engines,
     )
     models = Models(
@@ -91,4 +88,4 @@ def open_library(
         clock=clock,
     )
     aliases = Aliases(store, models, records, poll_seconds=poll_seconds, clock=clock)
-    return Library(models=models, aliases=aliases, store=store, downloader=downloader)
+    return Library(models=models, aliases=aliases, store=store)

@@ -175,6 +175,7 @@ class Models:
         """End the threads; what is loading is not waited for."""
         for executor in (self._looking, self._loading, self._opening):
             executor.shutdown(wait=False, cancel_futures=True)
+        self._opener.close()
 
     def _look_for(self, key: ModelKey) -> Future[Model]:
         with self._lock:
@@ -197,16 +198,21 @@ class Models:
         try:
             found = self._compare(key)
             if isinstance(found, Found):
-                self._loading.submit(self._load, key, found, flight)
+                # Not on a thread of low priority: reading it needs Python's lock, and whoever
+                # has that must not wait for a processor.
+                published = self._published(key, found)
+                self._loading.submit(self._load, key, found, published, flight)
                 return
         except BaseException as error:  # noqa: BLE001 (whoever waits for the future gets it)
             self._land(key, flight, error)
         else:
             self._land(key, flight, found)
 
-    def _load(self, key: ModelKey, found: Found, flight: Future[Model]) -> None:
+    def _load(
+        self, key: ModelKey, found: Found, published: PublishedModel, flight: Future[Model]
+    ) -> None:
         try:
-            model = self._load_new(key, found)
+            model = self._load_new(key, found, published)
         except BaseException as error:  # noqa: BLE001 (as above)
             self._land(key, flight, error)
         else:
@@ -239,10 +245,9 @@ class Models:
             raise self._absent(key)
         return found
 
-    def _load_new(self, key: ModelKey, found: Found) -> Model:
+    def _load_new(self, key: ModelKey, found: Found, published: PublishedModel) -> Model:
         started = time.perf_counter()
         try:
-            published = self._published(key, found)
             with self._opener.files(published, key.precision) as files:
                 fetched = time.perf_counter()
                 resident = self._opening.submit(self._open, key, found, published, files).result()
@@ -265,6 +270,9 @@ class Models:
             return parse_published(self._manifests.read(found), key.manifest)
         except NotFound as error:  # deleted since the look; its own error names a store key
             raise self._absent(key) from error
+        except DataLoss as error:
+            self._refuse(key, error)
+            raise
 
     def _open(
         self, key: ModelKey, found: Found, published: PublishedModel, files: Files
