@@ -135,16 +135,17 @@ class Outbox:
 
     def _next(self, stream: int) -> pb.ProcessRequest | None:
         """Return what a stream sends next; None where it has to send nothing more."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stream != stream or self._sendable)
-            if self._stream != stream:
-                return None
-            if self._again:
-                return self._again.popleft()
-            if self._exhausted:
-                return None
-        with self._reading:
-            return self._read(stream)
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stream != stream or self._sendable)
+                if self._stream != stream or (self._exhausted and not self._again):
+                    return None
+                if self._again:
+                    return self._again.popleft()
+            with self._reading:
+                # Whoever read before may have left what it read to be sent here.
+                if not self._again:
+                    return self._read(stream)
 
     @property
     def _sendable(self) -> bool:

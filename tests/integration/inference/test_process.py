@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 
 from isogloss.v1 import inference_service_pb2 as pb
 from services.common.storage import ObjectStore
+from services.inference.scheduling.stats import Shed
 from tests.integration.inference.serving import (
     Running,
     assert_alike,
     expected_vector,
+    serving,
     token_ids,
     unpacked,
     until,
@@ -179,3 +182,20 @@ async def test_a_reader_that_stops_holds_its_own_stream_up_only(
     assert held < 20_000
     assert len((await running.stub.Embed(embed(0, "great").embed)).results) == 1
     call.cancel()
+
+
+async def test_a_server_with_much_to_do_makes_a_stream_wait(
+    tmp_path: Path, store: ObjectStore
+) -> None:
+    publish_tiny_base(store)
+    requests = [embed(number, *TEXTS * 40) for number in range(40)]
+
+    async with serving(tmp_path, queue_tokens=600) as running:
+        two = await asyncio.gather(answers(running, requests), answers(running, requests))
+        shed = running.dispatcher.stats().shed
+
+    for found in two:
+        assert len(found) == 40
+        assert all(len(answer.embed.results) == 120 for answer in found.values())
+    # They were refused in there, more than once, and asked again.
+    assert shed[Shed.QUEUE_FULL] > 0
