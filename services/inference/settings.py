@@ -60,7 +60,8 @@ class InferenceSettings(ServiceSettings):
     batch_seconds: float = Field(default=0.04, gt=0, le=10)
     """How long a batch of several texts should last at most, as predicted: what a text that
     somebody waits for may find before it where bulk keeps all workers busy. Longer batches
-    compute a little more each second."""
+    compute a little more each second; with models whose runs cost much by themselves, a batch
+    may last eight times that."""
 
     bulk_share: float = Field(default=0.2, ge=0, lt=1)
     """Part of the time that texts with priority BULK are sure of while INTERACTIVE ones wait."""

@@ -11,9 +11,9 @@ from services.inference.scheduling.cost import CostModel
 # So many are kept; of others all is learnt anew.
 _PROFILES = 256
 
-# A batch may last until a run's fixed cost is about this part of it, also where that is longer
+# A batch may last this many times what a run costs by itself, also where that is longer
 # than batches should be.
-_FIXED_PART = 4
+_TIMES_A_RUN = 8
 
 # Special tokens of a text, about.
 _FRAME_TOKENS = 2.0
@@ -52,7 +52,7 @@ class Profile:
         return Bounds(
             texts=self.limits.texts,
             padded_tokens=self.limits.padded_tokens,
-            seconds=max(batch_seconds, _FIXED_PART * self.cost.per_run),
+            seconds=max(batch_seconds, _TIMES_A_RUN * self.cost.per_run),
         )
 
     def amortised(self, length: float, batch_seconds: float) -> float:
