@@ -49,14 +49,14 @@ def run(command: Sequence[str], *, seconds: float) -> Ended:
                 raise TooLong
             time.sleep(_LOOK_SECONDS)
             # Not of `wait4`, which tells the peak of this process where that is larger.
-            peak = max(peak, _peak_bytes(process.pid))
+            peak = max(peak, peak_bytes(process.pid))
         size = errors.seek(0, os.SEEK_END)
         errors.seek(max(0, size - _LAST_BYTES))
         words = errors.read().decode(errors="replace")
     return Ended(code=process.returncode, last_words=words.strip(), peak_bytes=peak)
 
 
-def _peak_bytes(pid: int) -> int:
+def peak_bytes(pid: int) -> int:
     """Return what a process had in memory at most so far; 0 where it has just ended."""
     with contextlib.suppress(OSError):
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")

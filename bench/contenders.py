@@ -147,7 +147,7 @@ def _task(base: Path, draw: Draw, *, seed: int, threads: int) -> dict[str, Any]:
 def _trained(
     name: str, command: Sequence[str], folder: Path, task: Mapping[str, Any], *, seconds: float
 ) -> tuple[Mapping[str, FloatArray], dict[str, Any]]:
-    """Return the arrays that a training leaves, and what it tells of itself."""
+    """Return the arrays that a training leaves, and what it tells of itself or is seen of it."""
     (folder / "task.json").write_text(json.dumps(task))
     try:
         ended = run(command, seconds=seconds)
@@ -158,7 +158,7 @@ def _trained(
     with np.load(folder / "outcome.npz") as file:
         arrays = dict(file)
     told = json.loads((folder / "outcome.json").read_text())
-    return arrays, {**told, "peak_bytes": ended.peak_bytes}
+    return arrays, {"peak_bytes": ended.peak_bytes, **told}
 
 
 def fingerprint(contender: str) -> str:

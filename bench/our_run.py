@@ -8,6 +8,7 @@ fitted on the way.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.child import peak_bytes
 from bench.course import measure_course
 from bench.labelled_sets import Draw
 from services.trainer.base_import import read_base
@@ -55,11 +57,14 @@ def main() -> None:
         regression_probabilities=model.baseline.classify(frozen),
         regression_vectors=frozen,
     )
+    # Before it trains once more.
+    peak = peak_bytes(os.getpid())
     course = measure_course(base, draw, model.plan) if task["course"] else None
     outcome = {
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "capped": False,
+        "peak_bytes": peak,
         "course": None if course is None else asdict(course),
     }
     (folder / "outcome.json").write_text(json.dumps(outcome))
