@@ -26,7 +26,7 @@ from isogloss.inference import (
 from isogloss.inference_options import InputType, Priority, Truncation, VectorType
 from isogloss.models import Precision
 from isogloss.servers import Backlog, ResidentModel, ServerLimits, ServerStatus
-from isogloss.status import error_from_status
+from isogloss.status import error_from_status, shifted
 from isogloss.v1 import inference_service_pb2 as pb
 from isogloss.v1 import server_status_pb2
 from isogloss.v1.input_type_pb2 import InputType as InputTypeProto
@@ -93,8 +93,8 @@ def write_options(request: Request, options: Mapping[str, Any]) -> None:
             setattr(request, name, _CHOICES[name](value) if name in _CHOICES else value)
 
 
-def embeddings(response: _Vectors) -> Embeddings:
-    """Read the vectors of one call."""
+def embeddings(response: _Vectors, start: int = 0) -> Embeddings:
+    """Read the vectors of one call; errors count its texts from `start`."""
     vector_type = _vector_type(response.vector_type)
     width = -(-response.dimension // 8) if vector_type in _BITS else response.dimension
     return Embeddings(
@@ -103,26 +103,29 @@ def embeddings(response: _Vectors) -> Embeddings:
         dimension=response.dimension,
         step=response.step,
         usage=tuple(_usage(result.usage) for result in response.results),
-        errors=_errors(response.results),
+        errors=_errors(response.results, start),
         served_by=_served_model(response.served_by),
         timings=_timings(response.timings),
     )
 
 
-def classifications(response: _Labels) -> Classifications:
-    """Read the labels of one call."""
+def classifications(response: _Labels, start: int = 0) -> Classifications:
+    """Read the labels of one call; as above."""
     return Classifications(
-        results=tuple(_classification(result) for result in response.results),
+        results=tuple(_classification(result, start) for result in response.results),
         label_mode=member(LabelMode, "label_mode", response),
         served_by=_served_model(response.served_by),
         timings=_timings(response.timings),
     )
 
 
-def embedded_and_classified(response: pb.EmbedAndClassifyResponse) -> EmbeddedAndClassified:
-    """Read vectors and labels of one call."""
+def embedded_and_classified(
+    response: pb.EmbedAndClassifyResponse, start: int = 0
+) -> EmbeddedAndClassified:
+    """Read vectors and labels of one call; as above."""
     return EmbeddedAndClassified(
-        embeddings=embeddings(response), classifications=classifications(response)
+        embeddings=embeddings(response, start),
+        classifications=classifications(response, start),
     )
 
 
@@ -174,9 +177,9 @@ def server_status(message: server_status_pb2.ServerStatus) -> ServerStatus:
     )
 
 
-def _errors(results: Iterable[_Embedded]) -> dict[int, IsoglossError]:
+def _errors(results: Iterable[_Embedded], start: int) -> dict[int, IsoglossError]:
     return {
-        index: error_from_status(result.error)
+        index: shifted(error_from_status(result.error), start)
         for index, result in enumerate(results)
         if result.HasField("error")
     }
@@ -206,7 +209,7 @@ def _vector_type(given: int) -> VectorType:
 
 
 def _classification(
-    message: pb.ClassifyResult | pb.EmbedAndClassifyResult,
+    message: pb.ClassifyResult | pb.EmbedAndClassifyResult, start: int
 ) -> Classification:
     found = message.classification
     return Classification(
@@ -214,7 +217,9 @@ def _classification(
         labels=tuple(_scored(label) for label in found.labels),
         abstained=found.abstained,
         usage=_usage(message.usage),
-        error=error_from_status(message.error) if message.HasField("error") else None,
+        error=(
+            shifted(error_from_status(message.error), start) if message.HasField("error") else None
+        ),
     )
 
 

@@ -17,6 +17,8 @@ _LOST_WHILE_SENDING = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 """What grpc.aio says, now and then, instead of the status with which a stream that it wrote to has
 ended."""
 
+_TEXT = re.compile(r"texts\[(\d+)\]")
+
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -80,4 +82,28 @@ def error_from_status(status: status_pb2.Status, *, request_id: str = "") -> err
         violations=violations,
         retry_after=retry_after,
         request_id=request_id,
+    )
+
+
+def shifted(error: errors.IsoglossError, start: int) -> errors.IsoglossError:
+    """Count an error's `texts[i]` from the first of all texts instead of a part's first."""
+
+    def shift(text: str) -> str:
+        return _TEXT.sub(lambda match: f"texts[{int(match[1]) + start}]", text)
+
+    return type(error)(
+        shift(error.message),
+        code=error.code,
+        reason=error.reason,
+        metadata=error.metadata,
+        violations=[
+            errors.Violation(
+                field=shift(found.field),
+                description=shift(found.description),
+                reason=found.reason,
+            )
+            for found in error.violations
+        ],
+        retry_after=error.retry_after,
+        request_id=error.request_id,
     )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterator,
     Callable,
-    Coroutine,
     Iterable,
     Iterator,
     Mapping,
@@ -16,15 +13,15 @@ from collections.abc import (
 from contextlib import aclosing
 from functools import cached_property, partial
 from itertools import islice
-from typing import Any, TypeVar, Unpack
+from typing import TypeVar, Unpack
 
 import grpc
 
 from isogloss import inference_convert as convert
 from isogloss.aliases import Alias
 from isogloss.api.bulk import in_order
+from isogloss.api.parts import in_parts, listed, part_of
 from isogloss.api.resources import name_of
-from isogloss.errors import IsoglossError, Violation
 from isogloss.inference import Classifications, EmbeddedAndClassified, Embeddings, Tokenized
 from isogloss.inference_options import (
     ClassifyOptions,
@@ -35,7 +32,7 @@ from isogloss.inference_options import (
 )
 from isogloss.models import BaseModel, Model
 from isogloss.servers import ServerStatus
-from isogloss.status import error_from_status
+from isogloss.status import error_from_status, shifted
 from isogloss.transport import Transport
 from isogloss.v1 import inference_service_pb2 as pb
 from isogloss.v1.inference_service_pb2_grpc import InferenceServiceStub
@@ -47,12 +44,6 @@ R = TypeVar("R")
 C = TypeVar("C", Embeddings, Classifications, EmbeddedAndClassified)
 
 AnyModel = str | Model | BaseModel | Alias
-
-MAX_TEXTS = 128
-"""Texts of one call. The service takes 512; a quarter of it keeps each answer quick."""
-
-MAX_BYTES = 2 * 1024 * 1024
-"""UTF-8 bytes of the texts of one call: half of the 4 MiB that any server takes."""
 
 STREAM_TEXTS = 32
 """Texts of one request on a stream: few enough that labels of almost any model fit into an answer,
@@ -136,7 +127,10 @@ class AsyncInference:
         first = _written(pb.EmbedRequest(model=name_of(model)), options)
         requests = (pb.ProcessRequest(embed=part) for part in _requests(first, texts))
         return self._process(
-            requests, lambda response: convert.embeddings(response.embed), timeout, progress
+            requests,
+            lambda response, start: convert.embeddings(response.embed, start),
+            timeout,
+            progress,
         )
 
     def classify_many(
@@ -152,7 +146,10 @@ class AsyncInference:
         first = _written(pb.ClassifyRequest(model=name_of(model)), options)
         requests = (pb.ProcessRequest(classify=part) for part in _requests(first, texts))
         return self._process(
-            requests, lambda response: convert.classifications(response.classify), timeout, progress
+            requests,
+            lambda response, start: convert.classifications(response.classify, start),
+            timeout,
+            progress,
         )
 
     def embed_and_classify_many(
@@ -169,7 +166,9 @@ class AsyncInference:
         requests = (pb.ProcessRequest(embed_and_classify=part) for part in _requests(first, texts))
         return self._process(
             requests,
-            lambda response: convert.embedded_and_classified(response.embed_and_classify),
+            lambda response, start: convert.embedded_and_classified(
+                response.embed_and_classify, start
+            ),
             timeout,
             progress,
         )
@@ -210,7 +209,7 @@ class AsyncInference:
     async def _process(
         self,
         requests: Iterator[pb.ProcessRequest],
-        read: Callable[[pb.ProcessResponse], C],
+        read: Callable[[pb.ProcessResponse, int], C],
         timeout: float | None,
         progress: Callable[[int], None] | None,
     ) -> AsyncGenerator[C]:
@@ -220,16 +219,11 @@ class AsyncInference:
             async for response in answers:
                 if response.HasField("error"):
                     raise shifted(error_from_status(response.error), done)
-                found = read(response)
+                found = read(response, done)
                 yield found
                 done += len(found)
                 if progress is not None:
                     progress(done)
-
-
-def listed(texts: str | Iterable[str]) -> list[str]:
-    """Take one text or many."""
-    return [texts] if isinstance(texts, str) else list(texts)
 
 
 def _written(first: Q, options: Mapping[str, object]) -> Q:
@@ -252,72 +246,3 @@ def _requests(first: Q, texts: str | Iterable[str]) -> Iterator[Q]:
         part = part_of(held)
         yield _with(first, part)
         held = held[len(part) :]
-
-
-async def in_parts(
-    texts: Sequence[str],
-    call: Callable[[Sequence[str]], Coroutine[Any, Any, R]],
-    progress: Callable[[int], None] | None,
-    *,
-    most_bytes: int = MAX_BYTES,
-) -> AsyncIterator[R]:
-    """Call with one part of the texts after the other, in order.
-
-    A part whose answer would be too large (a model of very many labels) is halved. No texts
-    at all are sent as they are: what to answer to that is the service's to say.
-
-    Args:
-        texts: The texts.
-        call: Asks the service.
-        progress: Is told the number of texts that are done.
-        most_bytes: UTF-8 bytes of a part, unless it is one text.
-
-    Raises:
-        IsoglossError: The service refused; its `texts[i]` count in all texts, not in a part.
-    """
-    start, most = 0, MAX_TEXTS
-    while start < len(texts) or not start:
-        part = part_of(texts[start : start + most], most_bytes)
-        try:
-            reply = await call(part)
-        except IsoglossError as error:
-            if error.reason == "LIMIT_EXCEEDED" and len(part) > 1:
-                most = len(part) // 2
-                continue
-            raise shifted(error, start) from error
-        yield reply
-        start += len(part)
-        if progress is not None:
-            progress(start)
-        if not part:
-            return
-
-
-def part_of(texts: Sequence[str], most_bytes: int = MAX_BYTES) -> Sequence[str]:
-    """Give the beginning of the texts that one message can hold, at least one text."""
-    size = 0
-    for index, text in enumerate(texts):
-        size += len(text.encode())
-        if index and size > most_bytes:
-            return texts[:index]
-    return texts
-
-
-def shifted(error: IsoglossError, start: int) -> IsoglossError:
-    """Count an error's `texts[i]` from the first of all texts instead of a part's first."""
-
-    def shift(text: str) -> str:
-        return re.sub(r"texts\[(\d+)\]", lambda m: f"texts[{int(m[1]) + start}]", text)
-
-    return type(error)(
-        shift(error.message),
-        code=error.code,
-        reason=error.reason,
-        metadata=error.metadata,
-        violations=[
-            Violation(field=shift(v.field), description=shift(v.description), reason=v.reason)
-            for v in error.violations
-        ],
-        retry_after=error.retry_after,
-        request_id=error.request_id,
-    )

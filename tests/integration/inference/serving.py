@@ -55,6 +55,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
+    address: str
     stub: InferenceServiceAsyncStub
     app: Application
     ended: Ended
@@ -103,7 +104,8 @@ async def serving(tmp_path: Path, **changes: object) -> AsyncIterator[Running]:
         running_server(app) as server,
         grpc.aio.insecure_channel(server.address) as channel,
     ):
-        yield Running(stub=InferenceServiceStub(channel), app=app, ended=ended)
+        stub = InferenceServiceStub(channel)
+        yield Running(address=server.address, stub=stub, app=app, ended=ended)
 
 
 async def refused(call: Awaitable[object]) -> Refusal:

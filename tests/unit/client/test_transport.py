@@ -8,8 +8,8 @@ from importlib.resources import files
 import pytest
 
 from isogloss.api.datasets import AsyncDatasets, Datasets
-from isogloss.api.inference import MAX_BYTES, part_of
 from isogloss.api.models import AsyncModels, Models
+from isogloss.api.parts import MAX_BYTES, part_of
 from isogloss.api.streams import delays
 from isogloss.client import AsyncClient, Client
 from isogloss.transport import finish
