@@ -119,6 +119,7 @@ async def test_a_model_is_trained_watched_scored_and_deleted(  # noqa: PLR0915 (
     assert files == named
     assert manifest.examples.key.startswith(layout.model_examples_prefix(*tenant_id))
     assert manifest.input.cleaning == Cleaning(strip_html=True)
+    assert 0.0 < manifest.vector_range < 1.0
     assert [output.name for output in graph.get_outputs()] == ["sentence_embedding", "logits"]
 
     assert gone.value.code() == grpc.StatusCode.NOT_FOUND
