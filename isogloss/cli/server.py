@@ -28,8 +28,7 @@ def register(app: typer.Typer) -> None:
         if session.json:
             session.document(found)
             return
-        for name, value in _facts(found):
-            session.line(name, value)
+        session.table(["!server", "found"], list(_facts(found)))
         session.table(
             ["model", "precision", ">memory", ">calls", "last used", "preloaded"],
             (
