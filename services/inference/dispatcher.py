@@ -12,8 +12,9 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import structlog
 
-from services.common.errors import DeadlineExceeded, IsoglossError, Unavailable
+from services.common.errors import IsoglossError
 from services.inference.engine import EngineDied
+from services.inference.lost import engine_died, stopping, text_failed, too_late
 from services.inference.model import Computed, Model, Question
 from services.inference.pending import PendingCall
 from services.inference.scheduling.scheduler import Scheduler
@@ -25,9 +26,6 @@ _log = structlog.get_logger()
 T = TypeVar("T")
 
 AnyCall: TypeAlias = PendingCall[Any]
-
-# After so many seconds another engine, or this one again, may compute.
-_RETRY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +94,7 @@ class Dispatcher:
         now = time.monotonic()
         with self._lock:
             if self._closed:
-                raise _stopping()
+                raise stopping()
             job: Job[AnyCall] = Job(
                 call=call,
                 profile=self._scheduler.profile(_batched(call), model.engine.limits),
@@ -132,14 +130,14 @@ class Dispatcher:
             thread.join()
         with self._lock:
             left = self._end(self._calls.copy())
-        self._tell([], {call: _stopping() for call in left})
+        self._tell([], {call: stopping() for call in left})
 
     def _give_up(self, job: Job[AnyCall]) -> None:
         with self._lock:
             left = self._end([job.call])
             if left:
                 self._scheduler.give_up(job)
-        self._tell([], {call: _too_late() for call in left})
+        self._tell([], {call: too_late() for call in left})
 
     def _work(self) -> None:
         while (work := self._next()) is not None:
@@ -165,7 +163,7 @@ class Dispatcher:
                 elif self._idle and self._scheduler.waits:
                     # One more wakes the next, as far as there is work.
                     self._work_came.notify()
-            self._tell([], {call: _too_late() for call in late})
+            self._tell([], {call: too_late() for call in late})
             if work is not None:
                 return work
 
@@ -206,7 +204,7 @@ class Dispatcher:
             for call, computed in _by_call(batch.items):
                 call.keep(computed, rows, seconds)
         except EngineDied:
-            self._lose(batch, _engine_died)
+            self._lose(batch, engine_died)
         except Exception as error:  # noqa: BLE001 (other texts may still be computed)
             if len(batch.items) > 1:
                 _log.warning("batch_failed", texts=len(batch.items), error=str(error))
@@ -214,7 +212,7 @@ class Dispatcher:
                     self._scheduler.failed(batch, again=True)
             else:
                 _log.exception("text_failed", model=first.model.name)
-                self._lose(batch, _text_failed)
+                self._lose(batch, text_failed)
         else:
             with self._lock:
                 complete = self._settle(batch)
@@ -223,9 +221,7 @@ class Dispatcher:
             with self._lock:
                 self._scheduler.done(batch, seconds)
 
-    def _lose(
-        self, batch: Batch[AnyCall], error_of: Callable[[Item[AnyCall]], IsoglossError]
-    ) -> None:
+    def _lose(self, batch: Batch[AnyCall], error_of: Callable[[str, int], IsoglossError]) -> None:
         """Let every text of a batch have an error, or its call where that has no room for it."""
         errors: dict[AnyCall, IsoglossError] = {}
         with self._lock:
@@ -233,9 +229,9 @@ class Dispatcher:
             for item in batch.items:
                 call = item.job.call
                 if call.question.each:
-                    call.keep_error(item.position, error_of(item))
+                    call.keep_error(item.position, error_of(call.model.name, item.position))
                 elif call not in errors:
-                    errors[call] = error_of(item)
+                    errors[call] = error_of(call.model.name, item.position)
                     self._scheduler.drop(item.job)
             failed = self._end(errors)
             complete = self._settle(batch)
@@ -276,32 +272,3 @@ def _by_call(items: Iterable[Item[AnyCall]]) -> Iterator[tuple[AnyCall, dict[int
 def _batched(call: AnyCall) -> str:
     """Return what texts have in common that may run together."""
     return " ".join((call.model.digest, *call.question.outputs))
-
-
-def _too_late() -> DeadlineExceeded:
-    return DeadlineExceeded(
-        "The time for this call was over before its texts were computed. Allow more time, or "
-        "send fewer texts in one call."
-    )
-
-
-def _stopping() -> Unavailable:
-    return Unavailable("The server is stopping: call again.", retry_after=_RETRY_SECONDS)
-
-
-def _engine_died(item: Item[AnyCall]) -> Unavailable:
-    name = item.job.call.model.name
-    return Unavailable(
-        f"The process that computed {name} has died and is started again. Send this once more.",
-        metadata={"name": name},
-        retry_after=_RETRY_SECONDS,
-    )
-
-
-def _text_failed(item: Item[AnyCall]) -> IsoglossError:
-    name, position = item.job.call.model.name, str(item.position)
-    return IsoglossError(
-        f"{name} could not compute texts[{position}], also alone. The server's log says why; "
-        "leave this text out, and tell the operator.",
-        metadata={"name": name, "position": position},
-    )

@@ -7,8 +7,10 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import pytest
 
 from services.common.errors import IsoglossError
 from services.inference.engine import EngineLimits
@@ -57,6 +59,22 @@ class Machine:
 
 CPU = Machine(curve=cpu, limits=CPU_LIMITS, workers=2)
 GPU = Machine(curve=gpu, limits=GPU_LIMITS, workers=4, horizon=0.05)
+
+
+MACHINES = [
+    pytest.param(CPU, id="cpu"),
+    pytest.param(GPU, id="gpu"),
+    pytest.param(replace(CPU, noise=0.3), id="noisy"),
+]
+
+
+def numbers(seed: int) -> random.Random:
+    return random.Random(seed)  # noqa: S311 (a simulation)
+
+
+def short(seed: int) -> Callable[[], Sequence[int]]:
+    source = numbers(seed)
+    return lambda: [source.randint(5, 30)]
 
 
 @dataclass(slots=True, eq=False)
