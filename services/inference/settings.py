@@ -48,7 +48,7 @@ class InferenceSettings(ServiceSettings):
     max_texts: int = Field(default=MAX_TEXTS, ge=1, le=MAX_TEXTS)
     """Texts that one call may send."""
 
-    queue_tokens: int = Field(default=262_144, ge=1)
+    queue_tokens: int = Field(default=524_288, ge=1)
     """Tokens of all texts that may wait in this process, estimated from their characters until
     they are read. A call that would bring more is refused with RESOURCE_EXHAUSTED and told when
     to come back; callers who have little waiting are refused last. An idle process takes any
