@@ -61,6 +61,9 @@ async def test_a_model_is_trained_watched_scored_and_deleted(  # noqa: PLR0915 (
         manifest = manifests.read_manifest(
             suite.store, layout.model_manifest(*tenant_id), ModelManifest
         )
+        # It is READY before what it no longer needs is gone; this goes last.
+        while suite.store.stat(layout.model_pending(*tenant_id)) is not None:  # noqa: ASYNC110 (of a store)
+            await asyncio.sleep(0.05)
         files = {item.key for item in suite.store.list(layout.model_prefix(*tenant_id))}
         used = suite.store.stat(layout.dataset_use("default", "tone-aaaaaa", tenant_id[1]))
         graph = onnxruntime.InferenceSession(
