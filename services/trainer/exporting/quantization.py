@@ -57,7 +57,7 @@ def observe(graph: Path, sequences: Sequences, *, scratch: Path) -> Ranges:
     Each text is read alone: padding is nothing that a range should make room for.
 
     Args:
-        graph: Unfused, so that every product has its own input.
+        graph: One in which every product is a node of its own.
         sequences: Token ids of texts such as the model will be asked.
         scratch: A directory for the graph that is observed.
     """
@@ -92,7 +92,8 @@ def quantise(graph: Path, path: Path, *, ranges: Ranges, weights: Iterable[str])
     """Write the graph with some of its products in integers.
 
     Args:
-        graph: Unfused: a fused graph hides products inside its nodes, and is slower quantised.
+        graph: One in which every product is a node of its own: what is fused into others stays as
+            it is, and that is slower.
         path: Where the new one goes.
         ranges: Of `observe`.
         weights: Names of the matrices that are quantised.

@@ -94,7 +94,7 @@ def search(
     """Write the first 8-bit form that passes all gates.
 
     Args:
-        plain: The unfused graph.
+        plain: The graph in which every product is a node of its own.
         exact: The graph that is served in fp32, which has to be beaten.
         path: Where the form goes.
         examples: What it is made and judged on.

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir
-from onnxscript.rewriter.ort_fusions import optimize_for_ort
 
 from services.trainer.base_import import BaseEncoder
 from services.trainer.encoder import load_encoder
 from services.trainer.exporting.decision import SINGLE, Decision, Truth
 from services.trainer.exporting.exactness import ExportMismatch, answers, prove
+from services.trainer.exporting.fusing import fuse, fuse_between_products
 from services.trainer.exporting.graph import Exportable, trace
 from services.trainer.exporting.half import write_half
 from services.trainer.exporting.quantized import Examples, NotWorthIt, Stopwatch, search
@@ -213,9 +213,8 @@ def _exact(
     traced = trace(module, base)
     if plain is not None:
         onnx_ir.save(traced, plain)
-    fused, _ = optimize_for_ort(traced)
     path = directory / "model.onnx"
-    onnx_ir.save(fused, path)
+    onnx_ir.save(fuse(traced), path)
     onnx.checker.check_model(path)
     expected = answers(module, sequences, base.pad_token_id)
     agreement = prove(
@@ -263,6 +262,8 @@ def _quantised(
     decision: Decision,
     stopwatch: Stopwatch,
 ) -> ExportedVariant:
+    # Not earlier: the one that was traced is let go of by now.
+    onnx_ir.save(fuse_between_products(onnx_ir.load(plain)), plain)
     path = exact.path.with_name("model_quantized.onnx")
     judgement = search(
         plain, exact.path, path, examples=examples, decision=decision, stopwatch=stopwatch
