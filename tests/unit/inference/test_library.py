@@ -7,7 +7,6 @@ import pytest
 from services.common.errors import Unavailable
 from services.common.names import Collection, ResourceName
 from services.common.storage import ObjectStore
-from services.inference.devices import Device
 from services.inference.engines.onnx import LocalEngines
 from services.inference.library import Bounds, Library, open_library
 from services.inference.model import Precision

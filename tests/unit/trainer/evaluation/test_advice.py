@@ -62,6 +62,7 @@ def good() -> Assessment:
         ),
         worst=(),
         suspicions=Suspicions(errors=(), total=0, examined=100),
+        cuts=(),
         projection=Projection(
             rows=np.zeros(1, dtype=int),
             before=place,
