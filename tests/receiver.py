@@ -47,11 +47,10 @@ class Receiver:
 
 
 class DrippingReceiver:
-    """Answers with a beginning, and then with a header that never ends, byte by byte."""
+    """Answers with a line that never ends, byte by byte."""
 
-    def __init__(self, beginning: bytes) -> None:
+    def __init__(self) -> None:
         """Listen on a free port of loopback."""
-        self._beginning = beginning
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._ended = Event()
         self._thread = Thread(target=self._drip)
@@ -70,7 +69,6 @@ class DrippingReceiver:
     def _drip(self) -> None:
         line, _ = self._listening.accept()
         with line:
-            line.sendall(self._beginning)
             while not self._ended.wait(0.02):
                 try:
                     line.sendall(b"x")

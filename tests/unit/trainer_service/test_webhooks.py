@@ -251,14 +251,8 @@ def test_a_message_whose_couriers_die_is_given_up(desk: Desk, receiver: Receiver
 
 def test_a_receiver_that_drips_is_left_after_the_whole_time() -> None:
     # Each byte comes within any time-out for one: only the whole time ends it.
-    post = HttpsPost(seconds=0.3)
-    with DrippingReceiver(b"") as uri, pytest.raises(OSError, match="no answer within"):
-        post(uri, body=b"{}", headers={})
-    with DrippingReceiver(b"HTTP/1.1 200 OK\r\n") as uri:
-        # It said what counts, and drips headers.
-        status = post(uri, body=b"{}", headers={})
-
-    assert status == 200
+    with DrippingReceiver() as uri, pytest.raises(OSError, match="no answer within"):
+        HttpsPost(seconds=0.3)(uri, body=b"{}", headers={})
 
 
 def test_a_slow_receiver_keeps_nobody_else_waiting(desk: Desk, receiver: Receiver) -> None:
