@@ -8,7 +8,7 @@ from bench.child import TooLong, run
 
 
 def test_tells_how_a_process_ended_and_what_it_took() -> None:
-    code = "import sys, time; text = b'x' * 80_000_000; time.sleep(1); sys.exit('it is broken')"
+    code = "import sys, time; text = b'x' * 80_000_000; time.sleep(3); sys.exit('it is broken')"
 
     ended = run([sys.executable, "-c", code], seconds=60)
 
