@@ -169,6 +169,12 @@ SELECT
 FROM kept
 """
 
+_PARENT_BYTES = """
+SELECT coalesce(sum(total_uncompressed_size) // max(file_rows), 0)::BIGINT
+FROM parquet_metadata(getvariable('parent')),
+  (SELECT num_rows AS file_rows FROM parquet_file_metadata(getvariable('parent')))
+"""
+
 _STAGED = """
 CREATE VIEW staged AS
 SELECT
@@ -203,11 +209,18 @@ class Stage:
 
     first_line: int = 1
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row, about: it is not compressed."""
+        return self.path.stat().st_size // max(self.rows, 1)
+
 
 def stage_parent(bench: Workbench, split: Split, file: Path) -> Stage:
     """Stage the rows of a split that a dataset has already."""
     bench.set(parent=str(file), split=SPLIT_NUMBERS[split])
-    path = bench.write(_PARENT, f"parent.{split}.stage.parquet")
+    path = bench.write(
+        _PARENT, f"parent.{split}.stage.parquet", row_bytes=bench.value(_PARENT_BYTES)
+    )
     return Stage(path=path, split=len(Split) + SPLIT_NUMBERS[split], rows=_count(bench, path))
 
 
@@ -243,7 +256,11 @@ def stage_records(bench: Workbench, records: Records, limits: Limits) -> Stage:
     cleaning_rows.set_file(bench, records.path, count=records.count)
     even = _even_start(records.positions)
     query = _query(even=even is not None, many=bool(layout.label_separator))
-    path = bench.write(query, records.path.with_suffix(".stage.parquet").name)
+    path = bench.write(
+        query,
+        records.path.with_suffix(".stage.parquet").name,
+        row_bytes=records.path.stat().st_size // max(records.count, 1),
+    )
     rows = _count(bench, path)
     misplaced = 0 if even else bench.value(_MISPLACED)
     if rows != records.count or misplaced:

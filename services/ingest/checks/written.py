@@ -121,7 +121,7 @@ class RowWriter:
         grouped[self._grouped] = True
         bench.set_bits("grouped", grouped)
         # Python's own search for one number is several times faster than numpy's.
-        ids, groups = memoryview(self._grouped), memoryview(self._groups)
+        ids, groups = self._grouped.data, self._groups.data
         bench.define("group_of", lambda row: groups[bisect_left(ids, row)], types="BIGINT")
 
     def path(self, split: Split) -> Path:
@@ -141,7 +141,8 @@ class RowWriter:
         """
         mine = self._homes == SPLIT_NUMBERS[split]
         bench.set_bits("mine", mine)
-        path = bench.write(_ROWS, self.path(split).name, stays=True)
+        row_bytes = max((stage.row_bytes for stage in self._stages), default=0)
+        path = bench.write(_ROWS, self.path(split).name, stays=True, row_bytes=row_bytes)
         bench.set(rows_file=str(path))
         count = int(mine.sum())
         ((written, begun_anew),) = bench.rows(_CHECK)
