@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,6 +51,8 @@ ROWS: Mapping[str, Row] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status: 1 where a row could not be measured."""
     options = _options(arguments)
+    # So that servers and contenders are ended then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     configure_logging(level="warning", format="console", service="bench")
     asked = Options(
         directory=options.data_directory,
