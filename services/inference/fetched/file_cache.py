@@ -7,7 +7,7 @@ so whatever a process held that was killed is free at once:
   so nobody's file, may remove it.
 - `{sha256}.part` is on its way, under an exclusive lock, and has its full size from the start:
   the sizes in the directory are what is used and what is promised.
-- `.lock` is held while room is made.
+- `.lock` is held while room is made, and while a file gets its name.
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ class FileCache:
                 self._make_room(file, artifact)
                 with _room_on_disk(artifact, self._directory):
                     fetch(artifact, file)
-                part.replace(path)
+                # A file that changes its name while another process adds up could be missed.
+                with self._alone():
+                    part.replace(path)
             except BaseException:
                 part.unlink(missing_ok=True)
                 raise
@@ -127,8 +129,7 @@ class FileCache:
 
     def _make_room(self, part: BinaryIO, artifact: Artifact) -> None:
         """Remove files until `artifact` fits, except those in use, and promise it the room."""
-        with self._lock, (self._directory / _LOCK).open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._alone():
             part.truncate(0)
             files = sorted(self._files(), key=lambda file: file[1].st_mtime_ns)
             used = sum(stat.st_size for _, stat in files)
@@ -147,6 +148,12 @@ class FileCache:
                     self._max_bytes,
                 )
             part.truncate(artifact.size)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._lock, (self._directory / _LOCK).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
         for path in self._directory.iterdir():
