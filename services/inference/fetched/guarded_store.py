@@ -156,11 +156,13 @@ class GuardedStore:
 
         def run() -> None:
             try:
-                future.set_result(look())
+                end = partial(future.set_result, look())
             except BaseException as error:  # noqa: BLE001 (whoever waits for the future gets it)
-                future.set_exception(error)
+                end = partial(future.set_exception, error)
+            # First: whoever has the result must not find a store that seems to be asked still.
             with self._lock:
                 del self._looks[future]
+            end()
 
         with self._lock:
             self._looks[future] = self._clock()
