@@ -128,8 +128,9 @@ def check_time(*, remaining: float, wait: float, own: float) -> None:
         return
     predicted = wait + own
     raise DeadlineExceeded(
-        f"This call needs about {predicted:.3g} s here, {wait:.3g} s of them waiting, and has "
-        f"{remaining:.3g} s left. Allow more time, send fewer texts in one call, or try again "
+        f"This call needs about {predicted:.3g} s here, {wait:.3g} s of them waiting; as that may "
+        f"be up to {_WAIT_MARGIN * wait + _OWN_MARGIN * own:.3g} s, the {remaining:.3g} s that it "
+        "has left do not suffice. Allow more time, send fewer texts in one call, or try again "
         "after the delay that this error names.",
         metadata={
             "predicted_seconds": f"{predicted:.3f}",
