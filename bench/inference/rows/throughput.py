@@ -18,8 +18,9 @@ from bench.inference.place import MIXES, MODEL, Place
 from bench.inference.processes import cpu_seconds
 
 _BATCH = 32
-_UNDER_WAY = {1: 32, _BATCH: 2}
-"""Calls under way, by their texts: enough that no core waits for a caller."""
+_UNDER_WAY = {1: 32, _BATCH: 8}
+"""Calls under way, by their texts: enough that no core waits for a caller, and that whoever orders
+texts by length has some to choose from. The same for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
