@@ -23,6 +23,7 @@ from services.inference.alias_watch import AliasWatch
 from services.inference.fetched.records import Records
 from services.inference.model import Model, Precision
 from services.inference.models import Models
+from services.inference.preloads import Preloads
 from services.inference.residents import ModelKey
 
 _log = structlog.get_logger()
@@ -67,6 +68,7 @@ class Aliases:
         self._poll_seconds = poll_seconds
         self._clock = clock
         self._watch = AliasWatch(store, clock)
+        self._wanted = Preloads(models, clock)
         self._known: dict[Name, Target] = {}
         self._coming: dict[Name, _Coming] = {}
         self._unreadable: dict[Name, int] = {}
@@ -136,7 +138,7 @@ class Aliases:
                 self._recall()
             raise
         self._kept.keep(dict(self._known))
-        self._models.pin(frozenset(self._preloaded()))
+        self._wanted.want(frozenset(self._preloaded()))
         if self._preloads is None:
             self._preloads = [load for coming in self._coming.values() for load in coming.loads]
 

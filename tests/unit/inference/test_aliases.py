@@ -186,6 +186,25 @@ def test_a_model_that_cannot_be_loaded_is_switched_to_all_the_same(
     assert followed.known("acme", "reviews") == named("gone")
 
 
+def test_a_preload_that_failed_is_tried_again(
+    store: WatchedStore, followed: Aliases, models: Models, clock: Clock
+) -> None:
+    switch(store, 1, "late", preload=True)
+    followed.look()
+    loaded(followed)
+    publish_tiny_model(store, "acme", "late")
+
+    followed.look()
+    assert not models.holds(key("late"))
+    clock.now += 10
+    followed.look()
+    models.request(key("late")).result(WAIT)
+    followed.look()
+
+    assert models.holds(key("late"))
+    assert key("late") in models._residents.pinned
+
+
 def test_a_store_that_is_down_changes_nothing(store: WatchedStore, followed: Aliases) -> None:
     switch(store, 1, "one")
     followed.look()
