@@ -31,7 +31,7 @@ from services.inference.convert.responses import (
     tokenize_response,
 )
 from services.inference.dispatcher import Dispatcher
-from services.inference.engine import Output
+from services.inference.engine import FloatArray, Output
 from services.inference.fewshot.examples import Examples
 from services.inference.fewshot.head import Head, learn
 from services.inference.fewshot.heads import Heads, head_key
@@ -41,7 +41,7 @@ from services.inference.limits import (
     tokenize_answer_violation,
     vector_bytes,
 )
-from services.inference.model import Computed, LabelMode, Model, Precision, Question, Timings
+from services.inference.model import Computed, LabelMode, Model, Question, Timings
 from services.inference.reading import show
 from services.inference.resolving import Loaded, Resolver
 from services.inference.scheduling.priority import Priority
@@ -97,6 +97,9 @@ class Answerer:
         self._max_texts = max_texts
         # Texts are shown by one thread at a time: nobody who shows may hold computing up.
         self._showing = asyncio.Lock()
+        # Heads are learnt by one thread at a time: that takes a second where examples are many,
+        # which no worker has.
+        self._learning = asyncio.Lock()
 
     async def embed(self, request: pb.EmbedRequest, manner: Manner) -> pb.EmbedResponse:
         """Compute vectors."""
@@ -129,7 +132,7 @@ class Answerer:
         )
         rule = label_rule(call.labels, taught)
         _refuse(classify_answer_violation(len(call.texts), rule))
-        key = head_key(current_principal().tenant, taught.digest, call.truncation, examples)
+        key = head_key(current_principal().tenant, taught, call.truncation, examples)
         learnt = None
         head = self._heads.get(key)
         if head is None:
@@ -145,18 +148,19 @@ class Answerer:
         return await self._compute(loaded.model, call, manner, (Output.EMBEDDING,), answer)
 
     async def _learn(self, model: Model, examples: Examples, call: Call, manner: Manner) -> Head:
-        ids = {label: number for number, label in enumerate(model.labels)}
-
-        def head(computed: Computed) -> Head:
+        def vectors(computed: Computed) -> FloatArray:
             _refuse_examples(computed)
-            label_ids = [ids[label] for label in examples.labels]
-            return learn(computed.rows[Output.EMBEDDING], label_ids, labels=len(ids))
+            return computed.rows[Output.EMBEDDING]
 
         asked = replace(call, texts=examples.texts)
         # What is wrong with one of them is told under its own field.
-        return await self._compute(
-            model, asked, replace(manner, each=True), (Output.EMBEDDING,), head
+        rows = await self._compute(
+            model, asked, replace(manner, each=True), (Output.EMBEDDING,), vectors
         )
+        ids = {label: number for number, label in enumerate(model.labels)}
+        label_ids = [ids[label] for label in examples.labels]
+        async with self._learning:
+            return await asyncio.to_thread(learn, rows, label_ids, labels=len(ids))
 
     async def embed_and_classify(
         self, request: pb.EmbedAndClassifyRequest, manner: Manner
@@ -177,7 +181,8 @@ class Answerer:
         """Show tokens."""
         call = tokenize_call_from_proto(request, max_texts=self._max_texts)
         tenant = current_principal().tenant
-        loaded = await self._resolver.find(tenant, call.name, Precision.EXACT)
+        # Variants of a model read texts alike: whichever is in memory can show it.
+        loaded = await self._resolver.find(tenant, call.name, None)
         async with self._showing:
             return await asyncio.to_thread(_shown, loaded.model, call)
 

@@ -34,8 +34,13 @@ class Resolver:
         self._models = models
         self._aliases = aliases
 
-    async def find(self, tenant: str, name: ResourceName, precision: Precision) -> Loaded:
+    async def find(self, tenant: str, name: ResourceName, precision: Precision | None) -> Loaded:
         """Return what `tenant` means by `name`, loaded.
+
+        Args:
+            tenant: Who asks.
+            name: Of a model, a base or an alias.
+            precision: Of which variant; None for one that is in memory, or EXACT.
 
         Raises:
             NotFound: Where there is no such model or alias.
@@ -57,14 +62,19 @@ class Resolver:
                 raise _broken(name, target) from error
         return await self._loaded(tenant, now, precision)
 
-    async def _loaded(self, tenant: str, name: ResourceName, precision: Precision) -> Loaded:
-        key = ModelKey.of(tenant, name, precision)
+    async def _loaded(self, tenant: str, name: ResourceName, precision: Precision | None) -> Loaded:
+        key = ModelKey.of(tenant, name, precision or self._held(tenant, name))
         model = self._models.ready(key)
         if model is not None:
             return Loaded(model=model, seconds=None)
         began = time.monotonic()
         model = await asyncio.wrap_future(self._models.request(key))
         return Loaded(model=model, seconds=time.monotonic() - began)
+
+    def _held(self, tenant: str, name: ResourceName) -> Precision:
+        keys = (ModelKey.of(tenant, name, precision) for precision in Precision)
+        held = (key.precision for key in keys if self._models.holds(key))
+        return next(held, Precision.EXACT)
 
 
 def _broken(alias: ResourceName, target: ResourceName) -> FailedPrecondition:

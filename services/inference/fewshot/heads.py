@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from services.inference.fewshot.examples import Examples
 from services.inference.fewshot.head import Head
+from services.inference.model import Model
 from services.inference.tokenization import Truncation
 
 MAX_BYTES = 64 * 1024**2
@@ -23,6 +24,9 @@ class HeadKey:
     tenant: str
     """Others learn from the time of an answer nothing about this one's examples."""
 
+    model: str
+    """Full resource name: others with the same graph may clean or tokenise texts differently."""
+
     digest: str
     """Of the graph that reads the examples."""
 
@@ -31,14 +35,20 @@ class HeadKey:
     """Digest of texts and labels."""
 
 
-def head_key(tenant: str, digest: str, truncation: Truncation, examples: Examples) -> HeadKey:
-    """Return the key of examples as a graph reads them."""
+def head_key(tenant: str, model: Model, truncation: Truncation, examples: Examples) -> HeadKey:
+    """Return the key of examples as a model reads them."""
     whole = hashlib.sha256()
     for part in (*examples.texts, *examples.labels):
         encoded = part.encode(errors="surrogatepass")
         whole.update(len(encoded).to_bytes(8, "little"))
         whole.update(encoded)
-    return HeadKey(tenant=tenant, digest=digest, truncation=truncation, examples=whole.digest())
+    return HeadKey(
+        tenant=tenant,
+        model=model.name,
+        digest=model.digest,
+        truncation=truncation,
+        examples=whole.digest(),
+    )
 
 
 class Heads:
@@ -49,6 +59,7 @@ class Heads:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._heads: OrderedDict[HeadKey, Head] = OrderedDict()
+        self._bytes = 0
 
     def get(self, key: HeadKey) -> Head | None:
         """Return the head, or None where it is not known."""
@@ -61,9 +72,12 @@ class Heads:
     def keep(self, key: HeadKey, head: Head) -> None:
         """Keep a head, and let go of others where there is no room."""
         with self._lock:
+            replaced = self._heads.pop(key, None)
+            self._bytes += _size(head) - (_size(replaced) if replaced else 0)
             self._heads[key] = head
-            while sum(map(_size, self._heads.values())) > self._max_bytes:
-                self._heads.popitem(last=False)
+            while self._bytes > self._max_bytes:
+                _, oldest = self._heads.popitem(last=False)
+                self._bytes -= _size(oldest)
 
 
 def _size(head: Head) -> int:

@@ -7,7 +7,9 @@ import pytest
 from isogloss.v1 import inference_service_pb2 as pb
 from isogloss.v1 import input_type_pb2
 from isogloss.v1.cleaning_pb2 import Cleaning
+from isogloss.v1.precision_pb2 import PRECISION_QUANTIZED
 from services.common.storage import ObjectStore
+from services.inference.model import Precision
 from tests.integration.inference.serving import (
     LONG,
     TOKENIZER,
@@ -39,6 +41,19 @@ async def test_tokens_are_shown_as_the_model_reads_them(
         assert (result.token_count, result.truncated) == (len(result.ids), False)
         assert not result.spans
         assert not result.text
+
+
+async def test_whichever_variant_is_in_memory_shows_tokens(
+    running: Running, store: ObjectStore
+) -> None:
+    publish_tiny_model(store, "default", "tone", quantised=True)
+    embed = pb.EmbedRequest(model="models/tone", texts=["great"], precision=PRECISION_QUANTIZED)
+    await running.stub.Embed(embed)
+
+    await running.stub.Tokenize(pb.TokenizeRequest(model="models/tone", texts=["great"]))
+
+    (resident,) = running.models.stats().residents
+    assert resident.key.precision is Precision.QUANTIZED
 
 
 @pytest.mark.parametrize("truncation", [pb.TRUNCATION_END, pb.TRUNCATION_START])

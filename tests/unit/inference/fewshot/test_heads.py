@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from services.inference.fewshot.examples import Examples
 from services.inference.fewshot.head import Head
 from services.inference.fewshot.heads import HeadKey, Heads, head_key
+from services.inference.model import Model
 from services.inference.tokenization import Truncation
+from tests.unit.inference.models import model
 
+MODEL = model()
 EXAMPLES = Examples(texts=["ab", "c"], labels=["x", "y"])
 
 
@@ -14,21 +19,23 @@ def head() -> Head:
     return Head(weights=np.zeros((10, 2), np.float32), bias=np.zeros(2, np.float32))
 
 
-def key(tenant: str = "t", digest: str = "d", examples: Examples = EXAMPLES) -> HeadKey:
-    return head_key(tenant, digest, Truncation.END, examples)
+def key(tenant: str = "t", examples: Examples = EXAMPLES, model: Model = MODEL) -> HeadKey:
+    return head_key(tenant, model, Truncation.END, examples)
 
 
 def test_keys_differ_with_anything_that_heads_depend_on() -> None:
     keys = {
         key(),
         key(tenant="u"),
-        key(digest="e"),
-        head_key("t", "d", Truncation.START, EXAMPLES),
+        key(model=replace(MODEL, digest="1" * 64)),
+        # The same graph, and perhaps another tokenizer or cleaning before it.
+        key(model=replace(MODEL, name="models/other")),
+        head_key("t", MODEL, Truncation.START, EXAMPLES),
         key(examples=Examples(texts=["a", "bc"], labels=["x", "y"])),
         key(examples=Examples(texts=["ab", "c"], labels=["y", "x"])),
     }
 
-    assert len(keys) == 6
+    assert len(keys) == 7
     assert key() == key()
 
 
@@ -44,3 +51,13 @@ def test_heads_used_longest_ago_go_first() -> None:
     assert heads.get(second) is None
     assert heads.get(first) is not None
     assert heads.get(third) is not None
+
+
+def test_a_head_that_is_learnt_twice_counts_once() -> None:
+    heads = Heads(max_bytes=2 * (10 * 2 + 2) * 4)
+    heads.keep(key("1"), head())
+    for _ in range(3):
+        heads.keep(key("2"), head())
+
+    assert heads.get(key("1")) is not None
+    assert heads.get(key("2")) is not None
