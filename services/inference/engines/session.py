@@ -118,6 +118,8 @@ def check(
                 f"the graph's output {output} is {rows.dtype} of shape {rows.shape}, "
                 f"its manifest says float32 of shape {(1, width)}"
             )
+        if not np.isfinite(rows).all():
+            raise GraphInvalid(f"the graph's output {output} is not finite for the shortest text")
 
 
 def padded(token_ids: Sequence[Sequence[int]], pad: int) -> tuple[IntArray, IntArray]:

@@ -4,9 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import numpy_helper
 
 from services.inference.engine import FloatArray, GraphInvalid, GraphShape, Output
 from services.inference.engines.onnx import OnnxEngine
@@ -95,6 +97,18 @@ def test_a_graph_without_a_head_is_refused_where_there_are_labels(tmp_path: Path
     path.write_bytes(tiny_graph(labels=0))
 
     with pytest.raises(GraphInvalid, match="no output logits"):
+        OnnxEngine(path, shape=SHAPE, threads=1)
+
+
+def test_a_graph_that_computes_no_numbers_is_refused(tmp_path: Path) -> None:
+    graph = onnx.load_from_string(tiny_graph(labels=3))
+    (head,) = (tensor for tensor in graph.graph.initializer if tensor.name == "head")
+    broken = np.full((DIMENSION, 3), np.nan, np.float32)
+    head.CopyFrom(numpy_helper.from_array(broken, "head"))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(graph.SerializeToString())
+
+    with pytest.raises(GraphInvalid, match="logits is not finite"):
         OnnxEngine(path, shape=SHAPE, threads=1)
 
 
