@@ -147,7 +147,8 @@ class CallInterceptor(ServerInterceptor):
         context.set_trailing_metadata((("x-request-id", request_id),))
         span = self._span(method, metadata)
         left = cast("float | None", context.time_remaining())  # the stubs forget None
-        _deadline.set(None if left is None else began + left)
+        deadline = math.inf if left is None else began + left
+        _deadline.set(None if left is None else deadline)
         code = grpc.StatusCode.OK
         try:
             with self._watched(method):
@@ -158,12 +159,16 @@ class CallInterceptor(ServerInterceptor):
             raise
         except asyncio.CancelledError:
             if not self._ended_by_stop(method):
-                over = remaining_seconds() == 0
-                code = grpc.StatusCode.DEADLINE_EXCEEDED if over else grpc.StatusCode.CANCELLED
+                code = _given_up(deadline)
                 raise
             code = grpc.StatusCode.UNAVAILABLE
             stopping = Unavailable("The server is stopping: call again.", retry_after=1.0)
             await _abort(context, stopping, request_id)
+        except GeneratorExit:
+            # gRPC lets go of a stream whose caller went away while it took a message; the loop
+            # closes it later, in a context of its own.
+            code = _given_up(deadline)
+            raise
         except IsoglossError as error:
             code = code_of(error)
             if code in _OUR_FAULT:
@@ -240,6 +245,12 @@ _OUR_FAULT = frozenset(
     {grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE}
 )
 """What an operator must see the cause of."""
+
+
+def _given_up(deadline: float) -> grpc.StatusCode:
+    """Return how a call ended whose caller no longer waits."""
+    over = time.monotonic() >= deadline
+    return grpc.StatusCode.DEADLINE_EXCEEDED if over else grpc.StatusCode.CANCELLED
 
 
 def _is_watch(method: str) -> bool:

@@ -45,7 +45,7 @@ PUBLIC = frozenset(
 _THREADS = 32
 """Threads for blocking calls: they wait for the store and the database, so more than processors."""
 
-_MIN_PING_MILLISECONDS = 20_000
+MIN_PING_MILLISECONDS = 20_000
 """Clients may ping this often; ours do so every 60 s. A client that pings more is cut off."""
 
 _READINESS_SECONDS = 0.25
@@ -148,7 +148,9 @@ async def _serving(
             ("grpc.max_send_message_length", settings.max_message_bytes),
             # Two servers on one port would share its calls by chance.
             ("grpc.so_reuseport", 0),
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", _MIN_PING_MILLISECONDS),
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_MILLISECONDS),
+            # Else a ping that crosses the end of the last call counts as one too many.
+            ("grpc.keepalive_permit_without_calls", 1),
         ],
     )
     probes = health.aio.HealthServicer()

@@ -21,6 +21,7 @@ from google.rpc import status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from isogloss.connection import CHANNEL_OPTIONS
 from isogloss.v1 import dataset_service_pb2 as messages
 from isogloss.v1.dataset_pb2 import Dataset
 from isogloss.v1.dataset_service_pb2_grpc import DatasetServiceStub
@@ -28,7 +29,7 @@ from services.common import errors
 from services.common.errors import FieldViolation
 from services.common.identity import Role
 from services.common.logs import configure_logging
-from services.common.server import RolesIncomplete, running_server
+from services.common.server import MIN_PING_MILLISECONDS, RolesIncomplete, running_server
 from services.common.status import CODES
 from tests.integration.common.sample_service import (
     NAME,
@@ -192,6 +193,13 @@ async def test_request_id_comes_back(sample: Sample) -> None:
         await call
         found = dict(await call.trailing_metadata())["x-request-id"]
         assert found == expected or (expected is None and len(found) == 32)
+
+
+def test_clients_ping_no_more_often_than_servers_allow() -> None:
+    options = dict(CHANNEL_OPTIONS)
+
+    # Twice as often would leave nothing for clocks and networks that are late once.
+    assert int(options["grpc.keepalive_time_ms"]) >= 2 * MIN_PING_MILLISECONDS
 
 
 async def test_deadline_is_known_inside(sample: Sample) -> None:

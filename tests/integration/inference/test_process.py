@@ -158,6 +158,7 @@ async def test_a_caller_that_goes_leaves_nothing_behind(
         break
     await until(lambda: bool(running.ended.codes))
 
+    assert running.ended.codes == [grpc.StatusCode.CANCELLED]
     assert len((await running.stub.Embed(embed(0, "great").embed)).results) == 1
 
 
