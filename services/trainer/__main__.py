@@ -27,11 +27,13 @@ from services.trainer.registry import alias_servicer
 from services.trainer.registry.aliases import Aliases
 from services.trainer.registry.importing import Imports
 from services.trainer.registry.transfers import Transfers
-from services.trainer.servicer import ROLES, SERVICE, ModelServicer
+from services.trainer.roles import ROLES, SERVICE
+from services.trainer.servicer import ModelServicer
 from services.trainer.settings import TrainerSettings
 from services.trainer.supervisor import Supervisor, owner
 from services.trainer.sweep import Sweep
 from services.trainer.tables import MIGRATIONS
+from services.trainer.viewing import Viewer
 from services.trainer.webhooks.addresses import Addresses, known_hosts
 from services.trainer.webhooks.courier import Courier
 from services.trainer.webhooks.outbox import Outbox
@@ -69,11 +71,15 @@ def build(settings: TrainerSettings) -> Application:
     )
     evaluator = Evaluator(settings, database=database, store=store, bell=bell, owner=owner())
     servicer = ModelServicer(
-        models=models,
+        viewer=Viewer(
+            models=models,
+            history=History(database=database),
+            catalogue=catalogue,
+            bell=bell,
+            poll_seconds=settings.watch_poll_seconds,
+        ),
         control=control,
-        history=History(database=database),
         creation=creation,
-        catalogue=catalogue,
         evaluations=evaluating,
         aliases=Aliases(store),
         transfers=Transfers(
@@ -82,8 +88,6 @@ def build(settings: TrainerSettings) -> Application:
             scratch=settings.scratch,
             limits=settings.transfer_limits,
         ),
-        bell=bell,
-        poll_seconds=settings.watch_poll_seconds,
     )
     return Application(
         settings=settings,

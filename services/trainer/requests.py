@@ -86,3 +86,12 @@ def event_kinds(numbers: Iterable[int]) -> tuple[Kind, ...]:
     if violations:
         raise InvalidArgument(violations)
     return found
+
+
+def model_id(name: str, field: str = "name") -> str:
+    """Return the id in the full name of a model.
+
+    Raises:
+        InvalidArgument: Where it is no such name.
+    """
+    return names.parse(name, Collection.MODELS, field=field).id
