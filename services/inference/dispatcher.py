@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import sys
 import threading
 import time
@@ -59,7 +60,9 @@ class Dispatcher:
         self._scheduler = scheduler
         self._answered = answered
         self._lock = threading.Lock()
-        self._work_came = threading.Condition(self._lock)
+        # One token for every worker that is to wake up: a condition does the same in Python, on
+        # the way of every lone text.
+        self._work_came: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._idle = 0
         self._closed = False
         self._calls: set[AnyCall] = set()
@@ -107,8 +110,7 @@ class Dispatcher:
             )
             self._scheduler.admit(job, now)
             self._calls.add(call)
-            if self._idle:
-                self._work_came.notify()
+            self._wake_one()
         return Call(future=call.future, give_up=lambda: self._give_up(job))
 
     @property
@@ -125,7 +127,8 @@ class Dispatcher:
         """Finish what has begun, drop the rest, and end the threads."""
         with self._lock:
             self._closed = True
-            self._work_came.notify_all()
+            while self._idle:
+                self._wake_one()
         for thread in self._threads:
             thread.join()
         with self._lock:
@@ -156,16 +159,24 @@ class Dispatcher:
                     return None
                 work = self._scheduler.next(time.monotonic())
                 late = self._end(job.call for job in self._scheduler.expired())
-                if work is None and not late:
+                idle = work is None and not late
+                if idle:
                     self._idle += 1
-                    self._work_came.wait()
-                    self._idle -= 1
-                elif self._idle and self._scheduler.waits:
+                elif self._scheduler.waits:
                     # One more wakes the next, as far as there is work.
-                    self._work_came.notify()
+                    self._wake_one()
+            if idle:
+                self._work_came.get()
+                continue
             self._tell([], {call: too_late() for call in late})
             if work is not None:
                 return work
+
+    def _wake_one(self) -> None:
+        """Wake an idle worker, if there is one; with the lock."""
+        if self._idle:
+            self._idle -= 1
+            self._work_came.put(None)
 
     def _read(self, reading: Reading[AnyCall]) -> None:
         began = time.perf_counter()
