@@ -137,7 +137,7 @@ class Hyperparameters(_message.Message):
     def matryoshka_dimensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Numbers to which embeddings may be cut later: at most 8, ascending, each 8 to 4096 and less
         than the base's own. The model then learns to classify from the first so many numbers as well
-        (Matryoshka representation learning). Empty: none.
+        (Matryoshka representation learning). Empty: those of the base, if any.
         """
 
     def __init__(

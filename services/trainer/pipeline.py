@@ -27,10 +27,10 @@ from services.trainer.learning.listening import Diverged, Progress, StepMetrics
 from services.trainer.learning.targets import indicators
 from services.trainer.material import gather
 from services.trainer.messages import Entered, Finished, Logged, Measured, Planned, Tell
-from services.trainer.recipe import Hyperparameters, Shape, plan
+from services.trainer.recipe import Hyperparameters, plan
 from services.trainer.spec import RunSpec
 from services.trainer.state import State
-from services.trainer.training import train
+from services.trainer.training import shape_of, train
 
 _PROBE_TEXTS = 1000
 # More than the export compares, were each of them the shortest text.
@@ -65,12 +65,7 @@ def execute(
     tell(Logged(level="info", message=f"Computing on {description}."))
     material = gather(spec, store, tell)
     hyperparameters = Hyperparameters(**spec.hyperparameters)
-    shape = Shape(
-        rows=len(material.train),
-        labels=len(material.dataset.labels),
-        layers=material.base.layers,
-        max_tokens=material.base.max_tokens,
-    )
+    shape = shape_of(material.base, rows=len(material.train), labels=len(material.dataset.labels))
     tell(Planned(hyperparameters=plan(hyperparameters, shape).hyperparameters()))
     forecast = Forecast(
         parameters=material.base.parameters,

@@ -148,6 +148,9 @@ class Shape:
     max_tokens: int
     """That the base reads of a text."""
 
+    matryoshka_dimensions: tuple[int, ...] = ()
+    """Lengths to which the base's embeddings may be cut."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -250,7 +253,7 @@ def plan(asked: Hyperparameters, shape: Shape) -> Plan:
         dropout=asked.dropout,
         token_dropout=_given(asked.token_dropout, _TOKEN_DROPOUT),
         max_tokens=min(shape.max_tokens, asked.max_tokens or shape.max_tokens),
-        matryoshka_dimensions=tuple(asked.matryoshka_dimensions or ()),
+        matryoshka_dimensions=tuple(asked.matryoshka_dimensions or _cuts(shape)),
         seed=asked.seed or 0,
         dev_rows=dev_rows,
         folds_fitted=0 if dev_rows else _FOLDS_FITTED[preset],
@@ -259,6 +262,12 @@ def plan(asked: Hyperparameters, shape: Shape) -> Plan:
 
 def _given(asked: float | None, otherwise: float) -> float:
     return otherwise if asked is None else asked
+
+
+def _cuts(shape: Shape) -> tuple[int, ...]:
+    """Return what a caller could have asked for of the base's lengths: its full one is none."""
+    least, most = RANGES["matryoshka_dimensions"].least, RANGES["matryoshka_dimensions"].most
+    return tuple(n for n in shape.matryoshka_dimensions if least <= n <= most)[-MOST_CUTS:]
 
 
 def _dev_rows(rows: int) -> int:

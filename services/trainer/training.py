@@ -130,6 +130,19 @@ class TrainedModel:
         )
 
 
+def shape_of(base: BaseEncoder, *, rows: int, labels: int) -> Shape:
+    """Return what the recipe looks at in a training from `base`."""
+    return Shape(
+        rows=rows,
+        labels=labels,
+        layers=base.layers,
+        max_tokens=base.max_tokens,
+        matryoshka_dimensions=tuple(
+            length for length in base.matryoshka_dimensions if length < base.dimensions
+        ),
+    )
+
+
 def fit_baseline(
     *, base: BaseEncoder, labels: Sequence[str], train: LabelledTexts, seed: int
 ) -> Baseline:
@@ -186,10 +199,7 @@ def train(
         Cancelled: Within a step after `should_stop` says so.
     """
     torch.set_num_threads(threads or available_cpus())
-    shape = Shape(
-        rows=len(train.texts), labels=len(labels), layers=base.layers, max_tokens=base.max_tokens
-    )
-    chosen = plan(hyperparameters, shape)
+    chosen = plan(hyperparameters, shape_of(base, rows=len(train.texts), labels=len(labels)))
     base = replace(base, max_tokens=chosen.max_tokens)
 
     def check() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -54,6 +54,17 @@ def test_nothing_is_left_open_but_what_the_base_decides() -> None:
         if name not in ("preset", "matryoshka_dimensions")
     )
     assert used["matryoshka_dimensions"] == ()
+
+
+def test_lengths_to_cut_to_are_the_bases_where_none_are_asked_for() -> None:
+    shape = replace(_shape(1000, 3), matryoshka_dimensions=(4, *range(8, 80, 8)))
+
+    usual = plan(Hyperparameters(), shape).matryoshka_dimensions
+    asked = plan(Hyperparameters(matryoshka_dimensions=[16]), shape).matryoshka_dimensions
+
+    # A caller could ask for eight of them, and for none under 8.
+    assert usual == tuple(range(16, 80, 8))
+    assert asked == (16,)
 
 
 def test_no_more_is_frozen_or_read_than_the_base_has() -> None:

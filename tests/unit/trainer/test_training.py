@@ -13,9 +13,9 @@ from services.trainer.encoder import collate, embed, load_encoder
 from services.trainer.evaluation import evaluate, neighbour_share
 from services.trainer.labelled_texts import LabelledTexts
 from services.trainer.learning.listening import Cancelled, Diverged, Progress, StepMetrics
-from services.trainer.recipe import Hyperparameters
+from services.trainer.recipe import Hyperparameters, plan
 from services.trainer.tokenize import Tokenizer
-from services.trainer.training import TrainedModel, fit_baseline, train
+from services.trainer.training import TrainedModel, fit_baseline, shape_of, train
 from tests.tiny_base import MAX_TOKENS, VOCABULARY
 from tests.unit.trainer.conftest import messages
 
@@ -305,6 +305,17 @@ def test_the_directory_declares_what_it_was_trained_for_and_no_more(
 
     assert again.matryoshka_dimensions == (8, 16)
     assert read_base(tmp_path / "further").matryoshka_dimensions == ()
+
+
+def test_a_further_training_keeps_the_lengths_that_are_shorter_than_the_whole(
+    model: TrainedModel,
+) -> None:
+    whole = model.base.dimensions
+    base = replace(model.base, matryoshka_dimensions=(8, 16, whole))
+
+    chosen = plan(Hyperparameters(), shape_of(base, rows=100, labels=2))
+
+    assert chosen.matryoshka_dimensions == (8, 16)
 
 
 def test_a_text_does_not_depend_on_its_company(model: TrainedModel) -> None:
