@@ -5,7 +5,6 @@ Does what `pipeline.execute` does, and tells what the first worker tells. Learns
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +14,7 @@ from services.common.storage import ObjectStore
 from services.trainer.distributed.crew import Crew
 from services.trainer.distributed.errors import ClusterFailed
 from services.trainer.distributed.hiring import hire
+from services.trainer.distributed.presence import check_head
 from services.trainer.messages import Halted, Tell
 from services.trainer.run_base import find_base
 from services.trainer.spec import RunSpec
@@ -49,10 +49,8 @@ def execute(
 
 @contextmanager
 def _connected(address: str) -> Iterator[None]:
-    host, _, port = address.rpartition(":")
     try:
-        # Ray itself would ask for ever.
-        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+        check_head(address, seconds=_CONNECT_SECONDS)
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (OSError, RuntimeError) as error:
         raise ClusterFailed(
