@@ -186,3 +186,8 @@ def base_model_prefix(base_model: str) -> str:
 def base_model_manifest(base_model: str) -> str:
     """Return the key that makes a base READY."""
     return f"{base_model_prefix(base_model)}model.json"
+
+
+def base_model_pending(base_model: str) -> str:
+    """Return the key of the mark that somebody publishes a base; a crash leaves it there."""
+    return f"{base_model_prefix(base_model)}pending.json"

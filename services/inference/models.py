@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -44,6 +45,10 @@ _STALE_SECONDS = 10.0
 # How long a model that cannot be opened answers with its error before it is tried again, in
 # seconds. Opening fetches and hashes whole files: not for every call.
 _FAILURE_SECONDS = 10.0
+
+# A base is downloaded and exported in minutes; an older mark was left by a crash.
+_PUBLISHING = timedelta(hours=1)
+_PUBLISHING_RETRY_SECONDS = 5.0
 
 # Looks at once, and loads. They wait for the store and the disk far more than they compute; and
 # looks must not wait for loads: a model that is served would count as unseen meanwhile.
@@ -328,6 +333,9 @@ class Models:
         """Tell a model that is not READY from one that does not exist."""
         name = str(key.name)
         if key.name.collection is Collection.BASE_MODELS:
+            mark = self._store.stat(layout.base_model_pending(key.name.id))
+            if mark is not None and datetime.now(UTC) - mark.modified < _PUBLISHING:
+                return _being_published(name)
             return NotFound(name, hint="`isogloss models bases` shows the bases that exist.")
         # The trainer leaves this mark when a model is created, and its manifest when READY.
         if self._store.stat(layout.model_pending(key.tenant, key.name.id)) is None:
@@ -339,3 +347,13 @@ class Models:
             metadata={"name": name},
             subjects=[name],
         )
+
+
+def _being_published(name: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"{name} is being published by a trainer, which takes minutes at most: try again.",
+        reason=Reason.MODEL_NOT_READY,
+        metadata={"name": name},
+        retry_after=_PUBLISHING_RETRY_SECONDS,
+        subjects=[name],
+    )

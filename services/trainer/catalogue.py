@@ -133,6 +133,15 @@ def publish(store: ObjectStore, base: str, source: str, scratch: Path) -> ModelM
     there = find(store, base)
     if there is not None:
         return there
+    mark = layout.base_model_pending(base)
+    store.put(mark, b"{}")
+    try:
+        return _publish(store, base, source, scratch)
+    finally:
+        store.delete(mark)
+
+
+def _publish(store: ObjectStore, base: str, source: str, scratch: Path) -> ModelManifest:
     encoder = read_base(obtain(source, scratch, store))
     # Keys of its own: of two that publish at once, the loser's files harm nobody.
     prefix = f"{layout.base_model_prefix(base)}{secrets.token_hex(4)}/"

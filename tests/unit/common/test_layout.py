@@ -24,6 +24,7 @@ def test_keys_are_as_the_services_agreed() -> None:
         layout.alias_version("t", "a", 12): "t/aliases/a/00000012.json",
         layout.alias_mark("t", "7"): "_shared/alias_marks/t/7",
         layout.base_model_manifest("small"): "_shared/base_models/small/model.json",
+        layout.base_model_pending("small"): "_shared/base_models/small/pending.json",
     }
 
     for key, spelled in expected.items():

@@ -136,6 +136,22 @@ def test_a_missing_base_names_the_command_that_lists_them(models: Models) -> Non
         load(models, base_key())
 
 
+def test_a_base_that_is_being_published_is_told_from_one_that_is_missing(
+    models: Models, store: WatchedStore, tmp_path: Path
+) -> None:
+    store.put(layout.base_model_pending(base_key().name.id), b"{}")
+
+    with pytest.raises(FailedPrecondition, match="being published") as caught:
+        load(models, base_key())
+    assert caught.value.reason is Reason.MODEL_NOT_READY
+    assert caught.value.retry_after
+
+    left = tmp_path / "store" / layout.base_model_pending(base_key().name.id)
+    os.utime(left, (0, 0))  # a crash of long ago
+    with pytest.raises(NotFound):
+        load(models, base_key())
+
+
 def test_a_model_that_still_trains_is_told_from_one_that_is_missing(
     models: Models, store: WatchedStore
 ) -> None:
