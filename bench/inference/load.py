@@ -35,6 +35,7 @@ _MOST_OPEN = 4000
 
 _SAID = 200
 _LOOK_SECONDS = 0.1
+_SAMPLE_SECONDS = 0.02
 
 
 class Caller:
@@ -110,7 +111,7 @@ async def generate(load: Load) -> Outcome:
         await asyncio.wait_for(channel.channel_ready(), _READY_SECONDS)
         callers = {name: Caller(lane, channel) for name, lane in load.lanes.items()}
         first = next(iter(callers.values()))
-        async with _calling(callers.values()):
+        async with _calling(callers.values()), _sampling() as lateness:
             await asyncio.sleep(load.warm_seconds)
             await first.until(load.warm_texts)
             start, cpu_before, texts = time.perf_counter(), _cpu(load), first.texts
@@ -128,7 +129,26 @@ async def generate(load: Load) -> Outcome:
             name: [replace(call, began=call.began - start) for call in caller.calls]
             for name, caller in callers.items()
         },
+        lateness=lateness,
     )
+
+
+@asynccontextmanager
+async def _sampling() -> AsyncIterator[list[float]]:
+    """Note how late this process is, while the block runs."""
+    lateness: list[float] = []
+
+    async def sample() -> None:
+        while True:
+            due = time.perf_counter() + _SAMPLE_SECONDS
+            await asyncio.sleep(_SAMPLE_SECONDS)
+            lateness.append(max(0.0, time.perf_counter() - due))
+
+    sampling = asyncio.create_task(sample())
+    try:
+        yield lateness
+    finally:
+        sampling.cancel()
 
 
 @asynccontextmanager

@@ -98,6 +98,10 @@ class Outcome:
 
     lanes: Mapping[str, Sequence[Call]]
 
+    lateness: Sequence[float] = ()
+    """Seconds by which the generator itself woke up too late, sampled all the time: an answer is
+    seen as much later than it came."""
+
     def texts(self, lane: str) -> int:
         """Texts that were answered in the window."""
         calls = self.lanes[lane]

@@ -45,7 +45,11 @@ def overload(place: Place) -> Iterator[Figure]:
         f"at {_TIMES:g} times capacity: p99 of a refusal, ms",
         1e3 * float(np.quantile([call.seconds for call in refused], 0.99)),
         10.0,
-        refusals=len(refused),
+        **{
+            "refusals": len(refused),
+            "median ms": 1e3 * float(np.median([call.seconds for call in refused])),
+            "of the generator's own lateness p99 ms": 1e3 * float(np.quantile(over.lateness, 0.99)),
+        },
     )
 
 
