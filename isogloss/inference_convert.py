@@ -46,8 +46,6 @@ DTYPES: Mapping[VectorType, str] = {
 
 _BITS = {VectorType.BINARY, VectorType.UBINARY}
 
-_BITS = {VectorType.BINARY, VectorType.UBINARY}
-
 Request = pb.EmbedRequest | pb.ClassifyRequest | pb.EmbedAndClassifyRequest | pb.TokenizeRequest
 _Vectors = pb.EmbedResponse | pb.EmbedAndClassifyResponse
 _Embedded = pb.EmbedResult | pb.EmbedAndClassifyResult

@@ -38,6 +38,11 @@ _TOKENIZER_GROWTH = 24
 _LEAST_GROWTH = 0.9
 _MOST_GROWTH = 2.0
 
+# What a model computes before it serves, beside its longest text: on one core the first of such
+# runs took 5.8 ms, the seventh and all later ones 3.3.
+_SHORT_TOKENS = 16
+_SHORT_RUNS = 8
+
 # What whoever meets an engine that died is told to wait: it is started again at once.
 _DIED_SECONDS = 1.0
 
@@ -164,6 +169,10 @@ class Opener:
         engine = self._engines.open(graph, shape)
         # The longest text at once, so that a model which cannot compute it never serves.
         engine.run([[published.pad_token_id] * published.max_tokens], (Output.EMBEDDING,))
+        # The first short ones take up to half longer, until ONNX Runtime has found its memory.
+        short = [[published.pad_token_id] * min(_SHORT_TOKENS, published.max_tokens)]
+        for _ in range(_SHORT_RUNS):
+            engine.run(short, (Output.EMBEDDING,))
         return engine
 
     def _graph(self, published: PublishedModel, precision: Precision) -> Artifact:
