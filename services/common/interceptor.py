@@ -15,14 +15,16 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, Protocol, cast
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc.aio import AbortError, ServerInterceptor, ServicerContext
 from opentelemetry.trace import Span
 
-from services.common.errors import IsoglossError, Unavailable
+from services.common.errors import FieldViolation, InvalidArgument, IsoglossError, Unavailable
 from services.common.identity import Authenticator, Role, authorize, bind_principal
 from services.common.status import code_of, message_of, to_status
 from services.common.tracing import Tracing, finish
@@ -116,11 +118,14 @@ class CallInterceptor(ServerInterceptor):
         method = str(handler_call_details.method)
         sending = "stream" if handler.request_streaming else "unary"
         kind = f"{sending}_{'stream' if handler.response_streaming else 'unary'}"
-        inner = getattr(handler, kind)
+        inner, read = getattr(handler, kind), _reader(handler)
         if inspect.isasyncgenfunction(inner):
 
             async def generate(request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401 - any message
-                async with self._call(method, context), aclosing(inner(request, context)) as items:
+                async with (
+                    self._call(method, context),
+                    aclosing(inner(read(request), context)) as items,
+                ):
                     async for item in items:
                         with self._handing_over(method):
                             yield item
@@ -130,10 +135,11 @@ class CallInterceptor(ServerInterceptor):
 
             async def respond(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
                 async with self._call(method, context):
-                    return await inner(request, context)
+                    return await inner(read(request), context)
 
             wrapped = respond
-        return handler._replace(**{kind: wrapped})  # type: ignore[no-any-return]  # a named tuple
+        bare = {kind: wrapped, "request_deserializer": None}
+        return handler._replace(**bare)  # type: ignore[no-any-return]  # a named tuple
 
     @asynccontextmanager
     async def _call(self, method: str, context: Context) -> AsyncIterator[None]:
@@ -251,6 +257,45 @@ def _given_up(deadline: float) -> grpc.StatusCode:
     """Return how a call ended whose caller no longer waits."""
     over = time.monotonic() >= deadline
     return grpc.StatusCode.DEADLINE_EXCEEDED if over else grpc.StatusCode.CANCELLED
+
+
+def _reader(handler: grpc.RpcMethodHandler[Any, Any]) -> Callable[[Any], Any]:
+    """Return what makes messages of the bytes that a handler is called with.
+
+    Left to gRPC, bytes that are no message would be answered with UNKNOWN and the text of an
+    exception, seen by no log, and those of callers whom nobody knows would be read as well.
+    """
+    parse = handler.request_deserializer
+
+    def message(content: bytes) -> Any:  # noqa: ANN401 - any message
+        try:
+            return parse(content) if parse else content
+        except DecodeError as error:
+            raise InvalidArgument(
+                FieldViolation(
+                    field="request",
+                    description=(
+                        f"its {len(content)} bytes cannot be read: {error}. Encode it by the "
+                        "contracts in protos/, with texts in UTF-8."
+                    ),
+                )
+            ) from error
+
+    return partial(_Messages, message) if handler.request_streaming else message
+
+
+class _Messages:
+    """The messages of a stream of bytes."""
+
+    def __init__(self, message: Callable[[bytes], Any], contents: AsyncIterator[bytes]) -> None:
+        self._message = message
+        self._contents = contents
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:  # noqa: ANN401 - any message
+        return self._message(await anext(self._contents))
 
 
 def _is_watch(method: str) -> bool:

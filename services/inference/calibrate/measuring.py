@@ -54,7 +54,8 @@ def texts_per_second(
     end = time.monotonic() + seconds
 
     def work(worker: int) -> None:
-        while time.monotonic() < end:
+        # One at least, or a node that is slow or busy for a moment would seem to do nothing.
+        while not counts[worker] or time.monotonic() < end:
             read = model.reader.read(next(texts), Truncation.END)
             model.engine.run([read.ids], (Output.EMBEDDING,))
             counts[worker] += 1

@@ -128,8 +128,8 @@ def check_time(*, remaining: float, wait: float, own: float) -> None:
         return
     predicted = wait + own
     raise DeadlineExceeded(
-        f"This call needs about {predicted:.3g} s here, {wait:.3g} s of them waiting; as that may "
-        f"be up to {_WAIT_MARGIN * wait + _OWN_MARGIN * own:.3g} s, the {remaining:.3g} s that it "
+        f"This call needs about {predicted:.4f} s here, {wait:.4f} s of them waiting; as that may "
+        f"be up to {_WAIT_MARGIN * wait + _OWN_MARGIN * own:.4f} s, the {remaining:.4f} s that it "
         "has left do not suffice. Allow more time, send fewer texts in one call, or try again "
         "after the delay that this error names.",
         metadata={

@@ -160,6 +160,32 @@ async def test_bug_is_internal_and_shows_nothing(
     assert "find-me" in logged
 
 
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        ("CreateDataset", "unary_unary"),
+        ("WatchDataset", "unary_stream"),
+        ("WriteDataset", "stream_unary"),
+    ],
+)
+async def test_bytes_that_are_no_message_are_refused_in_words(
+    sample: Sample, method: str, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sending, answering = kind.split("_")
+    garbage = b"\x0a\x7f"
+    async with grpc.aio.insecure_channel(sample.server.address) as channel:
+        call = getattr(channel, kind)(f"/{NAME}/{method}")(
+            garbage if sending == "unary" else iter([garbage])
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await (call if answering == "unary" else call.read())
+
+    assert caught.value.code() is CODE.INVALID_ARGUMENT
+    assert "its 2 bytes cannot be read" in str(caught.value.details())
+    assert info_of(caught.value).reason == "INVALID_FIELD"
+    assert "code=INVALID_ARGUMENT" in capsys.readouterr().out
+
+
 async def test_error_in_the_middle_of_a_stream(sample: Sample) -> None:
     def fail() -> None:
         raise errors.NotFound("datasets/a")
