@@ -36,8 +36,9 @@ from services.trainer.evaluation.neutral import SENTENCES
 from services.trainer.head import Floats, Head, prototypes
 from services.trainer.learning.regression import tuned_regression
 from services.trainer.learning.rows import TrainingRows
-from services.trainer.recipe import Hyperparameters, Plan, Preset, Shape, plan
+from services.trainer.recipe import Hyperparameters, Plan, Preset, plan
 from services.trainer.tokenize import Tokenizer
+from services.trainer.training import shape_of
 
 SWITCHES: Mapping[str, Mapping[str, Any]] = {
     "recipe": {},
@@ -127,12 +128,7 @@ class Cells:
 
 
 def _plan(base: BaseEncoder, draw: Draw, number: int, switch: str) -> Plan:
-    shape = Shape(
-        rows=len(draw.train.texts),
-        labels=len(draw.labels),
-        layers=base.layers,
-        max_tokens=base.max_tokens,
-    )
+    shape = shape_of(base, rows=len(draw.train.texts), labels=len(draw.labels))
     asked = dict(SWITCHES.get(switch, {}))
     if "epochs" in asked:
         usual = plan(Hyperparameters(), shape).epochs

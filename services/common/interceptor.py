@@ -91,6 +91,7 @@ class CallInterceptor(ServerInterceptor):
         self._watches: set[asyncio.Task[Any]] = set()
         self._handing: set[asyncio.Task[Any]] = set()
         self._stopping = False
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def end_watches(self) -> None:
         """End the streams that would not end by themselves, now and from now on.
@@ -111,11 +112,17 @@ class CallInterceptor(ServerInterceptor):
         ],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap the handler; an unknown method stays gRPC's to refuse."""
-        handler: Any = await continuation(handler_call_details)
-        if handler is None:
-            return None
+        """Wrap each method's handler once; an unknown method stays gRPC's to refuse."""
         method = str(handler_call_details.method)
+        wrapped = self._wrapped.get(method)
+        if wrapped is None:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            wrapped = self._wrapped[method] = self._wrap(method, handler)
+        return wrapped
+
+    def _wrap(self, method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:  # noqa: ANN401 - a named tuple, which the stubs hide
         sending = "stream" if handler.request_streaming else "unary"
         kind = f"{sending}_{'stream' if handler.response_streaming else 'unary'}"
         inner, read = getattr(handler, kind), _reader(handler)

@@ -335,25 +335,27 @@ class Models:
         if key.name.collection is Collection.BASE_MODELS:
             mark = self._store.stat(layout.base_model_pending(key.name.id))
             if mark is not None and datetime.now(UTC) - mark.modified < _PUBLISHING:
-                return _being_published(name)
+                return _not_ready(
+                    name,
+                    "is being published by a trainer, which takes minutes at most: try again.",
+                    retry_after=_PUBLISHING_RETRY_SECONDS,
+                )
             return NotFound(name, hint="`isogloss models bases` shows the bases that exist.")
         # The trainer leaves this mark when a model is created, and its manifest when READY.
         if self._store.stat(layout.model_pending(key.tenant, key.name.id)) is None:
             return NotFound(name, hint="`isogloss models list` shows the models that exist.")
-        return FailedPrecondition(
-            f"{name} is not READY yet: it is queued, training, failed or cancelled; "
+        return _not_ready(
+            name,
+            "is not READY yet: it is queued, training, failed or cancelled; "
             f"`isogloss models show {name}` tells.",
-            reason=Reason.MODEL_NOT_READY,
-            metadata={"name": name},
-            subjects=[name],
         )
 
 
-def _being_published(name: str) -> FailedPrecondition:
+def _not_ready(name: str, problem: str, *, retry_after: float | None = None) -> FailedPrecondition:
     return FailedPrecondition(
-        f"{name} is being published by a trainer, which takes minutes at most: try again.",
+        f"{name} {problem}",
         reason=Reason.MODEL_NOT_READY,
         metadata={"name": name},
-        retry_after=_PUBLISHING_RETRY_SECONDS,
+        retry_after=retry_after,
         subjects=[name],
     )

@@ -169,7 +169,8 @@ class Opener:
         engine = self._engines.open(graph, shape)
         # The longest text at once, so that a model which cannot compute it never serves.
         engine.run([[published.pad_token_id] * published.max_tokens], (Output.EMBEDDING,))
-        # The first short ones take up to half longer, until ONNX Runtime has found its memory.
+        # The first short ones take up to three quarters longer, until ONNX Runtime has found its
+        # memory.
         short = [[published.pad_token_id] * min(_SHORT_TOKENS, published.max_tokens)]
         for _ in range(_SHORT_RUNS):
             engine.run(short, (Output.EMBEDDING,))

@@ -35,18 +35,6 @@ def store(tmp_path: Path) -> WatchedStore:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def opened(store: WatchedStore, tmp_path: Path, clock: Clock) -> Iterator[Library]:
-    opened = library(store, tmp_path / "cache", clock=clock)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def models(opened: Library) -> Models:
     return opened.models
 

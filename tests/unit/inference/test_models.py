@@ -40,11 +40,6 @@ TINY_BYTES = 104 * 1024
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def store(tmp_path: Path) -> WatchedStore:
     return WatchedStore(tmp_path / "store")
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from services.inference.model import Precision
 from services.inference.preloads import Preloads
 from services.inference.residents import ModelKey
 from tests.tiny_model import publish_tiny_model
-from tests.unit.inference.libraries import library
 from tests.unit.inference.watched_store import Clock, WatchedStore
 
 WAIT = 30.0
@@ -23,18 +21,6 @@ LATE = ModelKey.of("acme", ResourceName(collection=Collection.MODELS, id="late")
 @pytest.fixture
 def store(tmp_path: Path) -> WatchedStore:
     return WatchedStore(tmp_path / "store")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def opened(store: WatchedStore, tmp_path: Path, clock: Clock) -> Iterator[Library]:
-    opened = library(store, tmp_path / "cache", clock=clock)
-    yield opened
-    opened.close()
 
 
 def landed(preloads: Preloads) -> None:
