@@ -130,6 +130,9 @@ class Aliases:
             Unavailable: Where the store does not answer; the first time, what was known when
                 this machine last asked is known again.
         """
+        if self._preloads is not None:
+            # The result of a load is a model, which must be free to leave memory.
+            self._preloads = [load for load in self._preloads if not load.done()]
         try:
             for tenant in {*self._watch.due(), *(tenant for tenant, _ in self._coming)}:
                 self._look_at(tenant)

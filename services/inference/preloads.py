@@ -52,10 +52,12 @@ class Preloads:
             return None
         if before is None:
             return self._try(key, _FIRST_PAUSE)
-        failed = before.load.done() and before.load.exception() is not None
-        if not failed or self._clock() < before.again_at:
+        if not before.load.done():
             return before
-        return self._try(key, before.pause)
+        if before.load.exception() is None:
+            # It had to make room since; the result of the load would hold it in memory.
+            return None
+        return before if self._clock() < before.again_at else self._try(key, before.pause)
 
     def _try(self, key: ModelKey, pause: float) -> _Try:
         return _Try(

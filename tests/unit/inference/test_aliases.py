@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
@@ -13,6 +14,7 @@ from services.common.manifests import create_manifest
 from services.common.names import Collection, ResourceName
 from services.common.storage import ObjectInfo, ObjectStore
 from services.inference.aliases import Aliases
+from services.inference.engine import Engine
 from services.inference.fetched.records import Records
 from services.inference.library import Library
 from services.inference.model import Precision
@@ -78,6 +80,12 @@ def loaded(followed: Aliases) -> None:
     followed.look()
 
 
+def engine_of(models: Models, model: str) -> weakref.ref[Engine]:
+    ready = models.ready(key(model))
+    assert ready is not None
+    return weakref.ref(ready.engine)
+
+
 def test_what_was_looked_up_once_asks_no_store(store: WatchedStore, followed: Aliases) -> None:
     switch(store, 1, "one")
 
@@ -121,6 +129,21 @@ def test_a_preloaded_model_is_in_memory_before_anybody_asks(
 
     assert models.ready(key("one")) is not None
     assert followed.known("acme", "reviews") == named("one")
+
+
+def test_a_model_that_was_preloaded_leaves_memory_when_it_makes_room(
+    store: WatchedStore, followed: Aliases, models: Models
+) -> None:
+    switch(store, 1, "one", preload=True)
+    followed.look()
+    loaded(followed)
+    engine = engine_of(models, "one")
+
+    models._residents.drop(key("one"))
+    followed.look()
+
+    models._residents.wait_until_left()
+    assert engine() is None
 
 
 def test_the_old_model_serves_until_the_new_one_is_loaded(

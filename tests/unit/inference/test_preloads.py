@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -65,9 +66,12 @@ def test_what_had_to_make_room_is_left_alone(
 ) -> None:
     publish_tiny_model(store, "acme", "late")
     preloads = Preloads(opened.models, clock)
-    for _ in range(2):
-        preloads.want(frozenset({LATE}))
-        landed(preloads)
+    preloads.want(frozenset({LATE}))
+    landed(preloads)
+    ready = opened.models.ready(LATE)
+    assert ready is not None
+    engine = weakref.ref(ready.engine)
+    del ready
     opened.models._residents.drop(LATE)
 
     for _ in range(20):
@@ -76,3 +80,4 @@ def test_what_had_to_make_room_is_left_alone(
         landed(preloads)
 
     assert not opened.models.holds(LATE)
+    assert engine() is None
