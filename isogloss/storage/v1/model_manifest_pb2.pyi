@@ -55,6 +55,7 @@ class ModelManifest(_message.Message):
     MODEL_CARD_FIELD_NUMBER: _builtins.int
     VECTOR_RANGE_FIELD_NUMBER: _builtins.int
     MATRYOSHKA_DIMENSIONS_FIELD_NUMBER: _builtins.int
+    NEIGHBOURS_FIELD_NUMBER: _builtins.int
     format_version: _builtins.int
     """1. A reader refuses a number that it does not know."""
     name: _builtins.str
@@ -137,6 +138,12 @@ class ModelManifest(_message.Message):
     def matryoshka_dimensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Lengths to which its embeddings may be cut, since it was trained so; empty for most."""
 
+    @_builtins.property
+    def neighbours(self) -> Global___Neighbours:
+        """Rows that it was trained on, by which its predictions are explained; unset for a base, and for
+        what was published before there were any.
+        """
+
     def __init__(
         self,
         *,
@@ -162,10 +169,11 @@ class ModelManifest(_message.Message):
         model_card: _stored_file_pb2.StoredFile | None = ...,
         vector_range: _builtins.float = ...,
         matryoshka_dimensions: _abc.Iterable[_builtins.int] | None = ...,
+        neighbours: Global___Neighbours | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "create_time", b"create_time", "evaluation", b"evaluation", "examples", b"examples", "input", b"input", "lineage", b"lineage", "model_card", b"model_card", "predictions", b"predictions", "projection", b"projection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "create_time", b"create_time", "evaluation", b"evaluation", "examples", b"examples", "input", b"input", "lineage", b"lineage", "model_card", b"model_card", "neighbours", b"neighbours", "predictions", b"predictions", "projection", b"projection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base", b"base", "create_time", b"create_time", "dimension", b"dimension", "display_name", b"display_name", "encoder", b"encoder", "evaluation", b"evaluation", "examples", b"examples", "format_version", b"format_version", "input", b"input", "label_mode", b"label_mode", "labels", b"labels", "lineage", b"lineage", "matryoshka_dimensions", b"matryoshka_dimensions", "model_card", b"model_card", "name", b"name", "predictions", b"predictions", "projection", b"projection", "thresholds", b"thresholds", "token", b"token", "variants", b"variants", "vector_range", b"vector_range"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base", b"base", "create_time", b"create_time", "dimension", b"dimension", "display_name", b"display_name", "encoder", b"encoder", "evaluation", b"evaluation", "examples", b"examples", "format_version", b"format_version", "input", b"input", "label_mode", b"label_mode", "labels", b"labels", "lineage", b"lineage", "matryoshka_dimensions", b"matryoshka_dimensions", "model_card", b"model_card", "name", b"name", "neighbours", b"neighbours", "predictions", b"predictions", "projection", b"projection", "thresholds", b"thresholds", "token", b"token", "variants", b"variants", "vector_range", b"vector_range"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -417,6 +425,60 @@ class Lineage(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Lineage: _TypeAlias = Lineage  # noqa: Y015
+
+@_typing.final
+class Neighbours(_message.Message):
+    """A draw of the rows that a model was trained on, for two questions about a text: which of them are
+    nearest to it, and is it farther from them than texts of their kind are.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VECTORS_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    NEAREST_FIELD_NUMBER: _builtins.int
+    HELD_OUT_COSINES_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """How many rows."""
+    nearest: _builtins.int
+    """The cosine of a text to its so many-th nearest row, counted from 1, tells how near it is."""
+    @_builtins.property
+    def vectors(self) -> _stored_file_pb2.StoredFile:
+        """Safetensors without texts: `vectors`, float16 of shape (rows, dimension), the model's own EXACT
+        embeddings of the rows; `rows`, int64 of shape (rows), each row's number in the training split
+        of the dataset; `label_ids`, int32, and `label_ends`, int32 of shape (rows): the labels of row i
+        are the indices into `labels` from the end of row i - 1 to `label_ends[i]`.
+        """
+
+    @_builtins.property
+    def texts(self) -> _stored_file_pb2.StoredFile:
+        """`ExampleTexts` as JSON: the rows' texts in `train`, by the row's number. It is gone where the
+        dataset was purged, and unset where texts were left out of a bundle.
+        """
+
+    @_builtins.property
+    def held_out_cosines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """That cosine of texts that were held out, in ascending order and equal steps from the smallest
+        (0 %) to the largest (100 %).
+        """
+
+    def __init__(
+        self,
+        *,
+        vectors: _stored_file_pb2.StoredFile | None = ...,
+        texts: _stored_file_pb2.StoredFile | None = ...,
+        rows: _builtins.int = ...,
+        nearest: _builtins.int = ...,
+        held_out_cosines: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["texts", b"texts", "vectors", b"vectors"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_out_cosines", b"held_out_cosines", "nearest", b"nearest", "rows", b"rows", "texts", b"texts", "vectors", b"vectors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Neighbours: _TypeAlias = Neighbours  # noqa: Y015
 
 @_typing.final
 class BaseInfo(_message.Message):
