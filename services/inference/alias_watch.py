@@ -58,10 +58,13 @@ class AliasWatch:
         return [tenant for tenant, turn in self._turns.items() if turn.at <= now]
 
     def looked(self, tenant: str) -> None:
-        """Note that a tenant was looked at."""
-        turn = self._turns.pop(tenant, None)
-        if turn is not None and turn.pause <= _LAST_SECONDS:
-            self._turns[tenant] = _Turn(at=self._clock() + turn.pause, pause=2 * turn.pause)
+        """Note that a tenant was looked at; a look before its turn takes none of its turns."""
+        turn, now = self._turns.get(tenant), self._clock()
+        if turn is None or turn.at > now:
+            return
+        del self._turns[tenant]
+        if turn.pause <= _LAST_SECONDS:
+            self._turns[tenant] = _Turn(at=now + turn.pause, pause=2 * turn.pause)
 
     def again(self, tenant: str) -> None:
         """Look at a tenant at once, and several times after that."""

@@ -13,6 +13,7 @@ from services.common.errors import DataLoss, NotFound, Unavailable
 from services.common.manifests import create_manifest
 from services.common.names import Collection, ResourceName
 from services.common.storage import ObjectInfo, ObjectStore
+from services.inference.alias_watch import AliasWatch
 from services.inference.aliases import Aliases
 from services.inference.engine import Engine
 from services.inference.fetched.records import Records
@@ -334,6 +335,20 @@ def test_a_change_that_comes_late_after_its_mark_is_followed(
     followed.look()
 
     assert followed.known("acme", "reviews") == named("two")
+
+
+def test_looks_for_another_reason_take_no_turn_of_a_mark(store: WatchedStore, clock: Clock) -> None:
+    switch(store, 1, "one")
+    watch, started = AliasWatch(store, clock), clock.now
+
+    # As while a model loads that an alias waits for.
+    for _ in range(20):
+        assert watch.due() == (["acme"] if clock.now == started else [])
+        watch.looked("acme")
+        clock.now += 0.01
+
+    clock.now = started + 1
+    assert watch.due() == ["acme"]
 
 
 def test_a_change_without_a_mark_is_found_in_turn(
