@@ -6,6 +6,8 @@ PYTHON := $(BIN)/python
 UV     := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.tools/uv/bin/uv)
 export UV
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$(PATH)
+# Where it is set, each process compiles anew whatever it imports: 5 s before a training starts.
+unexport PYTHONDONTWRITEBYTECODE
 
 CONFIGURATION := $(PYTHON) -m services.common.configuration
 SETTINGS      := services.ingest.settings:IngestSettings services.trainer.settings:TrainerSettings \
