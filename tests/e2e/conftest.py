@@ -12,9 +12,11 @@ from isogloss import Client, Dataset, Hyperparameters, Model
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    """Three servers on a directory and SQLite."""
-    with suite(tmp_path_factory.mktemp("suite") / "data") as running:
-        yield running
+    """Three servers on a directory and SQLite; no test here is about 8-bit variants."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ISOGLOSS_TRAINER_QUANTIZE", "never")
+        with suite(tmp_path_factory.mktemp("suite") / "data") as running:
+            yield running
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,7 @@ def production(
             "BASES": {} if real else {"small": "", "tiny": tiny},
             "LEASE_SECONDS": 6,
             "HEARTBEAT_SECONDS": 1,
+            "QUANTIZE": "never",
         },
         "inference": {},
     }
@@ -100,7 +101,7 @@ def production(
         yield Production(
             services=services,
             base=f"baseModels/{'small' if real else 'tiny'}",
-            epochs=2 if real else 100,
+            epochs=2 if real else 20,
         )
 
 

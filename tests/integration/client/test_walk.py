@@ -46,6 +46,7 @@ def isogloss(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     environment = {
         **os.environ,
         "ISOGLOSS_TRAINER_BASES": json.dumps({"tiny": str(base), "small": ""}),
+        "ISOGLOSS_TRAINER_QUANTIZE": "never",
         "OMP_NUM_THREADS": "1",
         **{f"ISOGLOSS_{name.upper()}": f"localhost:{port}" for name, port in ports.items()},
     }

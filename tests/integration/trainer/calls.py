@@ -48,6 +48,8 @@ class Suite:
             "run_niceness": 0,
             "publish_bases": False,
             "queue_poll_seconds": 0.1,
+            # A test that is not about it need not wait for it.
+            "quantize": "never",
         }
         return TrainerSettings.model_validate({**values, **changes})
 

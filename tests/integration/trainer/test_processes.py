@@ -79,6 +79,7 @@ class Bench:
             "QUEUE_POLL_SECONDS": "0.1",
             "LEASE_SECONDS": str(settings.lease_seconds),
             "HEARTBEAT_SECONDS": str(settings.heartbeat_seconds),
+            "QUANTIZE": settings.quantize,
             "CHECKPOINT_SECONDS": "0.2",
         }
         environment = {f"ISOGLOSS_TRAINER_{key}": value for key, value in values.items()}

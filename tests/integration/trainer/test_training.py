@@ -44,7 +44,7 @@ async def test_a_model_is_trained_watched_scored_and_deleted(  # noqa: PLR0915 (
     suite: Suite,
 ) -> None:
     async with (
-        running_trainer(suite.settings()) as trainer,
+        running_trainer(suite.settings(quantize="auto")) as trainer,
         running_trainer(suite.settings(concurrent_runs=0)) as replica,
     ):
         queued = await trainer.CreateModel(request())
@@ -118,6 +118,7 @@ async def test_a_model_is_trained_watched_scored_and_deleted(  # noqa: PLR0915 (
     named = {variant.graph.key for variant in manifest.variants} | {manifest.evaluation.key}
     named |= {manifest.predictions.key, manifest.projection.key, manifest.examples.key}
     named |= {manifest.model_card.key}
+    named |= {manifest.neighbours.vectors.key, manifest.neighbours.texts.key}
     named |= {item.file.key for item in manifest.encoder} | {layout.model_manifest(*tenant_id)}
     assert files == named
     assert manifest.examples.key.startswith(layout.model_examples_prefix(*tenant_id))
