@@ -23,7 +23,7 @@ from isogloss.v1.precision_pb2 import Precision
 from services.common import manifests
 from services.common.cleaning_proto import cleaning_to_proto
 from services.common.storage import ObjectStore
-from services.trainer import convert, model_card, starts
+from services.trainer import convert, kept_rows, model_card, starts
 from services.trainer.evaluation.stored import Left
 from services.trainer.exporting.variants import Export, ExportedVariant
 from services.trainer.hyperparameters_proto import hyperparameters_to_proto
@@ -103,6 +103,7 @@ def upload(
         predictions=judged.predictions,
         projection=judged.projection,
         examples=judged.examples,
+        neighbours=kept_rows.upload(store, spec, train=material.train, found=model.neighbourhood),
         lineage=_lineage(spec, material, model),
         base=BaseInfo(
             parameter_count=model.base.parameters, license=material.base_manifest.base.license

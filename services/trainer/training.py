@@ -19,13 +19,14 @@ from services.trainer.checkpoints import Checkpoints
 from services.trainer.encoder import SentenceEncoder, embed, load_encoder
 from services.trainer.head import Floats, FormerHead, Head, prototypes
 from services.trainer.labelled_texts import LabelledTexts
-from services.trainer.learning import snapshot
+from services.trainer.learning import nearness, snapshot
 from services.trainer.learning.calibration import choose
 from services.trainer.learning.course import Course
 from services.trainer.learning.gauge import Gauge, metric_rows
 from services.trainer.learning.group import ALONE, Group
 from services.trainer.learning.keeper import Keeper
 from services.trainer.learning.listening import Cancelled, Listener
+from services.trainer.learning.nearness import Neighbourhood
 from services.trainer.learning.regression import Regression, tuned_regression
 from services.trainer.learning.rows import TrainingRows
 from services.trainer.learning.selection import Rows, sample
@@ -96,6 +97,9 @@ class TrainedModel:
     baseline: Baseline
     dev: LabelledTexts | None
     """Training rows that were not learnt from; None where all were."""
+
+    neighbourhood: Neighbourhood
+    """Training rows that were, as it places them."""
 
     @property
     def multi_label(self) -> bool:
@@ -268,24 +272,26 @@ def _carry_out(
     course.expect(rows.plan.steps(len(part.learnt)) for part in (main, *folds))
     fitting = rows.fitting(main.learnt, start(main.learnt), seed=rows.plan.seed)
     course.learn(fitting, regression, found)
-    head = fitting.learner.head
-    logits = [head.logits(rows.embed(fitting.encoder, main.held))]
+    outlooks = [nearness.look(rows, main, fitting)]
     for number, part in enumerate(folds, start=1):
         rehearsal = rows.fitting(part.learnt, start(part.learnt), seed=rows.plan.seed + number)
         course.rehearse(rehearsal)
-        logits.append(rehearsal.learner.head.logits(rows.embed(rehearsal.encoder, part.held)))
+        outlooks.append(nearness.look(rows, part, rehearsal))
     unseen = np.concatenate([part.held for part in (main, *folds)])
-    choice = choose(np.concatenate(logits), rows.targets[unseen])
+    choice = choose(np.concatenate([one.logits for one in outlooks]), rows.targets[unseen])
     return TrainedModel(
         base=rows.base,
         labels=labels,
         plan=rows.plan,
         encoder=fitting.encoder.cpu(),
-        head=head,
+        head=fitting.learner.head,
         temperature=choice.temperature,
         thresholds=choice.thresholds,
         baseline=_baseline(rows.base, labels, regression, known, frozen),
         dev=train.take(main.held) if len(main.held) else None,
+        neighbourhood=nearness.neighbourhood(
+            outlooks[0], np.concatenate([one.cosines for one in outlooks])
+        ),
     )
 
 

@@ -20,7 +20,7 @@ from isogloss.v1.projection_pb2 import Projection
 from services.common import manifests
 from services.common.storage import ObjectStore
 
-_TEXT_CHARACTERS = 500
+TEXT_CHARACTERS = 500
 POINT_CHARACTERS = 160
 # 2,000 points of 160 characters are at most 1.3 MB, 150 rows of 500 at most 300 kB: each message
 # stays within 4 MiB.
@@ -76,8 +76,8 @@ def leave(
     suspicious = {error.row for error in evaluation.suspicious_labels}
     texts = ExampleTexts(
         format_version=manifests.FORMAT_VERSION,
-        scored={row: scored[row][:_TEXT_CHARACTERS] for row in sorted(shown)},
-        train={row: train[row][:_TEXT_CHARACTERS] for row in sorted(suspicious)},
+        scored={row: scored[row][:TEXT_CHARACTERS] for row in sorted(shown)},
+        train={row: train[row][:TEXT_CHARACTERS] for row in sorted(suspicious)},
     )
 
     def stored(prefix: str, name: str, message: Message) -> StoredFile:
