@@ -66,8 +66,11 @@ class TrainingRows:
         return [part for part in parts if len(part.learnt) and len(part.held)]
 
     def _part(self, learnt: Rows, held: Rows) -> Part:
-        """Pass over held rows of a label that no row is left to learn from."""
-        if not is_multi(self.targets):
+        """Pass over held rows with a label that no row is left to learn from."""
+        if is_multi(self.targets):
+            missing = ~self.targets[learnt].any(axis=0)
+            held = held[~self.targets[held][:, missing].any(axis=1)]
+        else:
             held = held[np.isin(self.targets[held], self.targets[learnt])]
         return Part(learnt=learnt, held=held)
 

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from services.trainer.learning.targets import Targets, strata
+from services.trainer.learning.targets import Targets, counts, is_multi, strata
 
 Rows = npt.NDArray[np.int64]
 """Row numbers, ascending."""
+
+Units = npt.NDArray[np.bool_]
+"""Of each group of near duplicates, and of each row outside of any, whether it is chosen."""
 
 _FEW = 20
 # Of each label at least, or the mean of a rare label would be that of a row or two.
@@ -25,7 +28,8 @@ def cut_dev(targets: Targets, groups: Rows, rows: int, *, seed: int) -> tuple[Ro
     Near duplicates stay on one side: where they were apart, the rows that are chosen on would be
     rows that were learnt by heart. A label keeps a row to learn from before it gives one, and
     keeps any group that is larger than its share. Labels whose share is less than half a row give
-    it together: one row each would cost a label of five a fifth of what there is to learn.
+    it together: one row each would cost a label of five a fifth of what there is to learn, and
+    no choice is made on one row of a label.
 
     Args:
         targets: Of N rows.
@@ -42,7 +46,6 @@ def cut_dev(targets: Targets, groups: Rows, rows: int, *, seed: int) -> tuple[Ro
     labels, units = strata(targets), _units(groups)
     share = rows / len(targets)
     random = np.random.default_rng(seed)
-    cut = np.zeros(len(targets), dtype=np.bool_)
     spent = np.zeros(len(targets), dtype=np.bool_)
     # A group has one home: the label of its first row decides, and the rows of all come along.
     _, first, unit_of = np.unique(units, return_index=True, return_inverse=True)
@@ -59,8 +62,27 @@ def cut_dev(targets: Targets, groups: Rows, rows: int, *, seed: int) -> tuple[Ro
         chosen = giving[before < _share(share, sizes[giving])][: len(mine) - 1]
         spent[chosen] = True
     spent[_one_of_some(rare, sizes, share, random)] = True
+    _give_back(spent, unit_of, targets)
     cut = spent[unit_of]
     return np.flatnonzero(~cut), np.flatnonzero(cut)
+
+
+def _give_back(spent: Units, unit_of: Rows, targets: Targets) -> None:
+    """Take back one unit of each label that has no row left to learn from.
+
+    Rows are dealt by one label each: others that they have, or that their near duplicates have,
+    may go with them to the last row.
+
+    Args:
+        spent: Which units are cut off; changed.
+        unit_of: [N], the unit of each row.
+        targets: Of the rows.
+    """
+    labels = targets.shape[1] if is_multi(targets) else int(targets.max()) + 1
+    cut = counts(targets[spent[unit_of]], labels)
+    for label in np.flatnonzero((cut > 0) & (cut == counts(targets, labels))):
+        having = targets[:, label] if is_multi(targets) else targets == label
+        spent[unit_of[np.argmax(having)]] = False
 
 
 def _share(share: float, sizes: Rows) -> int:

@@ -26,7 +26,7 @@ def test_compact_ids_are_the_same_whatever_the_block(base: BaseEncoder, block: i
 def test_taken_rows_come_in_their_order(base: BaseEncoder, rows: list[int]) -> None:
     tokens = Tokenizer.load(base).encode_compactly(_TEXTS)
 
-    taken = tokens.take(np.array(rows, dtype=np.int64))
+    taken = tokens.take(np.array(rows, dtype=np.int64), block=2)
 
     assert [taken[place].tolist() for place in range(len(taken))] == [
         tokens[row].tolist() for row in rows

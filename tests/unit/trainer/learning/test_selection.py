@@ -41,6 +41,25 @@ def test_a_label_that_is_mostly_one_text_in_many_forms_is_still_learnt_from() ->
         assert np.bincount(label_ids[learnt]).tolist() == [990, 990]
 
 
+@given(
+    rows=st.lists(st.frozensets(st.integers(0, 5), max_size=3), min_size=2, max_size=60),
+    groups=st.lists(st.integers(-1, 4), min_size=60, max_size=60),
+    share=st.floats(0.1, 0.6),
+)
+def test_no_label_is_cut_off_to_its_last_row(
+    rows: list[frozenset[int]], groups: list[int], share: float
+) -> None:
+    targets = from_sets([tuple(row) for row in rows], 6)
+    firsts = np.array([min(row, default=0) for row in rows])
+    numbers = np.array(groups[: len(rows)])
+
+    for answers in (targets, firsts):
+        learnt, _ = cut_dev(answers, numbers, round(share * len(rows)), seed=0)
+
+        left = counts(answers[learnt], 6)
+        assert np.array_equal(left > 0, counts(answers, 6) > 0)
+
+
 def test_no_rows_are_cut_off_when_none_are_asked_for() -> None:
     learnt, dev = cut_dev(np.array([0, 1, 0, 1]), _NONE.repeat(4), 0, seed=0)
 
