@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from isogloss.storage.v1.model_manifest_pb2 import EncoderFile, Lineage, ModelManifest
+from isogloss.storage.v1.model_manifest_pb2 import (
+    EncoderFile,
+    Lineage,
+    ModelManifest,
+    Neighbours,
+)
 from isogloss.v1.cleaning_pb2 import Cleaning
 from isogloss.v1.hyperparameters_pb2 import Hyperparameters
-from services.common import layout, manifests
+from services.common import layout, manifests, neighbours
+from services.common.neighbours import NeighbourRows
 from services.common.storage import ObjectStore
 from tests.tiny_base import write_tiny_base
-from tests.tiny_model import publish_tiny_model, store_file
+from tests.tiny_model import DIMENSION, LABELS, publish_tiny_model, store_file
 
 TEXT = "a text that nobody else may read"
+NEIGHBOUR_TEXT = "a text of a neighbour that nobody else may read"
 
 
 def publish_whole_model(
@@ -45,6 +54,7 @@ def publish_whole_model(
     examples = layout.attempt_examples_prefix(tenant, model, 1, 1) + "examples.json"
     texts = f'{{"format_version": 1, "scored": {{"0": "{TEXT}"}}}}'
     manifest.examples.CopyFrom(store_file(store, examples, texts.encode()))
+    manifest.neighbours.CopyFrom(_neighbours(store, tenant, model))
     predictions = scratch / "predictions.parquet"
     columns = {"digest": [b"d" * 16], "occurrence": [0], "labels": [["a"]], "predicted": [["a"]]}
     parquet.write_table(pa.table(columns), predictions)
@@ -62,3 +72,26 @@ def publish_whole_model(
     )
     assert manifests.create_manifest(store, layout.model_manifest(tenant, model), manifest)
     return manifest
+
+
+def _neighbours(store: ObjectStore, tenant: str, model: str) -> Neighbours:
+    """Store a row of each label."""
+    count = len(LABELS)
+    content = neighbours.write(
+        NeighbourRows(
+            vectors=np.eye(count, DIMENSION, dtype=np.float16),
+            rows=np.arange(count, dtype=np.int64),
+            label_ids=np.arange(count, dtype=np.int32),
+            label_ends=np.arange(1, count + 1, dtype=np.int32),
+        )
+    )
+    vectors = layout.attempt_prefix(tenant, model, 1, 1) + "neighbours.safetensors"
+    texts = layout.attempt_examples_prefix(tenant, model, 1, 1) + "neighbours.json"
+    told = {"format_version": 1, "train": dict.fromkeys(range(count), NEIGHBOUR_TEXT)}
+    return Neighbours(
+        vectors=store_file(store, vectors, content),
+        texts=store_file(store, texts, json.dumps(told).encode()),
+        rows=count,
+        nearest=1,
+        held_out_cosines=np.linspace(0.5, 1.0, neighbours.HELD_OUT_STEPS),
+    )

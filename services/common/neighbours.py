@@ -17,6 +17,9 @@ MAX_ROWS = 5000
 """Rows that a model keeps: enough that further ones hardly move the distance to the nearest, and
 with 1,024 dimensions 10 MB."""
 
+HELD_OUT_STEPS = 101
+"""Quantiles that tell how near texts come that were held out: one for each per cent."""
+
 _FROM_ONE = 0.01
 # How far the length of a vector may be from 1: half floats are a thousandth off.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.common.neighbours import MAX_ROWS
+from services.common.neighbours import HELD_OUT_STEPS, MAX_ROWS
 from services.trainer.head import Floats
 from services.trainer.learning.fitting import Fitting
 from services.trainer.learning.rows import Part, TrainingRows
@@ -18,9 +18,6 @@ from services.trainer.learning.selection import Rows
 from services.trainer.learning.targets import Targets, is_multi, strata
 
 _NEAREST = 1
-_STEPS = 101
-# One for each per cent.
-
 _BLOCK = 1024
 # 1,024 rows against 5,000 are 20 MB of float32 cosines.
 
@@ -87,7 +84,7 @@ def neighbourhood(main: Outlook, held_out_cosines: Floats) -> Neighbourhood:
         main: The outlook of that one.
         held_out_cosines: [H], of the rows that were held from it, or from others in its place.
     """
-    steps = np.linspace(0.0, 1.0, _STEPS)
+    steps = np.linspace(0.0, 1.0, HELD_OUT_STEPS)
     spread = np.quantile(held_out_cosines, steps) if len(held_out_cosines) else held_out_cosines
     return Neighbourhood(
         known=main.known,

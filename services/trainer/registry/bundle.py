@@ -113,16 +113,19 @@ def pack(store: ObjectStore, manifest: ModelManifest, place: Place, *, texts: bo
         store: Where its files are.
         manifest: What it is; is left as it is.
         place: Where its files lie.
-        texts: Whether texts of the dataset, which the evaluation shows, come along.
+        texts: Whether texts of the dataset, which evaluation and explanations show, come along.
 
     Raises:
         FailedPrecondition: Where texts are asked for that are gone.
     """
     moved = ModelManifest()
     moved.CopyFrom(manifest)
+    copied = [file for file in stored_files(moved) if file.key.startswith(place.examples)]
     if not texts:
         moved.ClearField("examples")
-    elif moved.HasField("examples") and store.stat(moved.examples.key) is None:
+        if moved.HasField("neighbours"):
+            moved.neighbours.ClearField("texts")
+    elif any(store.stat(file.key) is None for file in copied):
         raise FailedPrecondition(
             f"The texts of {manifest.name} were removed with its dataset: export it without "
             "include_examples.",

@@ -30,7 +30,7 @@ from services.common.errors import FieldViolation, InvalidArgument, Reason
 from services.common.names import Collection, check_display_name
 from services.trainer.base_import import CONFIG, TOKENIZER, WEIGHTS
 from services.trainer.evaluation.stored import POINT_CHARACTERS
-from services.trainer.registry import tar
+from services.trainer.registry import bundled_rows, tar
 from services.trainer.registry.bundle import (
     FORMAT_VERSION,
     INDEX,
@@ -49,6 +49,9 @@ _MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 
 _MAX_ANSWER_BYTES = 3 * 1024 * 1024
 """Of the 4 MiB that every client takes, texts included; names come on top."""
+
+_MAX_ROWS_BYTES = 64 * 1024 * 1024
+"""5,000 vectors of 4,096 half floats are 41 MB."""
 
 _MAX_CARD_BYTES = 1024 * 1024
 """Fifty labels, five tables and some advice have some 20 kB."""
@@ -118,6 +121,7 @@ def unpack(archive: Path) -> Unpacked:
         manifest = _read(file, files, MANIFEST, ModelManifest)
         _check_manifest(manifest, index)
         _check_documents(file, files, manifest)
+        _check_rows(file, files, manifest)
     return Unpacked(archive=archive, manifest=manifest, files=files)
 
 
@@ -204,6 +208,19 @@ def _check_documents(
             raise WrongBundle(f"{key} holds more than one answer can")
 
 
+def _check_rows(file: BinaryIO, files: Mapping[str, tar.Member], manifest: ModelManifest) -> None:
+    """See that the training rows that the model keeps can explain what it answers."""
+    vectors, texts = manifest.neighbours.vectors.key, manifest.neighbours.texts.key
+    try:
+        bundled_rows.check(
+            manifest,
+            lambda: _bytes(file, files, vectors, limit=_MAX_ROWS_BYTES),
+            lambda: _read(file, files, texts, ExampleTexts),
+        )
+    except ValueError as error:
+        raise WrongBundle(f"{vectors or MANIFEST} {error}") from error
+
+
 def _sizes(texts: Mapping[int, str], *, characters: int | None = None) -> dict[int, int]:
     """Return the bytes of each text, or of its beginning."""
     return {row: len(text[:characters].encode()) for row, text in texts.items()}
@@ -285,19 +302,21 @@ def _known(given: Hyperparameters) -> bool:
 
 
 def _read(file: BinaryIO, files: Mapping[str, tar.Member], path: str, kind: type[M]) -> M:
-    member = files.get(path)
-    if member is None:
-        raise WrongBundle(f"it holds no {path}")
-    if member.size > _MAX_DOCUMENT_BYTES:
-        raise WrongBundle(
-            f"{path} has {member.size} bytes, {_MAX_DOCUMENT_BYTES} are taken at most"
-        )
-    content = b"".join(_content(file, member))
+    content = _bytes(file, files, path, limit=_MAX_DOCUMENT_BYTES)
     try:
         # What a later release has added, and this one does not know, is no new format.
         return json_format.Parse(content, kind(), ignore_unknown_fields=True)
     except (json_format.ParseError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise WrongBundle(f"{path} cannot be read") from error
+
+
+def _bytes(file: BinaryIO, files: Mapping[str, tar.Member], path: str, *, limit: int) -> bytes:
+    member = files.get(path)
+    if member is None:
+        raise WrongBundle(f"it holds no {path}")
+    if member.size > limit:
+        raise WrongBundle(f"{path} has {member.size} bytes, {limit} are taken at most")
+    return b"".join(_content(file, member))
 
 
 def _content(file: BinaryIO, member: tar.Member) -> Iterator[bytes]:

@@ -25,7 +25,7 @@ from tests.tiny_model import (
     tiny_tokenizer,
     tiny_weights,
 )
-from tests.whole_model import TEXT, publish_whole_model
+from tests.whole_model import NEIGHBOUR_TEXT, TEXT, publish_whole_model
 
 PLACE = Place(tenant="default", model="tone", attempt=1, token=1)
 
@@ -102,14 +102,29 @@ def test_texts_come_along_only_where_they_are_asked_for(
     without, with_texts = packed(store, manifest), packed(store, manifest, texts=True)
 
     assert TEXT.encode() not in without
+    assert NEIGHBOUR_TEXT.encode() not in without
+    assert b"neighbours.safetensors" in without
     assert b"examples" not in without.replace(b"include_examples", b"")
     assert TEXT.encode() in with_texts
+    assert NEIGHBOUR_TEXT.encode() in with_texts
 
 
-def test_texts_that_were_purged_are_not_silently_left_out(
-    store: ObjectStore, manifest: ModelManifest
+def test_a_model_from_before_there_were_neighbours_has_none_in_a_bundle(
+    store: ObjectStore, manifest: ModelManifest, tmp_path: Path
 ) -> None:
-    store.delete(manifest.examples.key)
+    manifest.ClearField("neighbours")
+
+    root = unpacked(packed(store, manifest), tmp_path / "out")
+
+    assert "neighbours" not in json.loads((root / "model.json").read_text())
+
+
+@pytest.mark.parametrize("purged", ["examples", "neighbours"])
+def test_texts_that_were_purged_are_not_silently_left_out(
+    store: ObjectStore, manifest: ModelManifest, purged: str
+) -> None:
+    texts = {"examples": manifest.examples, "neighbours": manifest.neighbours.texts}
+    store.delete(texts[purged].key)
 
     packed(store, manifest)
     with pytest.raises(FailedPrecondition, match="without include_examples"):

@@ -31,7 +31,7 @@ from services.trainer.tables import MIGRATIONS
 from services.trainer.webhooks.addresses import Addresses
 from services.trainer.webhooks.outbox import Outbox
 from tests.tiny_model import LABELS, tiny_graph
-from tests.whole_model import TEXT, publish_whole_model
+from tests.whole_model import NEIGHBOUR_TEXT, TEXT, publish_whole_model
 
 Change = Callable[[dict[str, bytes]], object]
 
@@ -149,6 +149,27 @@ def named(name: str, content: bytes) -> Change:
     return apply
 
 
+def other_rows(content: bytes) -> Change:
+    """Put other bytes in the place of the training rows, which the manifest names rightly."""
+
+    def apply(files: dict[str, bytes]) -> None:
+        files["neighbours.safetensors"] = content
+        manifest = json.loads(files["model.json"])
+        digest = hashlib.sha256(content).hexdigest()
+        manifest["neighbours"]["vectors"] |= {"size": len(content), "sha256": digest}
+        files["model.json"] = json.dumps(manifest).encode()
+
+    return apply
+
+
+def wide(files: dict[str, bytes]) -> None:
+    """Say that embeddings are longer than they are; no training rows show that they are not."""
+    files.pop("neighbours.safetensors")
+    manifest = json.loads(files["model.json"])
+    manifest.pop("neighbours")
+    files["model.json"] = json.dumps(manifest | {"dimension": 17}).encode()
+
+
 def loader_as_card(files: dict[str, bytes]) -> None:
     """Let the loader be a file of the model."""
     content, manifest = files["loader.py"], json.loads(files["model.json"])
@@ -206,8 +227,10 @@ def test_texts_are_where_a_purge_of_their_dataset_finds_them(
 
     row = imports.take(incoming(bundles[True], tmp_path), wish(), request())
 
-    [copied] = store.list(layout.model_examples_prefix("acme", row.id))
-    assert TEXT.encode() in b"".join(store.get(copied.key))
+    copied = store.list(layout.model_examples_prefix("acme", row.id))
+    found = b"".join(chunk for item in copied for chunk in store.get(item.key))
+    assert TEXT.encode() in found
+    assert NEIGHBOUR_TEXT.encode() in found
     assert store.stat(layout.dataset_use("acme", "tone-aaaaaa", row.id)) is not None
 
 
@@ -334,6 +357,18 @@ BROKEN: dict[str, tuple[Change, str]] = {
         edited(lambda d: d["variants"][0].update(speedup="NaN")),
         "no numbers",
     ),
+    "rubbish for training rows": (
+        other_rows(b"rubbish"),
+        "neighbours.safetensors cannot be read as safetensors",
+    ),
+    "training rows of another length": (
+        edited(lambda d: d.update(dimension=17)),
+        "neighbours.safetensors has vectors of float16 and shape (3, 16)",
+    ),
+    "no training rows": (
+        edited(lambda d: d["neighbours"].update(rows=0)),
+        "neighbours.safetensors has 0 rows",
+    ),
     "no encoder": (
         edited(lambda d: [one.update(path="x") for one in d["encoder"]]),
         "encoder",
@@ -348,7 +383,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
 
 UNUSABLE: dict[str, tuple[Change, str]] = {
     "rubbish for predictions": (named("predictions.parquet", b"PAR1"), "cannot be read"),
-    "another dimension": (edited(lambda d: d.update(dimension=17)), "of shape (2, 16)"),
+    "another dimension": (wide, "of shape (2, 16)"),
     "more labels": (edited(lambda d: d.update(labels=["a", "b", "c", "d"])), "logits"),
     "no graph at all": (graph(b"not a graph"), "cannot be opened"),
     "a graph without labels": (graph(tiny_graph(labels=0)), "cannot be opened"),
