@@ -11,10 +11,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
+import numpy as np
 import structlog
 
 from services.common.errors import IsoglossError
-from services.inference.engine import EngineDied
+from services.inference.engine import EngineDied, FloatArray, RunFailed
 from services.inference.lost import engine_died, stopping, text_failed, too_late
 from services.inference.model import Computed, Model, Question
 from services.inference.pending import PendingCall
@@ -211,6 +212,7 @@ class Dispatcher:
         began = time.perf_counter()
         try:
             rows = first.model.engine.run(ids, first.question.outputs)
+            _check_finite(rows)
             seconds = time.perf_counter() - began
             for call, computed in _by_call(batch.items):
                 call.keep(computed, rows, seconds)
@@ -270,6 +272,16 @@ class Dispatcher:
             call.over = True
         self._calls.difference_update(ending)
         return ending
+
+
+def _check_finite(rows: Iterable[FloatArray]) -> None:
+    """Let no NaN become a vector or a label: the texts are computed alone, and one is told.
+
+    Raises:
+        RunFailed: Where a number is not finite.
+    """
+    if not all(np.isfinite(each).all() for each in rows):
+        raise RunFailed("the graph answers with numbers that are not finite")
 
 
 def _by_call(items: Iterable[Item[AnyCall]]) -> Iterator[tuple[AnyCall, dict[int, int]]]:

@@ -10,15 +10,10 @@ import structlog
 
 from services.inference.engine import EngineDied, GraphInvalid
 from services.inference.engines.child import Child
+from services.inference.engines.restarts import Restarts
 from services.inference.engines.rotation import Rotation
 
 _log = structlog.get_logger()
-
-# A process that cannot be brought up is given a pause, in seconds, that doubles each time: what
-# it was asked to load may end it again and again. One that was up is started at once: a text
-# that ends it would otherwise, sent again and again, end all of them for long.
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 30.0
 
 
 class Keeper:
@@ -50,12 +45,13 @@ class Keeper:
         self._thread.join()
 
     def _keep(self) -> None:
-        pause = 0.0
+        restarts, pause = Restarts(), 0.0
         while not self._closing.wait(pause):
+            begun = time.monotonic()
             was_up, how = self._live()
             if self._closing.is_set():
                 return
-            pause = 0.0 if was_up else min(max(_FIRST_PAUSE, 2 * pause), _LONGEST_PAUSE)
+            pause = restarts.pause(was_up=was_up, seconds=time.monotonic() - begun)
             _log.warning("engine_ended", engine=self._index, how=how, started_again_in=pause)
 
     def _live(self) -> tuple[bool, str]:

@@ -26,6 +26,7 @@ from tests.tiny_model import tiny_tokenizer
 
 WAIT = 30.0
 POISON = "refund"
+NO_NUMBER = "delivery"
 DEADLY = "twice"
 TOKENIZER = tiny_tokenizer()
 READER = TextReader(TOKENIZER.to_str().encode(), max_tokens=16)
@@ -53,6 +54,7 @@ class SumEngine:
         if any(id_of(DEADLY) in ids for ids in token_ids):
             raise EngineDied
         sums = np.array([[float(sum(ids))] for ids in token_ids], np.float32)
+        sums[[id_of(NO_NUMBER) in ids for ids in token_ids]] = np.nan
         return tuple(sums + number for number in range(len(outputs)))
 
 
@@ -213,16 +215,17 @@ def test_a_call_of_which_every_text_has_an_error_is_answered(
     assert computed.rows[Output.EMBEDDING].shape == (3, 1)
 
 
+@pytest.mark.parametrize("word", [POISON, NO_NUMBER])
 def test_one_text_that_cannot_be_computed_fails_alone(
-    dispatcher: Dispatcher, model: Model, engine: SumEngine
+    dispatcher: Dispatcher, model: Model, engine: SumEngine, word: str
 ) -> None:
     engine.free.clear()
     first = dispatcher.submit(model, question("late"), same)
     assert engine.begun.acquire(timeout=WAIT)
     # These wait together while the only worker is held, and so are of one batch.
     good = [dispatcher.submit(model, question("great order"), same) for _ in range(3)]
-    bad = dispatcher.submit(model, question(f"great {POISON}"), same)
-    several = dispatcher.submit(model, question("great order", f"late {POISON}", each=True), same)
+    bad = dispatcher.submit(model, question(f"great {word}"), same)
+    several = dispatcher.submit(model, question("great order", f"late {word}", each=True), same)
     engine.free.set()
 
     first.future.result(WAIT)
