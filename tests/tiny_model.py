@@ -11,18 +11,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
+from google.protobuf import json_format
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
 
-from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
+from isogloss.storage.v1.example_texts_pb2 import ExampleTexts
+from isogloss.storage.v1.model_manifest_pb2 import ModelManifest, Neighbours
 from isogloss.storage.v1.stored_file_pb2 import StoredFile
 from isogloss.v1 import label_mode_pb2, precision_pb2
 from isogloss.v1.cleaning_pb2 import Cleaning
 from isogloss.v1.input_type_pb2 import InputType
 from services.common import layout
 from services.common.manifests import FORMAT_VERSION, create_manifest
+from services.common.neighbours import NeighbourRows, write
 from services.common.storage import ObjectStore
 from tests.tiny_base import VOCABULARY
 
@@ -53,6 +56,7 @@ def publish_tiny_model(
     vector_range: float = 0.0,
     matryoshka_dimensions: Sequence[int] = (),
     typed_prefixes: Mapping[InputType.ValueType, str] | None = None,
+    neighbours: Neighbours | None = None,
 ) -> ModelManifest:
     """Publish `models/{model_id}` of `tenant` and return its manifest.
 
@@ -84,6 +88,9 @@ def publish_tiny_model(
         graph = tiny_graph(labels=len(labels), dimension=dimension, seed=seed + QUANTISED)
         variant = manifest.variants.add(precision=precision_pb2.PRECISION_QUANTIZED)
         variant.graph.CopyFrom(store_file(store, f"{prefix_of_keys}quantized.onnx", graph))
+    if neighbours is not None:
+        manifest.neighbours.CopyFrom(neighbours)
+        manifest.lineage.dataset = "datasets/learnt"
     if cleaning is not None:
         manifest.input.cleaning.CopyFrom(cleaning)
     create_manifest(store, layout.model_manifest(tenant, model_id), manifest)
@@ -111,6 +118,65 @@ def publish_tiny_base(
     manifest.display_name = base_id
     create_manifest(store, layout.base_model_manifest(base_id), manifest)
     return manifest
+
+
+def store_neighbours(
+    store: ObjectStore,
+    tenant: str,
+    model_id: str,
+    rows: Sequence[tuple[str, Sequence[int]]],
+    *,
+    nearest: int = 1,
+    held_out_cosines: Sequence[float] = (),
+    seed: int = 0,
+) -> Neighbours:
+    """Store what a tiny model keeps of the rows that it learnt from.
+
+    Args:
+        store: Where to.
+        tenant: Whose model.
+        model_id: Which; its graph has the same seed.
+        rows: The text of each, and the numbers of its labels. They are every second row of the
+            split, from the second on.
+        nearest: Which of the nearest counts.
+        held_out_cosines: Of others.
+        seed: Of the model.
+    """
+    places = [2 * row + 1 for row in range(len(rows))]
+    vectors = np.stack([tiny_embedding(text, seed=seed) for text, _ in rows])
+    content = write(
+        NeighbourRows(
+            vectors=vectors.astype(np.float16),
+            rows=np.array(places, np.int64),
+            label_ids=np.array([label for _, labels in rows for label in labels], np.int32),
+            label_ends=np.cumsum([len(labels) for _, labels in rows], dtype=np.int32),
+        )
+    )
+    texts = ExampleTexts(
+        format_version=FORMAT_VERSION,
+        train={place: text for place, (text, _) in zip(places, rows, strict=True)},
+    )
+    figures = layout.attempt_prefix(tenant, model_id, 1, 1)
+    apart = layout.attempt_examples_prefix(tenant, model_id, 1, 1)
+    said = json_format.MessageToJson(texts).encode()
+    return Neighbours(
+        vectors=store_file(store, f"{figures}neighbours.safetensors", content),
+        texts=store_file(store, f"{apart}neighbours.json", said),
+        rows=len(rows),
+        nearest=nearest,
+        held_out_cosines=held_out_cosines,
+    )
+
+
+def tiny_embedding(text: str, *, seed: int = 0) -> NDArray[np.float32]:
+    """Return what a tiny model of that seed makes of a text that needs no cutting."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    vectors = tiny_weights(labels=0, seed=seed)["vectors"][tokenizer.encode(text).ids]
+    total = vectors.astype(np.float64).sum(axis=0)
+    unit: NDArray[np.float32] = (total / np.linalg.norm(total)).astype(np.float32)
+    return unit
 
 
 def tiny_tokenizer() -> Tokenizer:

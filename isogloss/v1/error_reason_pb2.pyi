@@ -104,6 +104,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """In `Evaluation.error`. The evaluation cannot be carried out; its message says why."""
     ERROR_REASON_VECTOR_UNAVAILABLE: _ErrorReason.ValueType  # 33
     """INVALID_ARGUMENT. The model cannot give vectors of that type or length."""
+    ERROR_REASON_NEIGHBOURS_UNAVAILABLE: _ErrorReason.ValueType  # 34
+    """FAILED_PRECONDITION. The model keeps none of the rows that it was trained on, by which a
+    prediction is explained, or no measure of how near texts of their kind are: train it again.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Every error carries a `google.rpc.ErrorInfo` whose `domain` is
@@ -193,4 +197,8 @@ ERROR_REASON_EVALUATION_FAILED: ErrorReason.ValueType  # 32
 """In `Evaluation.error`. The evaluation cannot be carried out; its message says why."""
 ERROR_REASON_VECTOR_UNAVAILABLE: ErrorReason.ValueType  # 33
 """INVALID_ARGUMENT. The model cannot give vectors of that type or length."""
+ERROR_REASON_NEIGHBOURS_UNAVAILABLE: ErrorReason.ValueType  # 34
+"""FAILED_PRECONDITION. The model keeps none of the rows that it was trained on, by which a
+prediction is explained, or no measure of how near texts of their kind are: train it again.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

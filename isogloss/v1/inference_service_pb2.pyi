@@ -384,6 +384,8 @@ class ClassifyRequest(_message.Message):
     ABSTAIN_BELOW_FIELD_NUMBER: _builtins.int
     RAW_SCORES_FIELD_NUMBER: _builtins.int
     EXAMPLES_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
+    OUT_OF_SCOPE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model. Format: `models/{model}` or `aliases/{alias}`."""
     truncation: Global___Truncation.ValueType
@@ -404,6 +406,14 @@ class ClassifyRequest(_message.Message):
     """
     raw_scores: _builtins.bool
     """Tell each label's `raw_score` as well."""
+    explain: _builtins.int
+    """Tell for each text so many of the rows that the model was trained on, the nearest ones, 0 to
+    20; with `examples`, of these. EXACT only: the rows' vectors are of that precision.
+    """
+    out_of_scope: _builtins.bool
+    """Tell for each text whether it is farther from what the model was trained on than texts of that
+    kind are. EXACT only, and not with `examples`.
+    """
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The texts, 1 to 512, none of them empty, each of at most 128 KiB in UTF-8."""
@@ -432,10 +442,12 @@ class ClassifyRequest(_message.Message):
         abstain_below: _builtins.float | None = ...,
         raw_scores: _builtins.bool = ...,
         examples: _abc.Iterable[Global___LabelledText] | None = ...,
+        explain: _builtins.int = ...,
+        out_of_scope: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below", "_threshold", b"_threshold", "abstain_below", b"abstain_below", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below", "_threshold", b"_threshold", "abstain_below", b"abstain_below", "examples", b"examples", "label_thresholds", b"label_thresholds", "model", b"model", "precision", b"precision", "priority", b"priority", "raw_scores", b"raw_scores", "texts", b"texts", "threshold", b"threshold", "top_k", b"top_k", "truncation", b"truncation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below", "_threshold", b"_threshold", "abstain_below", b"abstain_below", "examples", b"examples", "explain", b"explain", "label_thresholds", b"label_thresholds", "model", b"model", "out_of_scope", b"out_of_scope", "precision", b"precision", "priority", b"priority", "raw_scores", b"raw_scores", "texts", b"texts", "threshold", b"threshold", "top_k", b"top_k", "truncation", b"truncation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__abstain_below: _TypeAlias = _typing.Literal["abstain_below"]  # noqa: Y015
     _WhichOneofArgType__abstain_below: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below"]  # noqa: Y015
@@ -484,8 +496,14 @@ class ClassifyResponse(_message.Message):
     LABEL_MODE_FIELD_NUMBER: _builtins.int
     SERVED_BY_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
     label_mode: _label_mode_pb2.LabelMode.ValueType
     """Whether a text can have several labels."""
+    dataset: _builtins.str
+    """With `explain`: the dataset that the model was trained on, among whose training rows the
+    `neighbours` have their places; of a model that was imported, as it was called where it was
+    trained. Empty with `examples`.
+    """
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassifyResult]:
         """One entry a text, in the order of the request."""
@@ -505,10 +523,11 @@ class ClassifyResponse(_message.Message):
         label_mode: _label_mode_pb2.LabelMode.ValueType = ...,
         served_by: Global___ServedModel | None = ...,
         timings: Global___Timings | None = ...,
+        dataset: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["served_by", b"served_by", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["label_mode", b"label_mode", "results", b"results", "served_by", b"served_by", "timings", b"timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "label_mode", b"label_mode", "results", b"results", "served_by", b"served_by", "timings", b"timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -561,6 +580,8 @@ class Classification(_message.Message):
     PREDICTIONS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     ABSTAINED_FIELD_NUMBER: _builtins.int
+    NEIGHBOURS_FIELD_NUMBER: _builtins.int
+    OUT_OF_SCOPE_FIELD_NUMBER: _builtins.int
     abstained: _builtins.bool
     """Whether nothing is predicted because no confidence reached `abstain_below`."""
     @_builtins.property
@@ -573,20 +594,98 @@ class Classification(_message.Message):
     def labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoredLabel]:
         """The labels with their confidences, most confident first; cut at `top_k`."""
 
+    @_builtins.property
+    def neighbours(self) -> _containers.RepeatedCompositeFieldContainer[Global___Neighbour]:
+        """With `explain`: what the model was trained on that is nearest to the text, nearest first."""
+
+    @_builtins.property
+    def out_of_scope(self) -> Global___OutOfScope:
+        """With `out_of_scope`: whether the text is of another kind."""
+
     def __init__(
         self,
         *,
         predictions: _abc.Iterable[Global___ScoredLabel] | None = ...,
         labels: _abc.Iterable[Global___ScoredLabel] | None = ...,
         abstained: _builtins.bool = ...,
+        neighbours: _abc.Iterable[Global___Neighbour] | None = ...,
+        out_of_scope: Global___OutOfScope | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["out_of_scope", b"out_of_scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "labels", b"labels", "predictions", b"predictions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "labels", b"labels", "neighbours", b"neighbours", "out_of_scope", b"out_of_scope", "predictions", b"predictions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Classification: _TypeAlias = Classification  # noqa: Y015
+
+@_typing.final
+class Neighbour(_message.Message):
+    """A text that labels were learnt from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    SIMILARITY_FIELD_NUMBER: _builtins.int
+    row: _builtins.int
+    """Its place among the training rows of `dataset`, from 0; of an example its place in the request."""
+    text: _builtins.str
+    """The text, cut to its first 500 characters. Empty where it is not kept: the dataset was purged,
+    texts were left out when the model was imported, or the object store does not answer.
+    """
+    similarity: _builtins.float
+    """Cosine of its vector and the text's, -1 to 1."""
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The labels that it was learnt with."""
+
+    def __init__(
+        self,
+        *,
+        row: _builtins.int = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        text: _builtins.str = ...,
+        similarity: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "row", b"row", "similarity", b"similarity", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Neighbour: _TypeAlias = Neighbour  # noqa: Y015
+
+@_typing.final
+class OutOfScope(_message.Message):
+    """How far a text is from what its model was trained on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORE_FIELD_NUMBER: _builtins.int
+    SIMILARITY_FIELD_NUMBER: _builtins.int
+    score: _builtins.float
+    """Share of held-out texts of the dataset that are nearer to the training texts than this one, 0 to
+    1. Of texts of the same kind a twentieth has more than 0.95; 1 is farther away than all of them.
+    """
+    similarity: _builtins.float
+    """Cosine that the score is made of, -1 to 1: to one of the nearest training texts, the same of all
+    texts. It tells also those texts apart whose score is 1.
+    """
+    def __init__(
+        self,
+        *,
+        score: _builtins.float = ...,
+        similarity: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["score", b"score", "similarity", b"similarity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutOfScope: _TypeAlias = OutOfScope  # noqa: Y015
 
 @_typing.final
 class ScoredLabel(_message.Message):
@@ -663,6 +762,8 @@ class EmbedAndClassifyRequest(_message.Message):
     LABEL_THRESHOLDS_FIELD_NUMBER: _builtins.int
     ABSTAIN_BELOW_FIELD_NUMBER: _builtins.int
     RAW_SCORES_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
+    OUT_OF_SCOPE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model. Format: `models/{model}` or `aliases/{alias}`."""
     truncation: Global___Truncation.ValueType
@@ -688,6 +789,10 @@ class EmbedAndClassifyRequest(_message.Message):
     abstain_below: _builtins.float
     """As in `ClassifyRequest`."""
     raw_scores: _builtins.bool
+    """As in `ClassifyRequest`."""
+    explain: _builtins.int
+    """As in `ClassifyRequest`."""
+    out_of_scope: _builtins.bool
     """As in `ClassifyRequest`."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -715,10 +820,12 @@ class EmbedAndClassifyRequest(_message.Message):
         label_thresholds: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         abstain_below: _builtins.float | None = ...,
         raw_scores: _builtins.bool = ...,
+        explain: _builtins.int = ...,
+        out_of_scope: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below", "_normalize", b"_normalize", "_threshold", b"_threshold", "abstain_below", b"abstain_below", "normalize", b"normalize", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below", "_normalize", b"_normalize", "_threshold", b"_threshold", "abstain_below", b"abstain_below", "as_list", b"as_list", "dimensions", b"dimensions", "force_dimensions", b"force_dimensions", "label_thresholds", b"label_thresholds", "model", b"model", "normalize", b"normalize", "precision", b"precision", "priority", b"priority", "raw_scores", b"raw_scores", "texts", b"texts", "threshold", b"threshold", "top_k", b"top_k", "truncation", b"truncation", "vector_type", b"vector_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below", "_normalize", b"_normalize", "_threshold", b"_threshold", "abstain_below", b"abstain_below", "as_list", b"as_list", "dimensions", b"dimensions", "explain", b"explain", "force_dimensions", b"force_dimensions", "label_thresholds", b"label_thresholds", "model", b"model", "normalize", b"normalize", "out_of_scope", b"out_of_scope", "precision", b"precision", "priority", b"priority", "raw_scores", b"raw_scores", "texts", b"texts", "threshold", b"threshold", "top_k", b"top_k", "truncation", b"truncation", "vector_type", b"vector_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__abstain_below: _TypeAlias = _typing.Literal["abstain_below"]  # noqa: Y015
     _WhichOneofArgType__abstain_below: _TypeAlias = _typing.Literal["_abstain_below", b"_abstain_below"]  # noqa: Y015
@@ -748,6 +855,7 @@ class EmbedAndClassifyResponse(_message.Message):
     LABEL_MODE_FIELD_NUMBER: _builtins.int
     SERVED_BY_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
     dimension: _builtins.int
     """As in `EmbedResponse`."""
     vector_type: _vector_pb2.VectorType.ValueType
@@ -755,6 +863,8 @@ class EmbedAndClassifyResponse(_message.Message):
     step: _builtins.float
     """As in `EmbedResponse`."""
     label_mode: _label_mode_pb2.LabelMode.ValueType
+    """As in `ClassifyResponse`."""
+    dataset: _builtins.str
     """As in `ClassifyResponse`."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___EmbedAndClassifyResult]:
@@ -778,10 +888,11 @@ class EmbedAndClassifyResponse(_message.Message):
         label_mode: _label_mode_pb2.LabelMode.ValueType = ...,
         served_by: Global___ServedModel | None = ...,
         timings: Global___Timings | None = ...,
+        dataset: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["served_by", b"served_by", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "label_mode", b"label_mode", "results", b"results", "served_by", b"served_by", "step", b"step", "timings", b"timings", "vector_type", b"vector_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "dimension", b"dimension", "label_mode", b"label_mode", "results", b"results", "served_by", b"served_by", "step", b"step", "timings", b"timings", "vector_type", b"vector_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

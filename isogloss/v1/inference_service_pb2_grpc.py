@@ -109,8 +109,12 @@ class InferenceServiceServicer:
         will do, a base as well. The answer to the first call with them takes the time of computing
         them; the head is kept for a while, so that others with the same examples do not.
 
+        `explain` and `out_of_scope` set each text beside what the model was trained on, for a few
+        milliseconds more.
+
         Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model without
-        examples; INVALID_ARGUMENT naming every example that cannot be learnt from.
+        examples, and with NEIGHBOURS_UNAVAILABLE where the model keeps none of the rows that it was
+        trained on; INVALID_ARGUMENT naming every example that cannot be learnt from.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

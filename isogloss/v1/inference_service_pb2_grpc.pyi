@@ -59,8 +59,12 @@ class InferenceServiceStub:
     will do, a base as well. The answer to the first call with them takes the time of computing
     them; the head is kept for a while, so that others with the same examples do not.
 
+    `explain` and `out_of_scope` set each text beside what the model was trained on, for a few
+    milliseconds more.
+
     Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model without
-    examples; INVALID_ARGUMENT naming every example that cannot be learnt from.
+    examples, and with NEIGHBOURS_UNAVAILABLE where the model keeps none of the rows that it was
+    trained on; INVALID_ARGUMENT naming every example that cannot be learnt from.
     """
     EmbedAndClassify: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.EmbedAndClassifyRequest, _inference_service_pb2.EmbedAndClassifyResponse]
     """Computes the embedding of each text and predicts its labels, for the price of one of them.
@@ -120,8 +124,12 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     will do, a base as well. The answer to the first call with them takes the time of computing
     them; the head is kept for a while, so that others with the same examples do not.
 
+    `explain` and `out_of_scope` set each text beside what the model was trained on, for a few
+    milliseconds more.
+
     Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model without
-    examples; INVALID_ARGUMENT naming every example that cannot be learnt from.
+    examples, and with NEIGHBOURS_UNAVAILABLE where the model keeps none of the rows that it was
+    trained on; INVALID_ARGUMENT naming every example that cannot be learnt from.
     """
     EmbedAndClassify: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.EmbedAndClassifyRequest, _inference_service_pb2.EmbedAndClassifyResponse]  # type: ignore[assignment]
     """Computes the embedding of each text and predicts its labels, for the price of one of them.
@@ -190,8 +198,12 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         will do, a base as well. The answer to the first call with them takes the time of computing
         them; the head is kept for a while, so that others with the same examples do not.
 
+        `explain` and `out_of_scope` set each text beside what the model was trained on, for a few
+        milliseconds more.
+
         Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model without
-        examples; INVALID_ARGUMENT naming every example that cannot be learnt from.
+        examples, and with NEIGHBOURS_UNAVAILABLE where the model keeps none of the rows that it was
+        trained on; INVALID_ARGUMENT naming every example that cannot be learnt from.
         """
 
     @_abc_1.abstractmethod

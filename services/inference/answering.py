@@ -16,7 +16,7 @@ from services.common.interceptor import remaining_seconds
 from services.common.names import Collection
 from services.common.tracing import annotate
 from services.inference.awaiting import Answers
-from services.inference.classification import label_rule
+from services.inference.classification import LabelRule, label_rule
 from services.inference.convert.requests import (
     Call,
     Request,
@@ -33,8 +33,8 @@ from services.inference.convert.responses import (
 from services.inference.dispatcher import Dispatcher
 from services.inference.engine import FloatArray, Output
 from services.inference.fewshot.examples import Examples
-from services.inference.fewshot.head import Head, learn
-from services.inference.fewshot.heads import Heads, head_key
+from services.inference.fewshot.head import learn
+from services.inference.fewshot.heads import Heads, Learnt, head_key
 from services.inference.limits import (
     classify_answer_violation,
     embed_answer_violation,
@@ -42,6 +42,8 @@ from services.inference.limits import (
     vector_bytes,
 )
 from services.inference.model import Computed, LabelMode, Model, Question, Timings
+from services.inference.neighbours.asking import by_examples, by_training_rows
+from services.inference.neighbours.explaining import Explainer
 from services.inference.reading import show
 from services.inference.resolving import Loaded, Resolver
 from services.inference.scheduling.priority import Priority
@@ -119,9 +121,11 @@ class Answerer:
         _check_head(call)
         loaded = await self._find(call)
         rule = label_rule(call.labels, loaded.model)
-        _refuse(classify_answer_violation(len(call.texts), rule))
-        answer = partial(classify_response, loaded, rule)
-        return await self._compute(loaded.model, call, manner, (Output.LOGITS,), answer)
+        explainer = await by_training_rows(call.neighbours, loaded.model)
+        _refuse(_labels_violation(call, rule, explainer))
+        answer = partial(classify_response, loaded, rule, explainer=explainer)
+        outputs = (Output.LOGITS,) if explainer is None else (Output.EMBEDDING, Output.LOGITS)
+        return await self._compute(loaded.model, call, manner, outputs, answer)
 
     async def _classify_by(
         self, examples: Examples, call: Call, manner: Manner
@@ -133,21 +137,24 @@ class Answerer:
         rule = label_rule(call.labels, taught)
         _refuse(classify_answer_violation(len(call.texts), rule))
         key = head_key(current_principal().tenant, taught, call.truncation, examples)
-        learnt = None
-        head = self._heads.get(key)
-        if head is None:
+        seconds = None
+        learnt = self._heads.get(key)
+        if learnt is None:
             began = time.monotonic()
-            head = await self._learn(taught, examples, call, manner)
-            self._heads.keep(key, head)
-            learnt = time.monotonic() - began
+            learnt = await self._learn(taught, examples, call, manner)
+            self._heads.keep(key, learnt)
+            seconds = time.monotonic() - began
+        head, explainer = learnt.head, by_examples(call.neighbours, examples, learnt.vectors)
+        _refuse(_labels_violation(call, rule, explainer))
 
         def answer(computed: Computed) -> pb.ClassifyResponse:
-            rows = {Output.LOGITS: head.logits(computed.rows[Output.EMBEDDING])}
-            return classify_response(loaded, rule, replace(computed, rows=rows), learnt=learnt)
+            logits = head.logits(computed.rows[Output.EMBEDDING])
+            complete = replace(computed, rows={**computed.rows, Output.LOGITS: logits})
+            return classify_response(loaded, rule, complete, explainer=explainer, learnt=seconds)
 
         return await self._compute(loaded.model, call, manner, (Output.EMBEDDING,), answer)
 
-    async def _learn(self, model: Model, examples: Examples, call: Call, manner: Manner) -> Head:
+    async def _learn(self, model: Model, examples: Examples, call: Call, manner: Manner) -> Learnt:
         def vectors(computed: Computed) -> FloatArray:
             _refuse_examples(computed)
             return computed.rows[Output.EMBEDDING]
@@ -160,7 +167,8 @@ class Answerer:
         ids = {label: number for number, label in enumerate(model.labels)}
         label_ids = [ids[label] for label in examples.labels]
         async with self._learning:
-            return await asyncio.to_thread(learn, rows, label_ids, labels=len(ids))
+            head = await asyncio.to_thread(learn, rows, label_ids, labels=len(ids))
+        return Learnt(head=head, vectors=rows)
 
     async def embed_and_classify(
         self, request: pb.EmbedAndClassifyRequest, manner: Manner
@@ -171,9 +179,17 @@ class Answerer:
         loaded = await self._find(call)
         form = vector_form(call.vectors, loaded.model)
         rule = label_rule(call.labels, loaded.model)
+        explainer = await by_training_rows(call.neighbours, loaded.model)
         size = vector_bytes(form, as_list=call.as_list)
-        _refuse(classify_answer_violation(len(call.texts), rule, vector=size))
-        answer = partial(embed_and_classify_response, loaded, form, rule, as_list=call.as_list)
+        _refuse(_labels_violation(call, rule, explainer, vector=size))
+        answer = partial(
+            embed_and_classify_response,
+            loaded,
+            form,
+            rule,
+            as_list=call.as_list,
+            explainer=explainer,
+        )
         outputs = (Output.EMBEDDING, Output.LOGITS)
         return await self._compute(loaded.model, call, manner, outputs, answer)
 
@@ -255,6 +271,13 @@ def _refuse_examples(computed: Computed) -> None:
 def _refuse(violation: FieldViolation | None) -> None:
     if violation is not None:
         raise InvalidArgument(violation)
+
+
+def _labels_violation(
+    call: Call, rule: LabelRule, explainer: Explainer | None, *, vector: int = 0
+) -> FieldViolation | None:
+    explained = 0 if explainer is None else explainer.text_bytes
+    return classify_answer_violation(len(call.texts), rule, vector=vector, explained=explained)
 
 
 def _check_head(call: Call) -> None:

@@ -16,6 +16,7 @@ from services.inference.fetched.guarded_store import GuardedStore
 from services.inference.fetched.published import Manifests
 from services.inference.fetched.records import Records
 from services.inference.models import Models
+from services.inference.neighbours.fetching import NeighbourReader
 from services.inference.opening import Opener
 
 
@@ -74,10 +75,13 @@ def open_library(
     if store.outage is not None and not records:
         store.close()
         raise store.outage
+    cache = FileCache(directory / "files", max_bytes=bounds.disk)
+    downloader = Downloader(store)
     opener = Opener(
-        cache=FileCache(directory / "files", max_bytes=bounds.disk),
-        downloader=Downloader(store),
+        cache=cache,
+        downloader=downloader,
         engines=engines,
+        neighbours=NeighbourReader(store, cache, downloader),
     )
     models = Models(
         store,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,14 @@ _TEXT_BYTES = 32
 # (4), a tagged float (5).
 _LABEL_BYTES = 12
 _RAW_SCORE_BYTES = 5
+
+# What stands around each neighbour: a tag and length outside (4), a tagged place (11), a tag and
+# length of its text (3), a tagged float (5); and around each of its labels a tag and length (4).
+_NEIGHBOUR_BYTES = 23
+_NEIGHBOURS_LABEL_BYTES = 4
+
+OUT_OF_SCOPE_BYTES = 12
+"""What it takes to say whether a text is out of scope: a tag and length, two tagged floats."""
 
 # Bytes of one number in a list: whole numbers between -128 and 255 take at most two.
 _FLOAT_BYTES = 4
@@ -127,8 +135,23 @@ def embed_answer_violation(texts: int, vector: int) -> FieldViolation | None:
     )
 
 
+def neighbour_bytes(labels: Iterable[Sequence[str]], texts: Iterable[str]) -> int:
+    """Return the bytes that any of these rows takes as a neighbour, at most.
+
+    Args:
+        labels: Of each row.
+        texts: Those that are known.
+    """
+    longest = max((len(text.encode()) for text in texts), default=0)
+    most = max(
+        (sum(len(label.encode()) + _NEIGHBOURS_LABEL_BYTES for label in row) for row in labels),
+        default=0,
+    )
+    return _NEIGHBOUR_BYTES + longest + most
+
+
 def classify_answer_violation(
-    texts: int, rule: LabelRule, *, vector: int = 0
+    texts: int, rule: LabelRule, *, vector: int = 0, explained: int = 0
 ) -> FieldViolation | None:
     """Return what is wrong where the labels of that many texts may exceed an answer's size.
 
@@ -136,22 +159,27 @@ def classify_answer_violation(
         texts: How many, at least 1.
         rule: What is told of each; counted are the longest labels.
         vector: Bytes of the vector that comes with the labels.
+        explained: Bytes of what explains the labels of a text.
     """
     around = _LABEL_BYTES + (_RAW_SCORE_BYTES if rule.raw_scores else 0)
     sizes = sorted((len(label.encode()) + around for label in rule.labels), reverse=True)
-    always = _TEXT_BYTES + vector + sum(sizes[: rule.most_predictions])
+    always = _TEXT_BYTES + vector + explained + sum(sizes[: rule.most_predictions])
     fit = ANSWER_BYTES // (always + sum(sizes[: rule.told]))
     if texts <= fit:
         return None
+    and_why = " and what explains them" if explained else ""
     advice = f"Send at most {fit} texts in one call"
     room = ANSWER_BYTES // texts - always
     told = bisect_right(list(accumulate(sizes)), room)
     if told:
         advice += f", or ask for at most {told} labels with top_k"
+    if explained:
+        advice += ", or for fewer neighbours with explain"
     return FieldViolation(
         field="texts",
         description=(
-            f"{rule.told} labels for each of {texts} texts may be over the 4 MiB of one answer. "
+            f"{rule.told} labels{and_why} for each of {texts} texts may be over the 4 MiB of one "
+            "answer. "
             f"{advice}."
         ),
         reason=Reason.LIMIT_EXCEEDED,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from isogloss.storage.v1.example_texts_pb2 import ExampleTexts
 from isogloss.storage.v1.model_manifest_pb2 import ModelManifest
 from isogloss.storage.v1.stored_file_pb2 import StoredFile
 from isogloss.v1 import input_type_pb2, label_mode_pb2, precision_pb2
@@ -13,7 +14,9 @@ from services.common.cleaning import Cleaning
 from services.common.cleaning_proto import cleaning_from_proto
 from services.common.errors import DataLoss
 from services.common.manifests import parse_manifest
+from services.inference.artifact import Artifact
 from services.inference.model import LabelMode, Precision
+from services.inference.neighbours.stored import StoredNeighbours
 from services.inference.tokenization import InputType
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -37,18 +40,6 @@ _INPUT_TYPES = {
     input_type_pb2.INPUT_TYPE_CLASSIFICATION: InputType.CLASSIFICATION,
     input_type_pb2.INPUT_TYPE_CLUSTERING: InputType.CLUSTERING,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Artifact:
-    """A file in the object store."""
-
-    key: str
-    size: int
-    """Bytes."""
-
-    sha256: str
-    """Lower-case hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +75,9 @@ class PublishedModel:
 
     typed_prefixes: Mapping[InputType, str] = field(default_factory=dict)
     """Instead of `prefix` for texts of these types."""
+
+    neighbours: StoredNeighbours | None = None
+    """Rows that it learnt from; None where it keeps none."""
 
 
 def parse_published(content: bytes, key: str) -> PublishedModel:
@@ -137,7 +131,17 @@ def parse_published(content: bytes, key: str) -> PublishedModel:
             for typed in manifest.input.typed_prefixes
             if typed.input_type in _INPUT_TYPES
         },
+        neighbours=_neighbours(manifest, key),
     )
+
+
+def parse_texts(content: bytes, key: str) -> Mapping[int, str]:
+    """Return the texts of training rows that a file has, by place; `key` names it in errors.
+
+    Raises:
+        DataLoss: Where it cannot be read.
+    """
+    return dict(parse_manifest(content, key, ExampleTexts).train)
 
 
 def _half(manifest: ModelManifest, key: str) -> Artifact | None:
@@ -148,6 +152,20 @@ def _half(manifest: ModelManifest, key: str) -> Artifact | None:
     )
     file = next(exact, None)
     return None if file is None else _artifact(file, key)
+
+
+def _neighbours(manifest: ModelManifest, key: str) -> StoredNeighbours | None:
+    if not manifest.HasField("neighbours"):
+        return None
+    kept = manifest.neighbours
+    return StoredNeighbours(
+        vectors=_artifact(kept.vectors, key),
+        texts=_artifact(kept.texts, key) if kept.HasField("texts") else None,
+        dataset=manifest.lineage.dataset,
+        rows=kept.rows,
+        nearest=kept.nearest,
+        held_out_cosines=tuple(kept.held_out_cosines),
+    )
 
 
 def _thresholds(manifest: ModelManifest, key: str) -> tuple[float, ...]:

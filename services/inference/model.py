@@ -9,6 +9,7 @@ from enum import StrEnum, auto
 from services.common.cleaning import Cleaner
 from services.common.errors import IsoglossError
 from services.inference.engine import Engine, FloatArray, Output
+from services.inference.neighbours.lazy import LazyNeighbours
 from services.inference.scheduling.priority import Priority
 from services.inference.tokenization import InputType, TextReader, TokenisedText, Truncation
 
@@ -69,6 +70,9 @@ class Model:
 
     typed_readers: Mapping[InputType, TextReader] = field(default_factory=dict)
     """Instead of `reader` for texts of these types."""
+
+    neighbours: LazyNeighbours | None = None
+    """Rows that it learnt from, of the precision that is loaded; None where there are none."""
 
     def reader_of(self, input_type: InputType | None) -> TextReader:
         """Return what reads texts of a type; None: of no type that the caller knows."""

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 from services.common.cleaning import Cleaner
 from services.common.errors import DataLoss, FailedPrecondition, Reason, Unavailable
+from services.inference.artifact import Artifact
 from services.inference.engine import (
     Engine,
     EngineDied,
@@ -23,9 +24,10 @@ from services.inference.engine import (
 )
 from services.inference.fetched.download import Downloader
 from services.inference.fetched.file_cache import FileCache
-from services.inference.manifests import Artifact, PublishedModel
+from services.inference.manifests import PublishedModel
 from services.inference.memory import allocated
 from services.inference.model import Model, Precision
+from services.inference.neighbours.fetching import NeighbourReader
 from services.inference.tokenization import TextReader
 
 # Bytes in memory for each byte on the disk, before anything is measured: the 90.5 MB graph of
@@ -67,17 +69,26 @@ class Opened:
 class Opener:
     """Opens models where they are computed, one after the other."""
 
-    def __init__(self, *, cache: FileCache, downloader: Downloader, engines: Engines) -> None:
+    def __init__(
+        self,
+        *,
+        cache: FileCache,
+        downloader: Downloader,
+        engines: Engines,
+        neighbours: NeighbourReader,
+    ) -> None:
         """Keep the parts.
 
         Args:
             cache: Where files are kept.
             downloader: Brings those that are not there.
             engines: Where graphs are computed.
+            neighbours: Reads the rows that a model learnt from, once they are asked for.
         """
         self._cache = cache
         self._downloader = downloader
         self._engines = engines
+        self._neighbours = neighbours
         # Models that were trained from the same base read texts by the same file. Parsing it
         # keeps every other Python thread waiting (0.02 s for 0.5 MB), and takes most memory
         # beside the graph.
@@ -92,6 +103,7 @@ class Opener:
         """End the threads; what is under way is not waited for."""
         self._parsing.shutdown(wait=False, cancel_futures=True)
         self._downloader.close()
+        self._neighbours.close()
 
     def size(self, published: PublishedModel, precision: Precision) -> int:
         """Estimate the memory that the model will take, in bytes.
@@ -100,7 +112,8 @@ class Opener:
             FailedPrecondition: Where it has no variant of that precision.
         """
         graph = self._graph(published, precision)
-        return int(graph.size * _GRAPH_GROWTH * self._engines.copies) + _reader_size(published)
+        whole = int(graph.size * _GRAPH_GROWTH * self._engines.copies)
+        return whole + _beside(published, precision)
 
     @contextmanager
     def files(self, published: PublishedModel, precision: Precision) -> Iterator[Files]:
@@ -147,7 +160,7 @@ class Opener:
         if before is not None and after is not None:
             whole = graph.size * self._engines.copies
             least, most = int(whole * _LEAST_GROWTH), int(whole * _MOST_GROWTH)
-            size = min(max(after - before, least), most) + _reader_size(published)
+            size = min(max(after - before, least), most) + _beside(published, precision)
         return Opened(model=self._model(published, precision, reader, engine), size=size)
 
     def _reader(self, published: PublishedModel, tokenizer: Path) -> TextReader:
@@ -216,9 +229,15 @@ class Opener:
                 kind: reader.with_prefix(prefix)
                 for kind, prefix in published.typed_prefixes.items()
             },
+            neighbours=self._neighbours.of(published) if precision is Precision.EXACT else None,
         )
 
 
-def _reader_size(published: PublishedModel) -> int:
+def _beside(published: PublishedModel, precision: Precision) -> int:
+    """Return the bytes that a model takes beside its graph."""
     # Of each model, though some share one: it stays until the last of them goes.
-    return published.tokenizer.size * _TOKENIZER_GROWTH
+    reader = published.tokenizer.size * _TOKENIZER_GROWTH
+    # From the beginning on, though they are read when somebody asks: a question must not push
+    # another model out.
+    kept = published.neighbours if precision is Precision.EXACT else None
+    return reader + (0 if kept is None else kept.memory)

@@ -21,6 +21,7 @@ from services.inference.convert.enums import (
 from services.inference.fewshot.examples import Examples, examples_violations
 from services.inference.limits import text_violation, tokenize_violation
 from services.inference.model import Precision
+from services.inference.neighbours.explaining import MAX_EXPLAIN, NeighbourWish
 from services.inference.scheduling.priority import Priority
 from services.inference.tokenization import InputType, Truncation
 from services.inference.vectors import VectorWish
@@ -49,6 +50,7 @@ class Call:
     as_list: bool = False
     vectors: VectorWish = field(default_factory=VectorWish)
     labels: LabelWish = field(default_factory=LabelWish)
+    neighbours: NeighbourWish = field(default_factory=NeighbourWish)
     examples: Examples | None = None
     """What to learn labels from; None for the model's own."""
 
@@ -84,6 +86,7 @@ def call_from_proto(request: Request, *, max_texts: int, each: bool = False) -> 
     precision = _chosen(request, "precision", PRECISIONS, violations)
     priority = _chosen(request, "priority", PRIORITIES, violations)
     input_type, vectors, labels, examples = None, VectorWish(), LabelWish(), None
+    neighbours = NeighbourWish()
     if isinstance(request, pb.EmbedRequest):
         # Labels are learnt from texts as the model always reads them.
         input_type = _chosen(request, "input_type", INPUT_TYPES, violations)
@@ -91,12 +94,14 @@ def call_from_proto(request: Request, *, max_texts: int, each: bool = False) -> 
         vectors = _vector_wish(request, violations)
     if not isinstance(request, pb.EmbedRequest):
         labels = _label_wish(request, violations)
+        neighbours = _neighbour_wish(request, violations)
     if isinstance(request, pb.ClassifyRequest) and request.examples:
         examples = Examples(
             texts=[example.text for example in request.examples],
             labels=[example.label for example in request.examples],
         )
         violations += examples_violations(examples)
+        violations += _scope_violations(neighbours)
     if violations or name is None:
         raise InvalidArgument(violations)
     return Call(
@@ -109,6 +114,7 @@ def call_from_proto(request: Request, *, max_texts: int, each: bool = False) -> 
         as_list=not isinstance(request, pb.ClassifyRequest) and request.as_list,
         vectors=vectors,
         labels=labels,
+        neighbours=neighbours,
         examples=examples,
     )
 
@@ -177,6 +183,31 @@ def _label_wish(request: Classifying, violations: list[FieldViolation]) -> Label
         if not 0.0 <= value <= 1.0
     )
     return wish
+
+
+def _neighbour_wish(request: Classifying, violations: list[FieldViolation]) -> NeighbourWish:
+    if not 0 <= request.explain <= MAX_EXPLAIN:
+        violations.append(
+            FieldViolation(
+                field="explain",
+                description=(
+                    f"is {request.explain}. Send how many neighbours to tell of each text, 0 to "
+                    f"{MAX_EXPLAIN}."
+                ),
+            )
+        )
+    return NeighbourWish(explain=request.explain, out_of_scope=request.out_of_scope)
+
+
+def _scope_violations(wish: NeighbourWish) -> Iterator[FieldViolation]:
+    if wish.out_of_scope:
+        yield FieldViolation(
+            field="out_of_scope",
+            description=(
+                "cannot be told by examples: it takes texts that nothing was learnt from. Leave "
+                "it out; the similarities that explain tells come closest."
+            ),
+        )
 
 
 def _confidences(wish: LabelWish) -> Iterator[tuple[str, float]]:

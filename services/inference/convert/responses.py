@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from google.protobuf.duration_pb2 import Duration
@@ -14,6 +14,7 @@ from services.inference.classification import Classification, LabelRule, ScoredL
 from services.inference.convert.enums import LABEL_MODES_OUT, PRECISIONS_OUT, VECTOR_TYPES_OUT
 from services.inference.engine import Output
 from services.inference.model import Computed, Model
+from services.inference.neighbours.explaining import Explainer, Explanation
 from services.inference.resolving import Loaded
 from services.inference.tokenization import ShownText
 from services.inference.vectors import Numbers, VectorForm
@@ -43,7 +44,12 @@ def embed_response(
 
 
 def classify_response(
-    loaded: Loaded, rule: LabelRule, computed: Computed, *, learnt: float | None = None
+    loaded: Loaded,
+    rule: LabelRule,
+    computed: Computed,
+    *,
+    explainer: Explainer | None = None,
+    learnt: float | None = None,
 ) -> pb.ClassifyResponse:
     """Return the answer of `Classify`; `learnt`: the seconds that the examples took."""
     response = pb.ClassifyResponse(
@@ -57,11 +63,18 @@ def classify_response(
         result = response.results.add()
         if _tell(computed, position, result):
             _write_labels(result.classification, found, rule)
+    _explain(response, computed, explainer)
     return response
 
 
 def embed_and_classify_response(
-    loaded: Loaded, form: VectorForm, rule: LabelRule, computed: Computed, *, as_list: bool
+    loaded: Loaded,
+    form: VectorForm,
+    rule: LabelRule,
+    computed: Computed,
+    *,
+    as_list: bool,
+    explainer: Explainer | None = None,
 ) -> pb.EmbedAndClassifyResponse:
     """Return the answer of `EmbedAndClassify`."""
     response = pb.EmbedAndClassifyResponse(
@@ -79,6 +92,7 @@ def embed_and_classify_response(
         if _tell(computed, position, result):
             _write_vector(result.vector, row, form, as_list=as_list)
             _write_labels(result.classification, found, rule)
+    _explain(response, computed, explainer)
     return response
 
 
@@ -129,6 +143,35 @@ def _write_labels(message: pb.Classification, found: Classification, rule: Label
     message.abstained = found.abstained
     # Set even where nothing is predicted and nothing told.
     message.SetInParent()
+
+
+def _explain(
+    response: pb.ClassifyResponse | pb.EmbedAndClassifyResponse,
+    computed: Computed,
+    explainer: Explainer | None,
+) -> None:
+    """Write beside the labels what explains them."""
+    if explainer is None:
+        return
+    response.dataset = explainer.dataset
+    explanations = explainer.explanations(computed.rows[Output.EMBEDDING])
+    results: Iterable[pb.ClassifyResult | pb.EmbedAndClassifyResult] = response.results
+    for result, found in zip(results, explanations, strict=True):
+        if not result.HasField("error"):
+            _write_explanation(result.classification, found)
+
+
+def _write_explanation(message: pb.Classification, found: Explanation) -> None:
+    for neighbour in found.neighbours:
+        message.neighbours.add(
+            row=neighbour.row,
+            labels=neighbour.labels,
+            text=neighbour.text,
+            similarity=neighbour.similarity,
+        )
+    if found.out_of_scope is not None:
+        message.out_of_scope.score = found.out_of_scope.score
+        message.out_of_scope.similarity = found.out_of_scope.similarity
 
 
 def _write_scores(

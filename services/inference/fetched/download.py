@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from services.common.errors import DataLoss, NotFound, Unavailable
 from services.common.storage import CHUNK_BYTES, ObjectStore
-from services.inference.manifests import Artifact
+from services.inference.artifact import Artifact
 
 _PART_BYTES = 8 * 1024 * 1024
 """Of one request. S3 gives one connection some 50 to 90 MB/s: a part takes a tenth of a second,

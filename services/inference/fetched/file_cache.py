@@ -26,7 +26,7 @@ from typing import BinaryIO
 import structlog
 
 from services.common.errors import Reason, ResourceExhausted
-from services.inference.manifests import Artifact
+from services.inference.artifact import Artifact
 
 _log = structlog.get_logger()
 

@@ -1,4 +1,4 @@
-"""The heads of examples that came lately, so that calls with the same examples learn them once."""
+"""What was learnt of examples that came lately: calls with the same examples learn them once."""
 
 from __future__ import annotations
 
@@ -7,14 +7,24 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from services.inference.engine import FloatArray
 from services.inference.fewshot.examples import Examples
 from services.inference.fewshot.head import Head
 from services.inference.model import Model
 from services.inference.tokenization import Truncation
 
 MAX_BYTES = 64 * 1024**2
-"""Memory of all heads together: 16 of the largest, of 1,250 labels on 768 numbers, and thousands of
-ordinary ones."""
+"""Memory of all of them together: 5 of the largest, of 2,500 examples and 1,250 labels on 768
+numbers, and thousands of ordinary ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Learnt:
+    """What examples make."""
+
+    head: Head
+    vectors: FloatArray
+    """Of the examples, of shape (examples, dimension): by these it is explained."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,33 +62,33 @@ def head_key(tenant: str, model: Model, truncation: Truncation, examples: Exampl
 
 
 class Heads:
-    """Heads by key, those used longest ago go first. Thread safe."""
+    """What was learnt by key, that used longest ago goes first. Thread safe."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         """Keep at most so many bytes."""
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._heads: OrderedDict[HeadKey, Head] = OrderedDict()
+        self._heads: OrderedDict[HeadKey, Learnt] = OrderedDict()
         self._bytes = 0
 
-    def get(self, key: HeadKey) -> Head | None:
-        """Return the head, or None where it is not known."""
+    def get(self, key: HeadKey) -> Learnt | None:
+        """Return what was learnt, or None where it is not known."""
         with self._lock:
-            head = self._heads.get(key)
-            if head is not None:
+            learnt = self._heads.get(key)
+            if learnt is not None:
                 self._heads.move_to_end(key)
-            return head
+            return learnt
 
-    def keep(self, key: HeadKey, head: Head) -> None:
-        """Keep a head, and let go of others where there is no room."""
+    def keep(self, key: HeadKey, learnt: Learnt) -> None:
+        """Keep what was learnt, and let go of others where there is no room."""
         with self._lock:
             replaced = self._heads.pop(key, None)
-            self._bytes += _size(head) - (_size(replaced) if replaced else 0)
-            self._heads[key] = head
+            self._bytes += _size(learnt) - (_size(replaced) if replaced else 0)
+            self._heads[key] = learnt
             while self._bytes > self._max_bytes:
                 _, oldest = self._heads.popitem(last=False)
                 self._bytes -= _size(oldest)
 
 
-def _size(head: Head) -> int:
-    return head.weights.nbytes + head.bias.nbytes
+def _size(learnt: Learnt) -> int:
+    return learnt.head.weights.nbytes + learnt.head.bias.nbytes + learnt.vectors.nbytes

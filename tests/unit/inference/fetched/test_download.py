@@ -10,8 +10,8 @@ import pytest
 
 from services.common.errors import DataLoss, Unavailable
 from services.common.storage import ObjectStore, open_store
+from services.inference.artifact import Artifact
 from services.inference.fetched.download import Downloader
-from services.inference.manifests import Artifact
 from tests.stores import PassingStore
 
 WAIT = 30.0

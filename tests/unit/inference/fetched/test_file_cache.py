@@ -14,8 +14,8 @@ from typing import BinaryIO
 import pytest
 
 from services.common.errors import DataLoss, Reason, ResourceExhausted
+from services.inference.artifact import Artifact
 from services.inference.fetched.file_cache import Fetch, FileCache
-from services.inference.manifests import Artifact
 
 WAIT = 30.0
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from services.inference.fewshot.examples import Examples
 from services.inference.fewshot.head import Head
-from services.inference.fewshot.heads import HeadKey, Heads, head_key
+from services.inference.fewshot.heads import HeadKey, Heads, Learnt, head_key
 from services.inference.model import Model
 from services.inference.tokenization import Truncation
 from tests.unit.inference.models import model
@@ -15,8 +15,14 @@ MODEL = model()
 EXAMPLES = Examples(texts=["ab", "c"], labels=["x", "y"])
 
 
-def head() -> Head:
-    return Head(weights=np.zeros((10, 2), np.float32), bias=np.zeros(2, np.float32))
+SIZE = (10 * 2 + 2 + 2 * 10) * 4
+
+
+def learnt() -> Learnt:
+    return Learnt(
+        head=Head(weights=np.zeros((10, 2), np.float32), bias=np.zeros(2, np.float32)),
+        vectors=np.zeros((2, 10), np.float32),
+    )
 
 
 def key(tenant: str = "t", examples: Examples = EXAMPLES, model: Model = MODEL) -> HeadKey:
@@ -40,13 +46,13 @@ def test_keys_differ_with_anything_that_heads_depend_on() -> None:
 
 
 def test_heads_used_longest_ago_go_first() -> None:
-    heads = Heads(max_bytes=2 * (10 * 2 + 2) * 4)
+    heads = Heads(max_bytes=2 * SIZE)
     first, second, third = key("1"), key("2"), key("3")
-    heads.keep(first, head())
-    heads.keep(second, head())
+    heads.keep(first, learnt())
+    heads.keep(second, learnt())
     assert heads.get(first) is not None
 
-    heads.keep(third, head())
+    heads.keep(third, learnt())
 
     assert heads.get(second) is None
     assert heads.get(first) is not None
@@ -54,10 +60,10 @@ def test_heads_used_longest_ago_go_first() -> None:
 
 
 def test_a_head_that_is_learnt_twice_counts_once() -> None:
-    heads = Heads(max_bytes=2 * (10 * 2 + 2) * 4)
-    heads.keep(key("1"), head())
+    heads = Heads(max_bytes=2 * SIZE)
+    heads.keep(key("1"), learnt())
     for _ in range(3):
-        heads.keep(key("2"), head())
+        heads.keep(key("2"), learnt())
 
     assert heads.get(key("1")) is not None
     assert heads.get(key("2")) is not None
