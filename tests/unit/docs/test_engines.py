@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from services.inference.calibrate import candidates, record
-from services.inference.engines import buckets, child, keeper, processes
+from services.inference.engines import buckets, child, processes, restarts
 from services.inference.settings import InferenceSettings
 
 WORDS = " ".join(
@@ -26,6 +26,7 @@ def test_its_figures_are_those_of_the_code() -> None:
     assert f"for {len(buckets.BUCKETS)} shapes" in WORDS
     assert f"up to {largest.texts} texts of {largest.tokens} tokens" in WORDS
     assert processes._PATIENCE_SECONDS == 10
-    assert keeper._LONGEST_PAUSE == 30
+    assert restarts._SETTLED_SECONDS == restarts._LONGEST_PAUSE == 30
+    assert (restarts._AT_ONCE, restarts._LONGEST_AFTER_ANSWERS) == (3, 4)
     assert child._RUN_SECONDS == 60
     assert f"1.3 to {processes._PREPARED_GROWTH} times" in WORDS
