@@ -743,8 +743,8 @@ class ExportModelRequest(_message.Message):
     name: _builtins.str
     """Format: `models/{model}`."""
     include_examples: _builtins.bool
-    """Let the texts of the dataset come along that the evaluation shows, such as worst errors.
-    Otherwise no text of anybody is in the bundle; labels are.
+    """Let the texts of the dataset come along that the evaluation shows, such as worst errors, and
+    those that explain predictions. Otherwise no text of anybody is in the bundle; labels are.
     """
     def __init__(
         self,

@@ -16,6 +16,9 @@ from isogloss.v1.split_pb2 import Split
 _SHOWN_LABELS = 50
 _WEAKEST_LABELS = 5
 _MEGABYTE = 1e6
+_FAR = 5
+# Of a hundred steps: a twentieth is farther away.
+
 _MODELS = "models/"
 
 
@@ -192,6 +195,12 @@ def _limits(manifest: ModelManifest, evaluation: Evaluation) -> Iterator[str]:
         if manifest.label_mode != LabelMode.LABEL_MODE_MULTI
         else "- The figures hold for texts like those of its dataset. On others it may do worse."
     )
+    if held_out := manifest.neighbours.held_out_cosines:
+        yield (
+            f"- It keeps {manifest.neighbours.rows} of its training rows, by which its answers are "
+            "explained and texts of another kind found. Of rows like them that it did not learn "
+            f"from, 95 % come nearer to one than a cosine of {held_out[_FAR]:.2f}."
+        )
     if evaluation.suspicious_label_count:
         yield (
             f"- {evaluation.suspicious_label_count} of {evaluation.examined_row_count} training "

@@ -20,8 +20,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ExampleTexts(_message.Message):
-    """Texts of a dataset that a model's evaluation shows. They are stored apart from all figures,
-    under `{tenant}/models/{id}/examples/`, and are removed when the dataset is purged.
+    """Texts of a dataset that a model's evaluation or its explanations show. They are stored apart from
+    all figures, under `{tenant}/models/{id}/examples/`, and are removed when the dataset is purged.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -429,7 +429,8 @@ Global___Lineage: _TypeAlias = Lineage  # noqa: Y015
 @_typing.final
 class Neighbours(_message.Message):
     """A draw of the rows that a model was trained on, for two questions about a text: which of them are
-    nearest to it, and is it farther from them than texts of their kind are.
+    nearest to it, and is it farther from them than texts of their kind are. At most 5,000, in which
+    every label has its share, and one row at least.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -446,21 +447,22 @@ class Neighbours(_message.Message):
     @_builtins.property
     def vectors(self) -> _stored_file_pb2.StoredFile:
         """Safetensors without texts: `vectors`, float16 of shape (rows, dimension), the model's own EXACT
-        embeddings of the rows; `rows`, int64 of shape (rows), each row's number in the training split
-        of the dataset; `label_ids`, int32, and `label_ends`, int32 of shape (rows): the labels of row i
-        are the indices into `labels` from the end of row i - 1 to `label_ends[i]`.
+        embeddings of the rows; `rows`, int64 of shape (rows), each row's place in the training split of
+        the dataset, from 0, ascending; `label_ids`, int32, and `label_ends`, int32 of shape (rows): the
+        labels of row i are the indices into `labels` from the end of row i - 1 to `label_ends[i]`.
         """
 
     @_builtins.property
     def texts(self) -> _stored_file_pb2.StoredFile:
-        """`ExampleTexts` as JSON: the rows' texts in `train`, by the row's number. It is gone where the
+        """`ExampleTexts` as JSON: the texts of all these rows in `train`, by `rows`. It is gone where the
         dataset was purged, and unset where texts were left out of a bundle.
         """
 
     @_builtins.property
     def held_out_cosines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """That cosine of texts that were held out, in ascending order and equal steps from the smallest
-        (0 %) to the largest (100 %).
+        """That cosine of training rows that were held out, of the model or of one that learnt from most
+        of the rows: 101 values, from the smallest (0 %) in equal steps to the largest (100 %). Empty
+        where there were too few rows to hold any out.
         """
 
     def __init__(

@@ -134,6 +134,19 @@ def test_tells_what_is_left_of_cut_embeddings(
     assert "| `matryoshka_dimensions` | [64, 128] |" in lines
 
 
+def test_tells_how_near_texts_come_where_rows_were_held_out(
+    manifest: ModelManifest, evaluation: Evaluation
+) -> None:
+    manifest.neighbours.rows = 770
+    assert "It keeps" not in model_card.write(manifest, evaluation)
+    manifest.neighbours.held_out_cosines.extend(0.5 + number / 250 for number in range(101))
+
+    card = model_card.write(manifest, evaluation)
+
+    assert "It keeps 770 of its training rows" in card
+    assert "95 % come nearer to one than a cosine of 0.52." in card
+
+
 def test_holds_no_text_of_the_dataset(manifest: ModelManifest, evaluation: Evaluation) -> None:
     assert "secret" not in model_card.write(manifest, evaluation)
 
