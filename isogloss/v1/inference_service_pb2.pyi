@@ -420,7 +420,9 @@ class ClassifyRequest(_message.Message):
 
     @_builtins.property
     def label_thresholds(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """MULTI mode: thresholds of single labels, 0 to 1, before `threshold` and the model's own."""
+        """MULTI mode: thresholds of single labels, 0 to 1, before `threshold` and the model's own; at
+        most 10,000.
+        """
 
     @_builtins.property
     def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelledText]:

@@ -23,6 +23,10 @@ MAX_SHOWN_BYTES = 1024 * 1024
 """Bytes of all texts together whose tokens are shown in one call: these are read to their end,
 some 0.3 s of work."""
 
+MAX_LABEL_THRESHOLDS = 10_000
+"""Thresholds of single labels in one call: each is looked at where all calls are read, some 10 ms
+for so many."""
+
 # UTF-8 takes at most 4 bytes for a character: shorter texts need not be encoded to be sure.
 _SURELY_SHORT = MAX_TEXT_BYTES // 4
 

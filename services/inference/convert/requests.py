@@ -19,7 +19,7 @@ from services.inference.convert.enums import (
     VECTOR_TYPES,
 )
 from services.inference.fewshot.examples import Examples, examples_violations
-from services.inference.limits import text_violation, tokenize_violation
+from services.inference.limits import MAX_LABEL_THRESHOLDS, text_violation, tokenize_violation
 from services.inference.model import Precision
 from services.inference.neighbours.explaining import MAX_EXPLAIN, NeighbourWish
 from services.inference.scheduling.priority import Priority
@@ -169,6 +169,17 @@ def _label_wish(request: Classifying, violations: list[FieldViolation]) -> Label
                 description=f"{request.top_k} is negative. Send 0 for all labels, or how many.",
             )
         )
+    if len(request.label_thresholds) > MAX_LABEL_THRESHOLDS:
+        violations.append(
+            FieldViolation(
+                field="label_thresholds",
+                description=(
+                    f"has {len(request.label_thresholds)} labels. Send at most "
+                    f"{MAX_LABEL_THRESHOLDS}, and threshold for the others."
+                ),
+            )
+        )
+        return LabelWish()
     wish = LabelWish(
         top_k=request.top_k,
         threshold=request.threshold if request.HasField("threshold") else None,

@@ -9,7 +9,7 @@ from isogloss.v1 import input_type_pb2, vector_pb2
 from services.common.errors import InvalidArgument, Reason
 from services.inference.classification import LabelWish
 from services.inference.convert.requests import Request, call_from_proto
-from services.inference.limits import MAX_TEXT_BYTES
+from services.inference.limits import MAX_LABEL_THRESHOLDS, MAX_TEXT_BYTES
 from services.inference.model import Precision
 from services.inference.scheduling.priority import Priority
 from services.inference.tokenization import InputType, Truncation
@@ -97,6 +97,15 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         "abstain_below",
         "label_thresholds[angry]",
     ]
+
+
+def test_more_thresholds_than_a_model_could_use_are_refused_unread() -> None:
+    most = {f"label {number}": 0.5 for number in range(MAX_LABEL_THRESHOLDS)}
+    request = pb.ClassifyRequest(model="models/tone", texts=["a"], label_thresholds=most)
+
+    assert call_from_proto(request, max_texts=4).labels.label_thresholds == most
+    request.label_thresholds["one more"] = 7.0
+    assert violations(request) == ["label_thresholds"]
 
 
 def test_an_unknown_value_is_told_with_those_that_are_known() -> None:
