@@ -96,7 +96,7 @@ class DatasetSize:
     held_out: int
     labels: int
     mean_tokens: float
-    """Of a text, special tokens included."""
+    """Of a text, special tokens included, as far as the run reads it."""
 
     several: bool = False
     """Whether a text can have several labels."""
@@ -127,14 +127,16 @@ def of_run(
         store, layout.dataset_manifest(tenant, dataset), DatasetManifest
     )
     rows = {split.split: split.row_count for split in manifest.splits}
+    asked = Hyperparameters(**hyperparameters)
+    most = min(encoder.max_tokens, asked.max_tokens or encoder.max_tokens)
     size = DatasetSize(
         train=rows.pop(SPLIT_TRAIN, 0),
         held_out=sum(rows.values()),
         labels=len(manifest.labels),
-        mean_tokens=mean_length(manifest.report.tokens, most=encoder.max_tokens),
+        mean_tokens=mean_length(manifest.report.tokens, most=most),
         several=manifest.label_mode == LabelMode.LABEL_MODE_MULTI,
     )
-    return estimate(Hyperparameters(**hyperparameters), size, encoder, threads=threads)
+    return estimate(asked, size, encoder, threads=threads)
 
 
 def estimate(
@@ -191,7 +193,7 @@ def _seconds(
 
 
 def _bytes(chosen: Plan, dataset: DatasetSize, encoder: EncoderSize) -> int:
-    batch = chosen.batch_size * min(encoder.max_tokens, 2 * dataset.mean_tokens)
+    batch = chosen.batch_size * min(chosen.max_tokens, 2 * dataset.mean_tokens)
     activations = batch * encoder.layers * encoder.width * _BYTES_PER_TOKEN * 4
     marked = dataset.several * dataset.labels
     rows = dataset.train * (_ROW_BYTES + 4 * encoder.width + _BYTES_PER_MARK * marked)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from isogloss.storage.v1.dataset_manifest_pb2 import DatasetManifest, SplitFile
 from isogloss.v1.dataset_pb2 import TokenBin, TokenStatistics
+from isogloss.v1.split_pb2 import SPLIT_TRAIN
 from services.common import layout, manifests
 from services.common.storage import open_store
 from services.trainer.catalogue import Catalogue
@@ -117,3 +119,31 @@ def test_of_a_stranger_s_broken_encoder_nothing_is_said(tmp_path: Path, content:
     )
 
     assert said is None
+
+
+def test_texts_that_are_cut_shorter_take_less_time(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    publish_whole_model(store, tmp_path, "tone")
+    dataset = DatasetManifest(
+        format_version=manifests.FORMAT_VERSION,
+        labels=["angry", "calm"],
+        splits=[SplitFile(split=SPLIT_TRAIN, row_count=10_000)],
+    )
+    dataset.report.tokens.histogram.append(TokenBin(max_tokens=512, text_count=10_000))
+    manifests.create_manifest(store, layout.dataset_manifest("default", "long-aaaaaa"), dataset)
+
+    def of_limit(**asked: int) -> Estimate:
+        said = of_run(
+            store,
+            Catalogue(store, {}),
+            asked,
+            tenant="default",
+            dataset="long-aaaaaa",
+            base="models/tone",
+            threads=1,
+        )
+        assert said is not None
+        return said
+
+    assert of_limit(max_tokens=8).seconds < of_limit().seconds
+    assert of_limit(max_tokens=512) == of_limit()
