@@ -125,6 +125,36 @@ class ScoredLabel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """A text that labels were learnt from."""
+
+    row: int
+    """Its place among the training rows of `Classifications.dataset`, from 0; of an example among
+    the examples."""
+
+    labels: tuple[str, ...]
+    """Those that it was learnt with."""
+
+    text: str
+    """Its first 500 characters; empty where the text is not kept or was purged."""
+
+    similarity: float
+    """Cosine of its vector and the text's, -1 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutOfScope:
+    """How far a text is from what its model was trained on."""
+
+    score: float
+    """Share of held-out texts that are nearer to the training texts, 0 to 1."""
+
+    similarity: float
+    """The cosine that the score is made of, -1 to 1; it tells also texts apart whose score is
+    1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Classification:
     """The labels of one text."""
 
@@ -141,6 +171,12 @@ class Classification:
     usage: TextUsage
     error: IsoglossError | None
     """Why there are no labels; normally None."""
+
+    neighbours: tuple[Neighbour, ...] = ()
+    """With `explain`: what the labels were learnt from that is nearest, nearest first."""
+
+    out_of_scope: OutOfScope | None = None
+    """Whether the text is of another kind than what was learnt; None unless asked for."""
 
     @property
     def label(self) -> str:
@@ -167,6 +203,9 @@ class Classifications(Sequence[Classification]):
     label_mode: LabelMode
     served_by: ServedModel
     timings: Timings
+    dataset: str = ""
+    """With `explain`: among whose training rows neighbours have their places; of an imported model
+    as it was called where it was trained. Empty with `examples`."""
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:

@@ -16,6 +16,8 @@ from isogloss.inference import (
     Classifications,
     EmbeddedAndClassified,
     Embeddings,
+    Neighbour,
+    OutOfScope,
     ScoredLabel,
     ServedModel,
     TextUsage,
@@ -114,6 +116,7 @@ def classifications(response: _Labels, start: int = 0) -> Classifications:
         label_mode=member(LabelMode, "label_mode", response),
         served_by=_served_model(response.served_by),
         timings=_timings(response.timings),
+        dataset=response.dataset,
     )
 
 
@@ -217,6 +220,20 @@ def _classification(
         usage=_usage(message.usage),
         error=(
             shifted(error_from_status(message.error), start) if message.HasField("error") else None
+        ),
+        neighbours=tuple(
+            Neighbour(
+                row=near.row,
+                labels=tuple(near.labels),
+                text=near.text,
+                similarity=near.similarity,
+            )
+            for near in found.neighbours
+        ),
+        out_of_scope=(
+            OutOfScope(score=found.out_of_scope.score, similarity=found.out_of_scope.similarity)
+            if found.HasField("out_of_scope")
+            else None
         ),
     )
 

@@ -105,6 +105,9 @@ class LabelOptions(TextOptions, total=False):
     label_thresholds: The same for single labels, before `threshold`.
     abstain_below: Predict nothing for a text of which no label's confidence reaches this.
     raw_scores: Tell the logits as well.
+    explain: Tell for each text so many of what the labels were learnt from, the nearest, 0 to 20.
+    out_of_scope: Tell whether each text is farther from what was learnt than texts of that kind
+        are; not with examples.
     """
 
     top_k: int
@@ -112,6 +115,8 @@ class LabelOptions(TextOptions, total=False):
     label_thresholds: Mapping[str, float]
     abstain_below: float
     raw_scores: bool
+    explain: int
+    out_of_scope: bool
 
 
 class ClassifyOptions(LabelOptions, total=False):

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Unpack
 
 import typer
-from rich.text import Text
 
-from isogloss import Classification, Classifications, Client, Truncation
+from isogloss import Classifications, Client, Truncation
 from isogloss.cli.commands import command, model_name
+from isogloss.cli.labels_view import show_labels
 from isogloss.cli.progress import MANY_TEXTS, text_progress
 from isogloss.cli.session import Session
 from isogloss.cli.text_options import (
@@ -23,10 +23,10 @@ from isogloss.cli.text_options import (
     texts_of,
 )
 from isogloss.cli.texts import read_examples
-from isogloss.cli.words import short
 from isogloss.inference_options import ClassifyOptions
 
-SHOWN_LABELS = 3
+_MOST_NEIGHBOURS = 20
+"""As the service has it."""
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
             'isogloss classify --model tone-9x4kdp "My order was late"',
             "cat texts.txt | isogloss classify --model tone-9x4kdp --file - --json",
             'isogloss classify --model topics-5u3kac --threshold 0.4 --threshold bill=0.2 "Why?"',
+            'isogloss classify --model tone-9x4kdp --explain 3 --out-of-scope "My order was late"',
             'isogloss classify --model baseModels/small --examples few.csv "My order was late"',
         ],
     )(classify)
@@ -82,6 +83,24 @@ def classify(
             show_default=False,
         ),
     ] = None,
+    explain: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=_MOST_NEIGHBOURS,
+            help="Show so many of the training texts that are nearest to each text, with their "
+            "labels; with --examples, of these.",
+            show_default="none",
+        ),
+    ] = 0,
+    out_of_scope: Annotated[
+        bool,
+        typer.Option(
+            "--out-of-scope",
+            help="Tell which share of held-out texts is nearer to the training texts than each "
+            "text: over 0.95 it is probably of another kind.",
+        ),
+    ] = False,
     truncation: Cut = Truncation.END,
     quantized: Quantised = False,
 ) -> None:
@@ -89,6 +108,8 @@ def classify(
     options = ClassifyOptions(
         top_k=top_k,
         raw_scores=raw_scores,
+        explain=explain,
+        out_of_scope=out_of_scope,
         truncation=truncation,
         precision=precision_of(quantized=quantized),
     )
@@ -103,11 +124,7 @@ def classify(
     if session.json:
         session.document(_document(found, answer))
         return
-    shown = SHOWN_LABELS if session.rich and not top_k else top_k
-    session.table(
-        ["!label", ">confidence", "others", "text"],
-        (_row(session, text, result, shown) for text, result in zip(found, answer, strict=True)),
-    )
+    show_labels(session, found, answer, top_k=top_k, explain=explain > 0, out_of_scope=out_of_scope)
 
 
 def _thresholds(given: Sequence[str]) -> ClassifyOptions:
@@ -148,6 +165,7 @@ def _document(texts: Sequence[str], answer: Classifications) -> dict[str, object
     return {
         "served_by": answer.served_by,
         "label_mode": answer.label_mode,
+        "dataset": answer.dataset,
         "timings": answer.timings,
         "results": [
             {
@@ -155,24 +173,11 @@ def _document(texts: Sequence[str], answer: Classifications) -> dict[str, object
                 "predictions": result.predictions,
                 "labels": result.labels,
                 "abstained": result.abstained,
+                "neighbours": result.neighbours,
+                "out_of_scope": result.out_of_scope,
                 "usage": result.usage,
                 "error": result.error,
             }
             for text, result in zip(texts, answer, strict=True)
         ],
     }
-
-
-def _row(session: Session, text: str, result: Classification, most: int) -> list[str | Text]:
-    words = short(text, 80) if session.rich else text
-    if result.error is not None:
-        return ["", "", Text(result.error.message, "red"), words]
-    predicted = {label.label for label in result.predictions}
-    others = [label for label in result.labels if label.label not in predicted]
-    shown = others[: most - 1] if most else others
-    return [
-        Text(", ".join(label.label for label in result.predictions), "bold"),
-        ", ".join(f"{label.confidence:.4f}" for label in result.predictions),
-        Text(", ".join(f"{label.label} {label.confidence:.4f}" for label in shown), "dim"),
-        words,
-    ]

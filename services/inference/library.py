@@ -81,7 +81,7 @@ def open_library(
         cache=cache,
         downloader=downloader,
         engines=engines,
-        neighbours=NeighbourReader(store, cache, downloader),
+        neighbours=NeighbourReader(store, cache, downloader, clock=clock),
     )
     models = Models(
         store,

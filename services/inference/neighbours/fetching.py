@@ -7,7 +7,8 @@ than the store has it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -32,8 +33,16 @@ _READS = 2
 class NeighbourReader:
     """Reads the rows of models. Thread safe."""
 
-    def __init__(self, store: ObjectStore, cache: FileCache, downloader: Downloader) -> None:
-        """Read from `store`, vectors through `cache`."""
+    def __init__(
+        self,
+        store: ObjectStore,
+        cache: FileCache,
+        downloader: Downloader,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Read from `store`, vectors through `cache`, with `clock` for seconds that only grow."""
+        self._clock = clock
         self._store = store
         self._cache = cache
         self._downloader = downloader
@@ -46,7 +55,7 @@ class NeighbourReader:
         source = _StoredRows(
             published, published.neighbours, self._store, self._cache, self._downloader
         )
-        return LazyNeighbours(source, self._executor)
+        return LazyNeighbours(source, self._executor, clock=self._clock)
 
     def close(self) -> None:
         """End the threads; what is under way is not waited for."""

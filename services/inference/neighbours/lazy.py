@@ -6,7 +6,6 @@ Must not know where they come from, nor the model: what a flight ends with may n
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -68,7 +67,7 @@ class LazyNeighbours:
         source: Source,
         executor: Executor,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float],
     ) -> None:
         """Read nothing yet.
 

@@ -206,7 +206,17 @@ class Scripted(
             results=[
                 ipb.ClassifyResult(
                     classification=ipb.Classification(
-                        predictions=scored[:1], labels=scored[: request.top_k or None]
+                        predictions=scored[:1],
+                        labels=scored[: request.top_k or None],
+                        neighbours=[
+                            ipb.Neighbour(row=row, labels=["negative"], similarity=0.5)
+                            for row in range(request.explain)
+                        ],
+                        out_of_scope=(
+                            ipb.OutOfScope(score=0.96, similarity=0.125)
+                            if request.out_of_scope
+                            else None
+                        ),
                     ),
                     usage=ipb.TextUsage(token_count=len(text)),
                 )

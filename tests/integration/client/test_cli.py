@@ -494,6 +494,27 @@ def test_thresholds_are_of_all_labels_or_of_one(run: Run, script: Scripted) -> N
     assert "LABEL=NUMBER" in wrong.stderr
 
 
+def test_labels_are_explained_line_by_line(run: Run, script: Scripted) -> None:
+    asked = ["classify", "--model", "x", "one", "--explain", "2", "--out-of-scope"]
+
+    piped = run(*asked).stdout.splitlines()
+    document = json.loads(run(*asked, "--json").stdout)
+    drawn = run(*asked, terminal=True).stdout
+
+    [first, *_] = script.asked("Classify")
+    assert (first.explain, first.out_of_scope) == (2, True)
+    assert [line.split("\t") for line in piped] == [
+        ["label", "confidence", "out of scope", "others", "row", "text"],
+        ["negative", "0.7500", "0.9600", "positive 0.2500", "", "one"],
+        ["negative", "0.5000", "", "", "0", ""],
+        ["negative", "0.5000", "", "", "1", ""],
+    ]
+    [result] = document["results"]
+    assert [near["row"] for near in result["neighbours"]] == [0, 1]
+    assert result["out_of_scope"]["similarity"] == 0.125
+    assert "(its text is not kept)" in drawn
+
+
 def test_vectors_become_lines_and_parquet(run: Run, tmp_path: Path) -> None:
     lines, table = tmp_path / "v.jsonl", tmp_path / "v.parquet"
 

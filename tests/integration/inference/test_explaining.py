@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+import grpc
 import pytest
 
 from isogloss.storage.v1.model_manifest_pb2 import Neighbours
 from isogloss.v1 import inference_service_pb2 as pb
+from isogloss.v1 import precision_pb2
 from services.common.storage import ObjectStore
-from tests.integration.inference.serving import TIMEOUT, Running
+from tests.integration.inference.serving import TIMEOUT, Running, refused
 from tests.tiny_model import publish_tiny_model, store_neighbours
 
 ROWS: Sequence[tuple[str, Sequence[int]]] = [
@@ -136,3 +138,82 @@ async def test_texts_that_were_purged_are_not_told(running: Running, store: Obje
 
     while await text():
         pass
+
+
+@pytest.mark.parametrize("field", ["explain", "out_of_scope"])
+async def test_quantised_vectors_are_not_compared_with_exact_ones(
+    running: Running, store: ObjectStore, field: str
+) -> None:
+    publish(store, quantised=True)
+    asked = pb.ClassifyRequest(
+        model="models/tone", texts=["late"], precision=precision_pb2.PRECISION_QUANTIZED
+    )
+    setattr(asked, field, 1)
+
+    refusal = await refused(running.stub.Classify(asked, timeout=TIMEOUT))
+
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert refusal.fields == [field]
+    assert "Ask for EXACT" in refusal.message
+
+
+async def test_a_model_that_keeps_no_rows_says_what_to_do(
+    running: Running, store: ObjectStore
+) -> None:
+    publish_tiny_model(store, "default", "tone")
+
+    refusal = await refused(running.stub.Classify(request("late"), timeout=TIMEOUT))
+
+    assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert refusal.reason == "NEIGHBOURS_UNAVAILABLE"
+    assert "Train it again" in refusal.message
+
+
+async def test_without_held_out_texts_neighbours_are_told_and_no_score(
+    running: Running, store: ObjectStore
+) -> None:
+    kept = store_neighbours(store, "default", "tone", ROWS)
+    publish_tiny_model(store, "default", "tone", neighbours=kept)
+
+    answer = await running.stub.Classify(request("late"), timeout=TIMEOUT)
+    refusal = await refused(
+        running.stub.Classify(request("late", out_of_scope=True), timeout=TIMEOUT)
+    )
+
+    assert len(rows(answer.results[0])) == 2
+    assert refusal.reason == "NEIGHBOURS_UNAVAILABLE"
+    assert "held out" in refusal.message
+
+
+@pytest.mark.parametrize("count", [-1, 21])
+async def test_neighbours_are_few(running: Running, store: ObjectStore, count: int) -> None:
+    publish(store)
+
+    refusal = await refused(running.stub.Classify(request("late", explain=count), timeout=TIMEOUT))
+
+    assert refusal.fields == ["explain"]
+    assert "0 to 20" in refusal.message
+
+
+async def test_a_model_whose_rows_are_damaged_explains_nothing_and_serves(
+    running: Running, store: ObjectStore
+) -> None:
+    kept = publish(store)
+    store.put(kept.vectors.key, b"x" * kept.vectors.size)
+
+    refusal = await refused(running.stub.Classify(request("late"), timeout=TIMEOUT))
+    answer = await running.stub.Classify(request("late", explain=0), timeout=TIMEOUT)
+
+    assert refusal.code is grpc.StatusCode.DATA_LOSS
+    assert kept.vectors.key in refusal.message
+    assert answer.results[0].classification.predictions
+
+
+async def test_of_several_labels_a_text_all_are_told(running: Running, store: ObjectStore) -> None:
+    kept = store_neighbours(store, "default", "tone", [("late", []), ("my order is late", [0, 2])])
+    publish_tiny_model(store, "default", "tone", thresholds=[0.5] * 3, neighbours=kept)
+
+    answer = await running.stub.Classify(request("my order is late"), timeout=TIMEOUT)
+
+    near = answer.results[0].classification.neighbours
+    assert [list(each.labels) for each in near] == [["negative", "positive"], []]

@@ -56,6 +56,35 @@ async def test_examples_stand_in_for_a_models_own_labels(
     assert told <= {"order", "money"}
 
 
+async def test_examples_explain_what_they_taught(running: Running, store: ObjectStore) -> None:
+    publish_tiny_base(store)
+    asked = request(explain=1)
+    asked.texts[:] = ["refund me", "where is my order"]
+
+    first = await running.stub.Classify(asked, timeout=TIMEOUT)
+    again = await running.stub.Classify(asked, timeout=TIMEOUT)
+
+    near = [result.classification.neighbours[0] for result in first.results]
+    assert [(one.row, list(one.labels), one.text) for one in near] == [
+        (2, ["money"], "refund me"),
+        (1, ["order"], "where is my order"),
+    ]
+    assert [one.similarity for one in near] == pytest.approx([1.0, 1.0], abs=1e-5)
+    assert not first.dataset
+    assert not again.timings.HasField("learn")
+    assert again.results == first.results
+
+
+async def test_examples_do_not_say_what_is_out_of_scope(
+    running: Running, store: ObjectStore
+) -> None:
+    publish_tiny_base(store)
+
+    refusal = await refused(running.stub.Classify(request(out_of_scope=True), timeout=TIMEOUT))
+
+    assert refusal.fields == ["out_of_scope"]
+
+
 async def test_all_that_is_wrong_with_examples_is_named(
     running: Running, store: ObjectStore
 ) -> None:

@@ -7,6 +7,8 @@ from google.rpc import status_pb2
 from isogloss import (
     InvalidArgument,
     LabelMode,
+    Neighbour,
+    OutOfScope,
     Precision,
     VectorType,
 )
@@ -135,6 +137,25 @@ def test_labels_tell_what_was_asked_for() -> None:
     assert found[0].labels[0].raw_score == -1.0
     assert found.label_mode is LabelMode.SINGLE
     assert (found.timings.infer, found.timings.load) == (0.25, 0.0)
+
+
+def test_labels_come_with_what_explains_them() -> None:
+    near = pb.Neighbour(row=7, labels=["calm", "glad"], text="fine", similarity=0.5)
+    scope = pb.OutOfScope(score=1.0, similarity=-0.25)
+    labels = pb.Classification(neighbours=[near], out_of_scope=scope)
+    message = pb.ClassifyResponse(
+        results=[pb.ClassifyResult(classification=labels), pb.ClassifyResult()],
+        label_mode=label_mode_pb2.LABEL_MODE_SINGLE,
+        dataset="datasets/tone",
+    )
+
+    found = convert.classifications(message)
+
+    expected = Neighbour(row=7, labels=("calm", "glad"), text="fine", similarity=0.5)
+    assert found[0].neighbours == (expected,)
+    assert found[0].out_of_scope == OutOfScope(score=1.0, similarity=-0.25)
+    assert (found[1].neighbours, found[1].out_of_scope) == ((), None)
+    assert found.dataset == "datasets/tone"
 
 
 def test_a_server_tells_what_it_is() -> None:
