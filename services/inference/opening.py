@@ -24,6 +24,7 @@ from services.inference.engine import (
 )
 from services.inference.fetched.download import Downloader
 from services.inference.fetched.file_cache import FileCache
+from services.inference.fetched.room import room_on_disk
 from services.inference.manifests import PublishedModel
 from services.inference.memory import allocated
 from services.inference.model import Model, Precision
@@ -137,13 +138,15 @@ class Opener:
 
         Raises:
             DataLoss: Where a file is not what its manifest says.
+            ResourceExhausted: Where the disk has no room for what computes.
             Unavailable: Where what computes broke down meanwhile.
         """
         graph = self._graph(published, precision)
         try:
             reader = self._reader(published, files.tokenizer)
             before = allocated()
-            engine = self._engine(published, files.graph)
+            with room_on_disk(graph, files.graph.parent):
+                engine = self._engine(published, files.graph)
             after = allocated()
         except (GraphInvalid, RunFailed, ValueError) as error:
             raise DataLoss(

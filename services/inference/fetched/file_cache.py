@@ -12,7 +12,6 @@ so whatever a process held that was killed is free at once:
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -25,8 +24,8 @@ from typing import BinaryIO
 
 import structlog
 
-from services.common.errors import Reason, ResourceExhausted
 from services.inference.artifact import Artifact
+from services.inference.fetched.room import full, room_on_disk
 
 _log = structlog.get_logger()
 
@@ -113,7 +112,7 @@ class FileCache:
                 return False
             try:
                 self._make_room(file, artifact)
-                with _room_on_disk(artifact, self._directory):
+                with room_on_disk(artifact, self._directory):
                     fetch(artifact, file)
                 # A file that changes its name while another process adds up could be missed.
                 with self._alone():
@@ -140,7 +139,7 @@ class FileCache:
                     used -= stat.st_size
                     _log.info("cached_file_removed", file=path.name, bytes=stat.st_size)
             if used + artifact.size > self._max_bytes:
-                raise _full(
+                raise full(
                     f"A file of {artifact.size} bytes does not fit into the cache of "
                     f"{self._max_bytes} bytes beside the files in use. Let the operator raise "
                     "ISOGLOSS_INFERENCE_CACHE_BYTES.",
@@ -193,26 +192,3 @@ def _intact(file: BufferedReader, artifact: Artifact) -> bool:
     if os.fstat(file.fileno()).st_size != artifact.size:
         return False
     return hashlib.file_digest(file, "sha256").hexdigest() == artifact.sha256
-
-
-@contextmanager
-def _room_on_disk(artifact: Artifact, directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        raise _full(
-            f"The disk below {directory} has no room for a file of {artifact.size} bytes. Let "
-            "the operator free some, or lower ISOGLOSS_INFERENCE_CACHE_BYTES.",
-            artifact,
-            0,
-        ) from error
-
-
-def _full(message: str, artifact: Artifact, limit: int) -> ResourceExhausted:
-    return ResourceExhausted(
-        message,
-        reason=Reason.LIMIT_EXCEEDED,
-        metadata={"size": str(artifact.size), "limit": str(limit)},
-    )

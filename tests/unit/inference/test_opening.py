@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from isogloss.storage.v1.stored_file_pb2 import StoredFile
 from services.common import layout
+from services.common.errors import ResourceExhausted
 from services.common.manifests import create_manifest
 from services.common.names import Collection, ResourceName
 from services.common.storage import ObjectStore, open_store
@@ -31,6 +35,13 @@ class Gpu:
         return self.local.open(path, shape)
 
     def close(self) -> None: ...
+
+
+class OnAFullDisk(Gpu):
+    """Engines that have no room for files of their own."""
+
+    def open(self, path: Path, shape: GraphShape) -> Engine:  # noqa: ARG002 (the Protocol's)
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def publish_halved(store: ObjectStore) -> tuple[StoredFile, StoredFile]:
@@ -79,3 +90,11 @@ def test_a_gpu_serves_what_has_no_16_bits(tmp_path: Path) -> None:
     model = opened(store, tmp_path / "cache", Gpu(prefer_half=True), Precision.EXACT)
 
     assert model.digest == manifest.variants[0].graph.sha256
+
+
+def test_engines_without_room_on_the_disk_say_so(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    publish_tiny_model(store, "acme", "tone")
+
+    with pytest.raises(ResourceExhausted, match="has no room for a file"):
+        opened(store, tmp_path / "cache", OnAFullDisk(prefer_half=False), Precision.EXACT)
