@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import structlog
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # ships no types
 
 from isogloss.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 from services.common.identity import Role
@@ -117,6 +118,9 @@ def _facts(settings: InferenceSettings, device: Device, layout: Layout) -> Serve
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT."""
     settings = load(InferenceSettings, sys.argv[1:] if argv is None else argv)
+    # A worker compares texts with rows by itself: left alone, numpy takes as many threads as the
+    # host has processors, whatever the cgroup says.
+    threadpool_limits(1, user_api="blas")
     run(lambda: build(settings), settings)
 
 

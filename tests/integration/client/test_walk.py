@@ -159,6 +159,29 @@ def test_the_model_classifies_and_embeds(
     np.testing.assert_allclose(np.linalg.norm(array, axis=1), 1.0, atol=1e-5)
 
 
+def test_the_model_explains_itself_by_the_rows_that_it_learnt(
+    isogloss: Command, dataset: dict[str, Any], model: list[dict[str, Any]], rows: Path
+) -> None:
+    name = model[-1]["model"]["name"]
+    asked = ("--file", str(rows), "--explain", "1", "--out-of-scope", "--json")
+
+    answer = document(isogloss("classify", "--model", name, *asked))
+    [train, *_] = document(
+        isogloss("datasets", "preview", dataset["name"], "--rows", "100", "--json")
+    )
+
+    assert answer["dataset"] == dataset["name"]
+    near = [(result["text"], result["neighbours"][0]) for result in answer["results"]]
+    own = [found["similarity"] for text, found in near if found["text"] == text]
+    # The others were held out to choose by.
+    assert len(own) > len(near) / 2
+    assert min(own) > 0.9999
+    for place, example in enumerate(train["examples"]):
+        texts = [found["text"] for _, found in near if found["row"] == place]
+        assert set(texts) <= {example["text"]}
+    assert all(0 <= result["out_of_scope"]["score"] <= 1 for result in answer["results"])
+
+
 def test_the_model_goes_out_comes_back_and_takes_over_a_name(
     isogloss: Command, model: list[dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -21,10 +21,13 @@ from services.inference.limits import (
     MAX_TEXTS,
     classify_answer_violation,
     embed_answer_violation,
+    neighbour_bytes,
     text_violation,
     vector_bytes,
 )
 from services.inference.model import Computed, LabelMode, Model, Timings
+from services.inference.neighbours.explaining import Explainer, Scope
+from services.inference.neighbours.rows import Rows
 from services.inference.resolving import Loaded
 from services.inference.tokenization import TokenisedText
 from services.inference.vectors import VectorType, VectorWish, vector_form
@@ -125,6 +128,41 @@ def test_no_labels_that_are_let_through_exceed_an_answer(
     if "top_k" in violation.description:
         fewer = replace(rule, told=advised(r"at most (\d+) labels", violation.description))
         assert classify_answer_violation(texts, fewer, vector=size) is None
+
+
+@given(
+    texts=st.integers(min_value=1, max_value=MAX_TEXTS),
+    text=st.sampled_from(["", "a", "é" * 500, "\U0001f600" * 500]),
+    labels=st.lists(st.sampled_from(["a", "b" * 200, "é" * 300]), min_size=2, max_size=4),
+    explain=st.integers(0, 20),
+    out_of_scope=st.booleans(),
+)
+@settings(deadline=None, max_examples=20)  # no timing decides a test
+def test_no_neighbours_that_are_let_through_exceed_an_answer(
+    texts: int, text: str, labels: list[str], explain: int, *, out_of_scope: bool
+) -> None:
+    asked = model(labels=("x", "y"))
+    rule = label_rule(LabelWish(), asked)
+    known = Rows(vectors=rows(20, 1), places=range(2**31 - 20, 2**31), labels=[tuple(labels)] * 20)
+    explainer = Explainer(
+        rows=known,
+        row_bytes=neighbour_bytes(known.labels, [text]),
+        texts=dict.fromkeys(known.places, text),
+        explain=explain,
+        scope=Scope(nearest=1, held_out_cosines=[0.0, 0.5]) if out_of_scope else None,
+        dataset="datasets/" + "d" * 63,
+    )
+    violation = classify_answer_violation(texts, rule, explained=explainer.text_bytes)
+
+    if violation is None:
+        found = computed(texts, rows(texts, 1), rows(texts, 2))
+        answer = classify_response(served(asked), rule, found, explainer=explainer)
+        assert answer.ByteSize() <= MESSAGE_BYTES
+        return
+    assert violation.description.endswith("or for fewer neighbours with explain.")
+    fit = advised(r"at most (\d+) texts", violation.description)
+    assert 0 < fit < texts
+    assert classify_answer_violation(fit, rule, explained=explainer.text_bytes) is None
 
 
 def _answer(

@@ -11,6 +11,7 @@ from services.inference.classification import LabelWish
 from services.inference.convert.requests import Request, call_from_proto
 from services.inference.limits import MAX_LABEL_THRESHOLDS, MAX_TEXT_BYTES
 from services.inference.model import Precision
+from services.inference.neighbours.explaining import NeighbourWish
 from services.inference.scheduling.priority import Priority
 from services.inference.tokenization import InputType, Truncation
 from services.inference.vectors import VectorType, VectorWish
@@ -50,11 +51,14 @@ def test_everything_that_is_set_arrives() -> None:
             label_thresholds={"angry": 0.25},
             abstain_below=0.5,
             raw_scores=True,
+            explain=20,
+            out_of_scope=True,
         ),
         max_texts=4,
     )
 
     assert (call.priority, call.as_list) == (Priority.BULK, True)
+    assert call.neighbours == NeighbourWish(explain=20, out_of_scope=True)
     assert call.vectors == VectorWish(
         vector_type=VectorType.UBINARY, dimensions=8, force=True, normalize=False
     )
