@@ -11,21 +11,23 @@ from google.protobuf import json_format
 
 from isogloss.storage.v1.example_texts_pb2 import ExampleTexts
 from isogloss.storage.v1.model_manifest_pb2 import Neighbours
-from services.common import layout, manifests, neighbours
+from services.common import manifests, neighbours
 from services.common.neighbours import NeighbourRows
 from services.common.storage import ObjectStore
 from services.trainer.datasets import Rows
 from services.trainer.evaluation.stored import TEXT_CHARACTERS
 from services.trainer.learning.nearness import Neighbourhood
-from services.trainer.spec import RunSpec
 
 
-def upload(store: ObjectStore, spec: RunSpec, *, train: Rows, found: Neighbourhood) -> Neighbours:
+def upload(
+    store: ObjectStore, *, vectors: str, texts: str, train: Rows, found: Neighbourhood
+) -> Neighbours:
     """Store the rows, and say what was stored.
 
     Args:
         store: Where to.
-        spec: The attempt.
+        vectors: Start of the key of what holds no text.
+        texts: Start of the key of what does.
         train: The training rows.
         found: Which of them are kept, and what the model makes of them.
     """
@@ -42,14 +44,13 @@ def upload(store: ObjectStore, spec: RunSpec, *, train: Rows, found: Neighbourho
             label_ends=np.cumsum([len(row) for row in labels], dtype=np.int32),
         )
     )
-    texts = ExampleTexts(
+    shown = ExampleTexts(
         format_version=manifests.FORMAT_VERSION,
         train={row: train.texts[row][:TEXT_CHARACTERS] for row in known},
     )
-    apart = layout.attempt_examples_prefix(spec.tenant, spec.model, spec.attempt, spec.token)
     return Neighbours(
-        vectors=manifests.upload_chunks(store, f"{spec.prefix}neighbours.safetensors", [content]),
-        texts=manifests.upload_chunks(store, f"{apart}neighbours.json", [_json(texts)]),
+        vectors=manifests.upload_chunks(store, f"{vectors}neighbours.safetensors", [content]),
+        texts=manifests.upload_chunks(store, f"{texts}neighbours.json", [_json(shown)]),
         rows=len(known),
         nearest=found.nearest,
         held_out_cosines=found.held_out_cosines.tolist(),

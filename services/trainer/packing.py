@@ -20,7 +20,7 @@ from isogloss.storage.v1.model_manifest_pb2 import (
 from isogloss.v1.evaluation_pb2 import Evaluation
 from isogloss.v1.label_mode_pb2 import LabelMode
 from isogloss.v1.precision_pb2 import Precision
-from services.common import manifests
+from services.common import layout, manifests
 from services.common.cleaning_proto import cleaning_to_proto
 from services.common.storage import ObjectStore
 from services.trainer import convert, kept_rows, model_card, starts
@@ -103,7 +103,13 @@ def upload(
         predictions=judged.predictions,
         projection=judged.projection,
         examples=judged.examples,
-        neighbours=kept_rows.upload(store, spec, train=material.train, found=model.neighbourhood),
+        neighbours=kept_rows.upload(
+            store,
+            vectors=spec.prefix,
+            texts=layout.attempt_examples_prefix(spec.tenant, spec.model, spec.attempt, spec.token),
+            train=material.train,
+            found=model.neighbourhood,
+        ),
         lineage=_lineage(spec, material, model),
         base=BaseInfo(
             parameter_count=model.base.parameters, license=material.base_manifest.base.license

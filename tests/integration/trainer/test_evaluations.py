@@ -23,6 +23,7 @@ from services.common.database import Database
 from services.trainer.evaluating.state import State
 from services.trainer.tables import EvaluationRow, ModelRow
 from tests.integration.trainer.calls import Suite, request, running_trainer, watch
+from tests.integration.trainer.kept_rows import read_texts
 from tests.integration.trainer.published import CONTENT_HASH, publish_dataset
 from tests.integration.trainer.test_creation import reason, violations
 
@@ -155,9 +156,15 @@ async def test_models_are_mapped_evaluated_further_compared_and_forgotten(  # no
         await trainer.DeleteEvaluation(pb.DeleteEvaluationRequest(name=ready.name))
         unmarked = suite.store.stat(layout.dataset_use("default", "later-aaaaaa", model_id))
         still_marked = suite.store.stat(layout.dataset_use("default", "pair-aaaaaa", model_id))
+        manifest = manifests.read_manifest(
+            suite.store, layout.model_manifest("default", model_id), ModelManifest
+        )
+        explaining = manifest.neighbours
+        shown = read_texts(suite.store, manifest)
         # What a purge of the dataset does.
         for item in list(suite.store.list(layout.model_examples_prefix("default", model_id))):
             suite.store.delete(item.key)
+        explained = [suite.store.stat(file.key) for file in (explaining.texts, explaining.vectors)]
         purged = await trainer.GetEvaluation(pb.GetEvaluationRequest(name=own.name))
         bare = await trainer.GetProjection(pb.GetProjectionRequest(name=f"{first}/projection"))
         await trainer.DeleteModel(pb.DeleteModelRequest(name=first))
@@ -217,6 +224,8 @@ async def test_models_are_mapped_evaluated_further_compared_and_forgotten(  # no
     assert marked is not None
     assert unmarked is None
     assert still_marked is not None
+    assert all(text.startswith("my ") for text in shown.values())
+    assert [item is not None for item in explained] == [False, True]
     assert purged.texts_removed
     assert purged.metrics == own.metrics
     assert {error.text for error in purged.worst_errors} <= {""}

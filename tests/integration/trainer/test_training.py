@@ -4,6 +4,7 @@ import asyncio
 import os
 
 import grpc
+import numpy as np
 import onnxruntime
 import psutil
 import pytest
@@ -18,6 +19,7 @@ from isogloss.v1.label_mode_pb2 import LabelMode
 from isogloss.v1.precision_pb2 import Precision
 from isogloss.v1.split_pb2 import Split
 from services.common import layout, manifests
+from services.common.neighbours import HELD_OUT_STEPS
 from tests.integration.trainer.calls import (
     State,
     Suite,
@@ -30,7 +32,8 @@ from tests.integration.trainer.calls import (
     until,
     watch,
 )
-from tests.integration.trainer.published import publish_dataset
+from tests.integration.trainer.kept_rows import embedded, labels_of, read_rows, read_texts
+from tests.integration.trainer.published import publish_dataset, rows, several
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -70,6 +73,8 @@ async def test_a_model_is_trained_watched_scored_and_deleted(  # noqa: PLR0915 (
             b"".join(suite.store.get(manifest.variants[0].graph.key)),
             providers=["CPUExecutionProvider"],
         )
+        kept, texts = read_rows(suite.store, manifest), read_texts(suite.store, manifest)
+        vector = embedded(suite.store, manifest, graph, texts[77])
         await trainer.DeleteModel(pb.DeleteModelRequest(name=queued.name))
         with pytest.raises(grpc.aio.AioRpcError) as gone:
             await replica.GetModel(pb.GetModelRequest(name=queued.name))
@@ -126,6 +131,19 @@ async def test_a_model_is_trained_watched_scored_and_deleted(  # noqa: PLR0915 (
     assert 0.0 < manifest.vector_range < 1.0
     assert [output.name for output in graph.get_outputs()] == ["sentence_embedding", "logits"]
 
+    # Few as they are, the model learnt from all rows, and keeps all.
+    training = rows(("angry", "happy", "plain"), prefix="my")
+    assert kept.rows.tolist() == list(range(len(training)))
+    assert texts == {row: text for row, (text, _) in enumerate(training)}
+    assert labels_of(kept, manifest) == [[label] for _, label in training]
+    assert kept.vectors[77].astype(np.float32) == pytest.approx(vector, abs=1e-3)
+    assert manifest.neighbours.texts.key.startswith(layout.model_examples_prefix(*tenant_id))
+    assert manifest.neighbours.nearest == 1
+    cosines = list(manifest.neighbours.held_out_cosines)
+    assert len(cosines) == HELD_OUT_STEPS
+    assert cosines == sorted(cosines)
+    assert cosines[0] < 1 - 1e-3
+
     assert gone.value.code() == grpc.StatusCode.NOT_FOUND
     assert list(suite.store.list(layout.model_prefix(*tenant_id))) == []
     assert list(suite.store.list(layout.dataset_uses_prefix("default", "tone-aaaaaa"))) == []
@@ -177,6 +195,7 @@ async def test_texts_with_several_labels(suite: Suite) -> None:
             layout.model_manifest("default", model.name.removeprefix("models/")),
             ModelManifest,
         )
+        kept = read_rows(suite.store, manifest)
 
     assert ready.state == State.STATE_READY, ready.error.message
     assert ready.hyperparameters.preset == Hyperparameters.PRESET_BALANCED
@@ -186,6 +205,9 @@ async def test_texts_with_several_labels(suite: Suite) -> None:
     assert all(0.05 <= threshold <= 0.95 for threshold in manifest.thresholds)
     assert list(evaluation.metrics.confusion) == []
     assert [entry.label for entry in evaluation.metrics.labels] == ["angry", "happy", "post"]
+    training = several(rows(("angry", "happy", "plain"), prefix="my"))
+    assert labels_of(kept, manifest) == [labels for _, labels in training]
+    assert len(manifest.neighbours.held_out_cosines) == HELD_OUT_STEPS
 
 
 async def test_a_cancel_ends_the_process_and_leaves_nothing(suite: Suite) -> None:

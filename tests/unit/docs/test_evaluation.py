@@ -36,7 +36,7 @@ def test_its_numbers_are_the_codes() -> None:
         f"at most {scoring._WORST} worst errors, {whole._MOST_LABEL_ERRORS} suspicious rows",
         f"may have {rows.MAX_WAITING} evaluations",
         f"reads {calls._COMPARED_BYTES // 1024**2} MiB of predictions",
-        f"Excerpts ({stored._TEXT_CHARACTERS} characters; {stored.POINT_CHARACTERS} on the map)",
+        f"Excerpts ({stored.TEXT_CHARACTERS} characters; {stored.POINT_CHARACTERS} on the map)",
         f"From {heads._MOST_ROWS:,} training rows on",
         f"C = {heads._STRENGTH:.0f}",
         f"own F1 is below {advice._FEEDABLE_F1}",

@@ -107,6 +107,8 @@ def _assert_equal(one: TrainedModel, other: TrainedModel) -> None:
     assert np.array_equal(one.head.bias, other.head.bias)
     assert np.array_equal(one.baseline.head.weight, other.baseline.head.weight)
     assert one.temperature == other.temperature
+    assert np.array_equal(one.neighbourhood.vectors, other.neighbourhood.vectors)
+    assert np.array_equal(one.neighbourhood.held_out_cosines, other.neighbourhood.held_out_cosines)
 
 
 @dataclass(frozen=True)
