@@ -324,7 +324,9 @@ class Timings(_message.Message):
 
     @_builtins.property
     def load(self) -> _duration_pb2.Duration:
-        """Waiting for the model to be found and loaded; unset where it was in memory."""
+        """Waiting for the model to be found and loaded, and for the rows that explain it; unset where all
+        was in memory.
+        """
 
     @_builtins.property
     def learn(self) -> _duration_pb2.Duration:

@@ -63,7 +63,7 @@ def classify_response(
         result = response.results.add()
         if _tell(computed, position, result):
             _write_labels(result.classification, found, rule)
-    _explain(response, computed, explainer)
+    _explain(response, loaded, computed, explainer)
     return response
 
 
@@ -92,7 +92,7 @@ def embed_and_classify_response(
         if _tell(computed, position, result):
             _write_vector(result.vector, row, form, as_list=as_list)
             _write_labels(result.classification, found, rule)
-    _explain(response, computed, explainer)
+    _explain(response, loaded, computed, explainer)
     return response
 
 
@@ -147,6 +147,7 @@ def _write_labels(message: pb.Classification, found: Classification, rule: Label
 
 def _explain(
     response: pb.ClassifyResponse | pb.EmbedAndClassifyResponse,
+    loaded: Loaded,
     computed: Computed,
     explainer: Explainer | None,
 ) -> None:
@@ -154,6 +155,8 @@ def _explain(
     if explainer is None:
         return
     response.dataset = explainer.dataset
+    if explainer.seconds is not None:
+        response.timings.load.CopyFrom(_duration((loaded.seconds or 0.0) + explainer.seconds))
     explanations = explainer.explanations(computed.rows[Output.EMBEDDING])
     results: Iterable[pb.ClassifyResult | pb.EmbedAndClassifyResult] = response.results
     for result, found in zip(results, explanations, strict=True):

@@ -6,6 +6,7 @@ On the event loop.
 from __future__ import annotations
 
 import asyncio
+import time
 
 from services.common.errors import (
     FailedPrecondition,
@@ -40,9 +41,11 @@ async def by_training_rows(wish: NeighbourWish, model: Model) -> Explainer | Non
     if not wish.fields:
         return None
     kept = _kept(wish, model)
-    known = kept.ready()
+    known, seconds = kept.ready(), None
     if known is None:
+        began = time.monotonic()
         known = await asyncio.wrap_future(kept.request())
+        seconds = time.monotonic() - began
     return Explainer(
         rows=known.rows,
         row_bytes=known.row_bytes,
@@ -54,6 +57,7 @@ async def by_training_rows(wish: NeighbourWish, model: Model) -> Explainer | Non
             else None
         ),
         dataset=kept.stored.dataset if wish.explain else "",
+        seconds=seconds,
     )
 
 

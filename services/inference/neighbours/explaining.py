@@ -108,6 +108,9 @@ class Explainer:
     dataset: str = ""
     """What the rows come from; empty for examples of a call."""
 
+    seconds: float | None = None
+    """How long the caller waited for the rows; None where they were in memory."""
+
     @property
     def text_bytes(self) -> int:
         """What is told of one text takes in an answer, at most."""

@@ -43,10 +43,14 @@ async def test_a_training_text_is_its_own_nearest_neighbour(
 ) -> None:
     publish(store)
 
+    await running.stub.Classify(request("late", explain=0), timeout=TIMEOUT)
+
     answer = await running.stub.Classify(
         request("where is my refund", "my order is late"), timeout=TIMEOUT
     )
 
+    # The model was in memory, and its rows were not.
+    assert answer.timings.HasField("load")
     first, second = answer.results
     own = first.classification.neighbours[0]
     assert (own.row, list(own.labels), own.text) == (3, ["neutral"], "where is my refund")
