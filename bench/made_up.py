@@ -22,7 +22,6 @@ from services.common.storage import ObjectStore
 
 CONTENT_HASH = "0" * 64
 
-_WORDS = 16
 _LABEL_WORDS = 20
 _SYLLABLES = ("ba", "cor", "di", "fen", "gu", "la", "mi", "nor", "pe", "sul", "ta", "ver")
 _BLOCK = 50_000
@@ -38,6 +37,7 @@ def publish_rows(
     dataset: str,
     sizes: Mapping[Split.ValueType, int],
     labels: int,
+    words: int,
 ) -> None:
     """Publish a dataset of texts with one label each.
 
@@ -47,6 +47,7 @@ def publish_rows(
         dataset: Its bare id.
         sizes: Rows of each split.
         labels: How many there are; each stands as often as the others, about.
+        words: Of each text, some three tokens each.
     """
     manifest = DatasetManifest(
         format_version=manifests.FORMAT_VERSION,
@@ -59,7 +60,7 @@ def publish_rows(
         path = Path(scratch) / "rows.parquet"
         for split, size in sizes.items():
             with parquet.ParquetWriter(path, _SCHEMA) as writer:
-                for block in _blocks(size, list(manifest.labels), seed=int(split)):
+                for block in _blocks(size, list(manifest.labels), words, seed=int(split)):
                     writer.write_table(block)
             key = layout.dataset_file(tenant, dataset, CONTENT_HASH, f"{split}.parquet")
             file = manifests.upload(store, key, path)
@@ -67,7 +68,7 @@ def publish_rows(
     manifests.create_manifest(store, layout.dataset_manifest(tenant, dataset), manifest)
 
 
-def _blocks(size: int, labels: list[str], *, seed: int) -> Iterator[pa.Table]:
+def _blocks(size: int, labels: list[str], length: int, *, seed: int) -> Iterator[pa.Table]:
     words = ["".join(parts) for parts in itertools.product(_SYLLABLES, repeat=3)]
     draw = random.Random(0)  # noqa: S311  # a benchmark, no secret
     own = {label: draw.sample(words, _LABEL_WORDS) for label in labels}
@@ -75,7 +76,10 @@ def _blocks(size: int, labels: list[str], *, seed: int) -> Iterator[pa.Table]:
     for start in range(0, size, _BLOCK):
         given = draw.choices(labels, k=min(_BLOCK, size - start))
         texts = [
-            " ".join(draw.choices(own[label], k=_WORDS // 2) + draw.choices(words, k=_WORDS // 2))
+            " ".join(
+                draw.choices(own[label], k=length // 2)
+                + draw.choices(words, k=length - length // 2)
+            )
             for label in given
         ]
         yield pa.table({"text": texts, "labels": [[label] for label in given]}, _SCHEMA)

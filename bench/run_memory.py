@@ -1,7 +1,7 @@
 """How much memory a training run takes, phase by phase, as its rows become many.
 
     python -m bench.run_memory [--rows 200000 800000] [--held-out 20000] [--labels 130]
-        [--preset fast] [--steps 200] [--base DIR] [--threads 1] [--json]
+        [--words 16] [--preset fast] [--steps 200] [--base DIR] [--threads 1] [--json]
 
 The rows are made up (`bench.made_up`). A process of the trainer carries the whole run out, from the
 download to the upload, and its peak is the kernel's (VmHWM, Linux). What a step takes does not grow
@@ -58,6 +58,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, nargs="+", default=[200_000, 800_000])
     parser.add_argument("--held-out", type=int, default=20_000)
     parser.add_argument("--labels", type=int, default=130)
+    parser.add_argument("--words", type=int, default=16)
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--base", type=Path, help="directory of an encoder; `small` without")
@@ -91,6 +92,7 @@ def measure(asked: argparse.Namespace, rows: int, scratch: Path) -> Measured:
         dataset=_DATASET,
         sizes={Split.SPLIT_TRAIN: rows, Split.SPLIT_TEST: asked.held_out},
         labels=asked.labels,
+        words=asked.words,
     )
     limit = {"max_steps": asked.steps} if asked.steps else {}
     (scratch / "run").mkdir()
