@@ -671,7 +671,8 @@ class OutOfScope(_message.Message):
     SIMILARITY_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """Share of held-out texts of the dataset that are nearer to the training texts than this one, 0 to
-    1. Of texts of the same kind a twentieth has more than 0.95; 1 is farther away than all of them.
+    1. Of texts of the same kind a twentieth at most has more than 0.95; 1 is farther away than all
+    of those.
     """
     similarity: _builtins.float
     """Cosine that the score is made of, -1 to 1: to one of the nearest training texts, the same of all
