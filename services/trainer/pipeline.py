@@ -22,6 +22,7 @@ from services.trainer.exporting.variants import Export, Probes, export_trained
 from services.trainer.forecast import Forecast
 from services.trainer.judging import judge
 from services.trainer.labelled_texts import LabelledTexts
+from services.trainer.learning.calibration import shared_remark
 from services.trainer.learning.group import ALONE, Group
 from services.trainer.learning.listening import Diverged, Progress, StepMetrics
 from services.trainer.learning.targets import indicators
@@ -93,6 +94,8 @@ def execute(
     )
     if group.rank > 0:
         return
+    if model.shared_thresholds:
+        tell(Logged(level="info", message=shared_remark(model.shared_thresholds)))
     tell(Entered(state=State.EXPORTING, reason="Learnt; being scored and exported."))
     tell(forecast.scoring())
     judged = judge(

@@ -94,6 +94,9 @@ class TrainedModel:
     thresholds: Floats
     """[K], the probability from which on each label is given; empty with one label a text."""
 
+    shared_thresholds: tuple[str, ...]
+    """Labels that too few rows had for a threshold of their own: they have that of all together."""
+
     baseline: Baseline
     dev: LabelledTexts | None
     """Training rows that were not learnt from; None where all were."""
@@ -287,6 +290,7 @@ def _carry_out(
         head=fitting.learner.head,
         temperature=choice.temperature,
         thresholds=choice.thresholds,
+        shared_thresholds=tuple(labels[label] for label in choice.shared),
         baseline=_baseline(rows.base, labels, regression, known, frozen),
         dev=train.take(main.held) if len(main.held) else None,
         neighbourhood=nearness.neighbourhood(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,9 @@ _USUAL_SPREAD = 0.5
 _ENOUGH_POSITIVES = 5
 # With fewer rows that have a label, the best threshold is that of one lucky row.
 
+_MOST_NAMED = 10
+# Of labels in a sentence.
+
 DEFAULT_THRESHOLD = 0.5
 _LEAST_THRESHOLD, _MOST_THRESHOLD = 0.05, 0.95
 
@@ -32,6 +36,9 @@ class Choice:
     thresholds: Floats
     """[K] where each label is judged by itself, else empty."""
 
+    shared: tuple[int, ...] = ()
+    """Labels that too few of the rows have for a threshold of their own."""
+
 
 def choose(logits: Floats, targets: Targets) -> Choice:
     """Choose the temperature, and the thresholds where a row can have several labels.
@@ -41,12 +48,29 @@ def choose(logits: Floats, targets: Targets) -> Choice:
         targets: Of the same rows.
     """
     temperature = fit_temperature(logits, targets)
-    thresholds = np.empty(0, dtype=np.float32)
-    if is_multi(targets):
-        thresholds = fit_thresholds(
-            probabilities(logits / np.float32(temperature), multi_label=True), targets
-        )
-    return Choice(temperature=temperature, thresholds=thresholds)
+    if not is_multi(targets):
+        return Choice(temperature=temperature, thresholds=np.empty(0, dtype=np.float32))
+    chances = probabilities(logits / np.float32(temperature), multi_label=True)
+    return Choice(
+        temperature=temperature,
+        thresholds=fit_thresholds(chances, targets),
+        shared=tuple(np.flatnonzero(_rare(targets)).tolist()),
+    )
+
+
+def shared_remark(labels: Sequence[str]) -> str:
+    """Say of labels without a threshold of their own that they have none.
+
+    Args:
+        labels: Names, at least one.
+    """
+    named = ", ".join(f"`{label}`" for label in labels[:_MOST_NAMED])
+    more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
+    return (
+        f"Fewer than {_ENOUGH_POSITIVES} of the rows that thresholds are chosen on have {named}"
+        f"{more}: the threshold is the one that is best for all labels together. With more "
+        "examples they get their own."
+    )
 
 
 def fit_temperature(logits: Floats, targets: Targets) -> float:
@@ -88,12 +112,17 @@ def fit_thresholds(chances: Floats, targets: Indicators) -> Floats:
         targets: [N, K]
     """
     common = _best_threshold(chances.ravel(), targets.ravel())
-    rare = targets.sum(axis=0) < _ENOUGH_POSITIVES
     thresholds = [
         common if few else _best_threshold(chances[:, label], targets[:, label])
-        for label, few in enumerate(rare)
+        for label, few in enumerate(_rare(targets))
     ]
     return np.asarray(thresholds, dtype=np.float32)
+
+
+def _rare(targets: Indicators) -> Indicators:
+    """Return of each label whether too few rows have it, [K]."""
+    rare: Indicators = targets.sum(axis=0) < _ENOUGH_POSITIVES
+    return rare
 
 
 def _best_threshold(chances: Floats, targets: Indicators) -> float:

@@ -200,7 +200,11 @@ def test_a_text_can_have_several_labels(base: BaseEncoder) -> None:
     known = messages(0, 160)
     again = [" again" in text for text in known.texts]
     sets = [
-        tuple(label for label, given in enumerate((known.label_ids[row] == 1, again[row])) if given)
+        tuple(
+            label
+            for label, given in enumerate((known.label_ids[row] == 1, again[row], row in {3, 7}))
+            if given
+        )
         for row in range(160)
     ]
     rows = LabelledTexts(texts=known.texts[:120], label_sets=sets[:120])
@@ -209,7 +213,7 @@ def test_a_text_can_have_several_labels(base: BaseEncoder) -> None:
 
     model = train(
         base=base,
-        labels=("good", "again"),
+        labels=("good", "again", "rare"),
         train=rows,
         validation=unseen,
         positive_label=None,
@@ -219,7 +223,8 @@ def test_a_text_can_have_several_labels(base: BaseEncoder) -> None:
         threads=1,
     )
 
-    truth = unseen.targets(2)
+    truth = unseen.targets(3)
+    assert model.shared_thresholds == ("rare",)
     right = (model.predict(unseen.texts) >= model.thresholds) == truth
     before = (model.baseline.predict(unseen.texts) >= model.baseline.thresholds) == truth
     assert right.mean() > 0.9

@@ -9,6 +9,7 @@ from services.trainer.learning.calibration import (
     fit_temperature,
     fit_thresholds,
     log_loss,
+    shared_remark,
 )
 
 
@@ -100,6 +101,17 @@ def test_thresholds_belong_to_the_temperature_that_is_chosen_with_them() -> None
     chances = probabilities(logits / np.float32(choice.temperature), multi_label=True)
     assert ((chances >= choice.thresholds) == targets).mean() > 0.98
     assert choice.temperature != 1.0
+
+
+def test_labels_that_few_rows_have_are_told_of() -> None:
+    targets = np.zeros((60, 3), dtype=np.bool_)
+    targets[:30, 0] = targets[:5, 1] = targets[:4, 2] = True
+    logits = np.where(targets, 2.0, -2.0).astype(np.float32)
+
+    assert choose(logits, targets).shared == (2,)
+    assert choose(logits, targets.argmax(axis=1)).shared == ()
+    assert "have `rare`: the threshold" in shared_remark(["rare"])
+    assert "`label 9` and 2 more:" in shared_remark([f"label {number}" for number in range(12)])
 
 
 def test_the_log_loss_is_that_of_the_right_answer() -> None:
