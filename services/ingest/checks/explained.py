@@ -1,4 +1,4 @@
-"""Puts into words why a row was dropped, and brings all findings into one file and one order."""
+"""Says why rows were dropped or are suspicious, and brings all findings into one file and order."""
 
 from __future__ import annotations
 
@@ -18,16 +18,22 @@ CREATE MACRO place(other_split, other_line, split) AS CASE
 END
 """
 
-# Each row that is dropped is in one of both: it has a problem of its own, or broke a rule.
-_DROPPED = r"""
+# A row is in one of the three at most: it has a problem of its own, broke a rule, or was kept and
+# is like another. Together they read the texts once.
+_JUDGED = r"""
 WITH named AS (
   SELECT
-    staged.*, code, number, other_line, other_label,
+    staged.*, code, severity, number, other_line, other_label,
     place(other_split, other_line, staged.split) AS place
   FROM staged JOIN (
-    SELECT id, code, number, other_split, other_line, other_label FROM dropped
+    SELECT id, code, 3 AS severity, number, other_split, other_line, other_label FROM dropped
     UNION ALL BY NAME
-    SELECT id, problem AS code FROM staged WHERE problem <> ''
+    SELECT id, problem AS code, 3 AS severity FROM staged WHERE problem <> ''
+    UNION ALL BY NAME
+    SELECT
+      id, code, 2 AS severity,
+      other.split AS other_split, other.line AS other_line, other.label AS other_label
+    FROM near_rows ANTI JOIN dropped USING (id)
   ) AS why USING (id)
 )
 SELECT
@@ -38,7 +44,7 @@ SELECT
     ELSE 'text'
   END AS "column",
   code,
-  3 AS severity,
+  severity,
   CASE code
     WHEN 'unknown_split' THEN format('"{}" is not the name of a split.', unknown_place)
     WHEN 'empty_text' THEN 'The text is empty.'
@@ -56,6 +62,13 @@ SELECT
     WHEN 'near_duplicate_dropped' THEN format('A text that differs in little stands on {}.', place)
     WHEN 'near_leakage_dropped' THEN format(
       'A text that differs in little stands on {}: scores would be too good.', place)
+    WHEN 'near_leakage'
+      THEN format('A text that differs in little stands on {}: scores may be too good.', place)
+    WHEN 'near_duplicate' THEN if(
+      other_label = label,
+      format('A text that differs in little stands on {}.', place),
+      format('A text that differs in little stands on {} with the label "{}"; here it has "{}".',
+        place, replace(other_label, chr(31), '", "'), replace(label, chr(31), '", "')))
     WHEN 'rare_label' THEN format(
       'The label "{}" has {} unique training examples, at least {} are needed.',
       label, number, getvariable('min_per_label'))
@@ -75,6 +88,9 @@ SELECT
     WHEN 'rare_label' THEN 'Add examples of this label, or merge it with another.'
     WHEN 'unseen_label' THEN 'Add training examples of this label, or correct it.'
     WHEN 'near_duplicate_dropped' THEN 'Nothing to do: the first one is kept.'
+    WHEN 'near_leakage' THEN 'Remove one of them, or set near_duplicates to drop.'
+    WHEN 'near_duplicate'
+      THEN 'Remove one of them, set near_duplicates to drop, or keep both if both are wanted.'
     ELSE 'Nothing to do: it stays there and was removed here.'
   END AS fix,
   1 AS count
@@ -93,32 +109,6 @@ SELECT
   1 AS count
 FROM staged SEMI JOIN relabelled USING (id)
 """
-
-_NEAR = r"""
-SELECT
-  split, line, row, 'text' AS "column", code, 2 AS severity,
-  CASE
-    WHEN code = 'near_leakage'
-      THEN format('A text that differs in little stands on {}: scores may be too good.', place)
-    WHEN other.label <> label THEN format(
-      'A text that differs in little stands on {} with the label "{}"; here it has "{}".',
-      place, replace(other.label, chr(31), '", "'), replace(label, chr(31), '", "'))
-    ELSE format('A text that differs in little stands on {}.', place)
-  END AS message,
-  left(text, 200) AS excerpt,
-  CASE code
-    WHEN 'near_leakage' THEN 'Remove one of them, or set near_duplicates to drop.'
-    ELSE 'Remove one of them, set near_duplicates to drop, or keep both if both are wanted.'
-  END AS fix,
-  1 AS count
-FROM (
-  SELECT
-    staged.*, code, other,
-    place(other.split, other.line, staged.split) AS place
-  FROM staged JOIN near_rows USING (id) ANTI JOIN dropped USING (id)
-)
-"""
-
 
 _WRITTEN = r"""
 SELECT
@@ -148,13 +138,12 @@ GROUP BY ALL ORDER BY severity DESC, count(*) DESC, code
 """
 
 
-def explain(bench: Workbench, limits: Limits, *, reported: bool) -> None:
-    """Write a finding for each row that was dropped, or has lost some of its labels.
+def explain(bench: Workbench, limits: Limits) -> None:
+    """Write a finding for each row that was dropped, is like another, or has lost labels.
 
     Args:
-        bench: With `staged`, `dropped`, `relabelled` and the label counts.
+        bench: With `staged`, `dropped`, `near_rows`, `relabelled` and the label counts.
         limits: What was too long.
-        reported: Whether rows in `near_rows` are reported too.
     """
     bench.set(
         split_names=[str(split) for split in Split],
@@ -162,9 +151,7 @@ def explain(bench: Workbench, limits: Limits, *, reported: bool) -> None:
         max_label_length=limits.max_label_length,
     )
     bench.run(_PLACE)
-    bench.write(_DROPPED, "dropped.findings.parquet")
-    if reported:
-        bench.write(_NEAR, "near.findings.parquet")
+    bench.write(_JUDGED, "judged.findings.parquet")
     if bench.value("SELECT count(*) FROM relabelled"):
         bench.set(left_labels=left_labels(bench))
         bench.write(_TAKEN_OUT, "relabelled.findings.parquet")

@@ -66,6 +66,11 @@ FROM placed
 WHERE split <= 2 AND (first_anywhere.split > 2 OR home < last_home OR occurrence > 1)
 """
 
+_NO_ROWS = """
+CREATE TABLE near_rows (
+  id BIGINT, code VARCHAR, other STRUCT(split UTINYINT, line BIGINT, label VARCHAR))
+"""
+
 _OVERLAPS = """
 WITH homes AS (
   SELECT "group", home, count(*) AS rows FROM remaining JOIN near USING (id) GROUP BY ALL
@@ -111,8 +116,9 @@ def find(bench: Workbench, *, rows: int, threads: int, check: Callable[[], None]
 
 
 def find_none(bench: Workbench) -> None:
-    """Create the table `near` without rows."""
+    """Create the tables `near` and `near_rows` without rows."""
     bench.run('CREATE TABLE near (id BIGINT, "group" BIGINT)')
+    bench.run(_NO_ROWS)
 
 
 def judge(bench: Workbench, *, drop: bool) -> tuple[Overlap, ...]:

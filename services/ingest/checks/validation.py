@@ -257,8 +257,7 @@ class _Validation:
             min_per_label=self._rules.profile.min_per_label,
             multi_label=self._multi_label,
         )
-        mode = self._rules.options.near_duplicates
-        explained.explain(bench, self._rules.limits, reported=mode is NearDuplicates.REPORT)
+        explained.explain(bench, self._rules.limits)
         return overlaps
 
     def _compare_closely(self, rows: int) -> tuple[Overlap, ...]:
