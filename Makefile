@@ -44,6 +44,7 @@ docs: install ## Generate docs/configuration.md from the settings.
 bench: install ## Print every figure that the documents quote; DATA=folder of labelled sets.
 	$(PYTHON) -m bench.inference $(if $(DATA),--data $(DATA))
 	$(if $(DATA),$(PYTHON) -m bench.vectors --data $(DATA))
+	$(if $(DATA),$(PYTHON) -m bench.out_of_scope --data $(DATA))
 	$(if $(DATA),$(PYTHON) -m bench.ingest --data $(DATA))
 	$(if $(DATA),$(PYTHON) -m bench.training --data $(DATA) --sets banking77@10)
 

@@ -5,7 +5,7 @@ BANKING77, through the suite as anybody would, and has it classify texts of the 
 of other sets; and another without every fourth label, which has to tell those labels' texts from
 the ones that it learnt. Each text is scored by `out_of_scope` and, beside it, by how unsure the
 model is (1 less the highest confidence), which is what there is to go by without: the higher the
-score, the more it should be of another kind.
+score, the more it should be of another kind. The models are kept under `.cache/`.
 """
 
 from __future__ import annotations

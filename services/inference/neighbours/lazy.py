@@ -11,7 +11,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.common.errors import DataLoss
+from services.common.errors import DataLoss, IsoglossError
 from services.inference.limits import neighbour_bytes
 from services.inference.neighbours.rows import Rows
 from services.inference.neighbours.stored import StoredNeighbours
@@ -123,7 +123,10 @@ class LazyNeighbours:
                 self._flight = None
                 if isinstance(error, DataLoss):
                     self._failure = _again(error), self._clock() + _FAILURE_SECONDS
-            flight.set_exception(error)
+            # An error holds frames that hold it, and whoever waits adds its own, where the model
+            # is: in that circle it would stay in memory.
+            expected = isinstance(error, IsoglossError)
+            flight.set_exception(error.with_traceback(None) if expected else error)
         else:
             with self._lock:
                 self._flight = None
