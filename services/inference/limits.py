@@ -172,19 +172,18 @@ def classify_answer_violation(
     if texts <= fit:
         return None
     and_why = " and what explains them" if explained else ""
-    advice = f"Send at most {fit} texts in one call"
     room = ANSWER_BYTES // texts - always
     told = bisect_right(list(accumulate(sizes)), room)
-    if told:
-        advice += f", or ask for at most {told} labels with top_k"
-    if explained:
-        advice += ", or for fewer neighbours with explain"
+    advice = [
+        f"send at most {fit} texts in one call",
+        *([f"ask for at most {told} labels with top_k"] if told else []),
+        *(["ask for fewer neighbours with explain"] if explained else []),
+    ]
     return FieldViolation(
         field="texts",
         description=(
             f"{rule.told} labels{and_why} for each of {texts} texts may be over the 4 MiB of one "
-            "answer. "
-            f"{advice}."
+            f"answer: {', or '.join(advice)}."
         ),
         reason=Reason.LIMIT_EXCEEDED,
     )

@@ -114,7 +114,7 @@ class Explainer:
     @property
     def text_bytes(self) -> int:
         """What is told of one text takes in an answer, at most."""
-        return self.explain * self.row_bytes + OUT_OF_SCOPE_BYTES
+        return self._told * self.row_bytes + OUT_OF_SCOPE_BYTES
 
     def explanations(self, embeddings: FloatArray) -> list[Explanation]:
         """Return what is told of each text.
@@ -122,8 +122,7 @@ class Explainer:
         Args:
             embeddings: Of shape (texts, dimension), of length 1.
         """
-        told = min(self.explain, len(self.rows.places))
-        counted = 0 if self.scope is None else self.scope.nearest
+        told, counted = self._told, 0 if self.scope is None else self.scope.nearest
         rows, cosines = self.rows.nearest(embeddings, max(told, counted))
         outside = self._outside(cosines)
         return [
@@ -132,6 +131,10 @@ class Explainer:
                 rows[:, :told].tolist(), cosines[:, :told].tolist(), outside, strict=True
             )
         ]
+
+    @property
+    def _told(self) -> int:
+        return min(self.explain, len(self.rows.places))
 
     def _outside(self, cosines: FloatArray) -> Sequence[OutOfScope | None]:
         if self.scope is None:

@@ -159,7 +159,7 @@ def test_no_neighbours_that_are_let_through_exceed_an_answer(
         answer = classify_response(served(asked), rule, found, explainer=explainer)
         assert answer.ByteSize() <= MESSAGE_BYTES
         return
-    assert violation.description.endswith("or for fewer neighbours with explain.")
+    assert violation.description.endswith("or ask for fewer neighbours with explain.")
     fit = advised(r"at most (\d+) texts", violation.description)
     assert 0 < fit < texts
     assert classify_answer_violation(fit, rule, explained=explainer.text_bytes) is None

@@ -37,8 +37,15 @@ def test_neighbours_have_their_place_labels_and_the_text_that_is_known() -> None
     assert found.out_of_scope is None
 
 
-def test_more_neighbours_than_there_are_rows_are_all() -> None:
+def test_more_neighbours_than_there_are_rows_are_all_and_take_no_more_room() -> None:
     assert len(explained(20).neighbours) == 3
+
+    sizes = [
+        Explainer(rows=ROWS, row_bytes=100, texts={}, explain=count).text_bytes
+        for count in (2, 3, 20)
+    ]
+
+    assert sizes[0] < sizes[1] == sizes[2]
 
 
 @pytest.mark.parametrize(("nearest", "similarity"), [(1, 1.0), (2, 0.5), (3, 0.0)])
