@@ -86,14 +86,16 @@ def read(content: bytes, *, rows: int, dimension: int, labels: int) -> Neighbour
 
 def _problems(found: NeighbourRows, labels: int) -> list[tuple[str, Any]]:
     lengths = np.linalg.norm(found.vectors.astype(np.float32), axis=1)
-    ends, ids = found.label_ends, found.label_ids
-    counts = np.diff(ends, prepend=0)
+    rows, ends, ids = found.rows, found.label_ends, found.label_ids
+    # Compared, not subtracted: differences of numbers that are wrong enough come out right.
+    starts = np.concatenate([[0], ends[:-1]])
     return [
-        ("has no rows", len(found.rows) == 0),
+        ("has no rows", len(rows) == 0),
         # Not "greater than", which is false of what is no number.
         ("has vectors that are not of length 1", not (abs(lengths - 1) <= _FROM_ONE).all()),
-        ("has rows that do not ascend from 0", (np.diff(found.rows, prepend=-1) <= 0).any()),
-        ("has ends of labels that do not ascend", (counts < 0).any()),
+        ("has rows that do not ascend from 0", (rows < 0).any() or (rows[1:] <= rows[:-1]).any()),
+        ("has ends of labels that do not ascend", (ends < starts).any()),
         ("has labels of no row", ends[-1:].tolist() not in ([], [len(ids)])),
         ("has labels that the model has not", ((ids < 0) | (ids >= labels)).any()),
+        ("has a row with more labels than the model has", (ends - starts > labels).any()),
     ]

@@ -47,6 +47,13 @@ def test_what_is_written_is_read() -> None:
         ({"label_ids": np.array([2, 0, -1], np.int32)}, "the model has not"),
         ({"label_ids": np.array([[2, 0, 1]], np.int32)}, "label_ids of int32 and shape"),
         ({"label_ends": np.array([1, 0, 3], np.int32)}, "ends of labels"),
+        # Differences that wrap around.
+        ({"label_ends": np.array([2**31 - 1, -2, 3], np.int32)}, "ends of labels"),
+        ({"rows": np.array([2**63 - 1, -(2**63), 4], np.int64)}, "ascend"),
+        (
+            {"label_ids": np.zeros(4, np.int32), "label_ends": np.array([0, 0, 4], np.int32)},
+            "more labels than the model has",
+        ),
         ({"label_ends": np.array([1, 1, 2], np.int32)}, "labels of no row"),
     ],
 )
