@@ -32,6 +32,7 @@ from services.trainer.base_import import CONFIG, TOKENIZER, WEIGHTS
 from services.trainer.evaluation.stored import POINT_CHARACTERS
 from services.trainer.registry import bundled_rows, tar
 from services.trainer.registry.bundle import (
+    EXAMPLES,
     FORMAT_VERSION,
     INDEX,
     LOADER,
@@ -182,6 +183,12 @@ def _check_manifest(manifest: ModelManifest, index: Bundle) -> None:
             raise WrongBundle(f"{MANIFEST} names {stored.key[:100]!r}, which {INDEX} does not")
     if unnamed := entries.keys() - {stored.key for stored in named}:
         raise WrongBundle(f"{MANIFEST} does not name {min(unnamed)!r}; a later release may")
+    texts = {manifest.examples.key, manifest.neighbours.texts.key}
+    for stored in named:
+        # A purge of the dataset removes what is there: all texts, and nothing that serves.
+        if (stored.key in texts) is not stored.key.startswith(EXAMPLES):
+            place = "outside of" if stored.key in texts else "below"
+            raise WrongBundle(f"{MANIFEST} names {stored.key[:100]!r} {place} {EXAMPLES}")
     for problem in _problems(manifest):
         raise WrongBundle(f"{MANIFEST} {problem}")
 

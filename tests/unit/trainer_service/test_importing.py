@@ -162,6 +162,16 @@ def other_rows(content: bytes) -> Change:
     return apply
 
 
+def moved(path: str, to: str) -> Change:
+    """Let a file have another place, by the manifest too."""
+
+    def apply(files: dict[str, bytes]) -> None:
+        files[to] = files.pop(path)
+        files["model.json"] = files["model.json"].replace(f'"{path}"'.encode(), f'"{to}"'.encode())
+
+    return apply
+
+
 def wide(files: dict[str, bytes]) -> None:
     """Say that embeddings are longer than they are; no training rows show that they are not."""
     files.pop("neighbours.safetensors")
@@ -369,6 +379,10 @@ BROKEN: dict[str, tuple[Change, str]] = {
         edited(lambda d: d["neighbours"].update(rows=0)),
         "neighbours.safetensors has 0 rows",
     ),
+    "training rows among the texts": (
+        moved("neighbours.safetensors", "examples/neighbours.safetensors"),
+        "names 'examples/neighbours.safetensors' below examples/",
+    ),
     "no encoder": (
         edited(lambda d: [one.update(path="x") for one in d["encoder"]]),
         "encoder",
@@ -400,6 +414,17 @@ def test_what_is_wrong_with_a_bundle_is_told(bundle: Path, name: str) -> None:
 
     assert says in refused.value.message
     assert "isogloss models export" in refused.value.message
+
+
+@pytest.mark.parametrize("name", ["examples.json", "neighbours.json"])
+def test_texts_that_no_purge_would_find_are_refused(
+    bundles: dict[bool, bytes], tmp_path: Path, name: str
+) -> None:
+    path = incoming(bundles[True], tmp_path)
+    changed(path, moved(f"examples/{name}", name))
+
+    with pytest.raises(WrongBundle, match=f"names '{name}' outside of examples/"):
+        unpack(path)
 
 
 def test_a_text_that_is_shown_many_times_counts_each_time(
