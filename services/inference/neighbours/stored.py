@@ -38,7 +38,7 @@ class StoredNeighbours:
     def problem(self) -> str | None:
         """What makes it useless, as a clause; None for nothing."""
         if not 1 <= self.nearest <= self.rows:
-            return f"counts the {self.nearest}-th nearest of {self.rows} rows"
+            return f"counts the nearest number {self.nearest} of {self.rows} rows"
         spread = self.held_out_cosines
         # Not "greater than", which is false of what is no number.
         if len(spread) == 1 or not all(low <= high for low, high in pairwise(spread)):

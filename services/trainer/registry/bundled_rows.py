@@ -48,7 +48,7 @@ def _check_figures(told: Neighbours) -> None:
     if not 1 <= told.rows <= MAX_ROWS:
         raise ValueError(f"has {told.rows} rows, 1 to {MAX_ROWS} are taken")
     if not 1 <= told.nearest <= told.rows:
-        raise ValueError(f"has {told.rows} rows, of which none is the {told.nearest}th nearest")
+        raise ValueError(f"has {told.rows} rows, and counts the nearest number {told.nearest}")
     cosines = np.array(told.held_out_cosines)
     if len(cosines) not in (0, HELD_OUT_STEPS):
         raise ValueError(

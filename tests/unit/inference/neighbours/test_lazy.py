@@ -151,8 +151,8 @@ def test_rows_that_are_damaged_are_not_fetched_for_every_call(
     ("change", "says"),
     [
         ({"rows": 3}, "vectors of float16"),
-        ({"nearest": 3}, "the 3-th nearest of 2 rows"),
-        ({"nearest": 0}, "the 0-th nearest"),
+        ({"nearest": 3}, "nearest number 3 of 2 rows"),
+        ({"nearest": 0}, "nearest number 0"),
         ({"held_out_cosines": [0.5, 0.25]}, "do not ascend"),
         ({"held_out_cosines": [0.5, float("nan")]}, "do not ascend"),
     ],
