@@ -1,15 +1,17 @@
 """Brings the rows that models learnt from here: vectors by way of the disk, texts only to memory.
 
-A text that was purged must not stay: it is never on this machine's disk, and in memory no longer
-than the store has it.
+A text that was purged must not stay: it is never on this machine's disk, what is in memory is
+looked for in the store before it is told again, and now and then where nobody asks.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from weakref import WeakSet
 
 import structlog
 
@@ -29,6 +31,9 @@ _log = structlog.get_logger()
 _READS = 2
 """Models whose rows are read, or whose texts are looked for, at once."""
 
+_IDLE_SECONDS = 60.0
+# How long texts that nobody asks for stay in memory after a purge, at most. A look is one request.
+
 
 class NeighbourReader:
     """Reads the rows of models. Thread safe."""
@@ -39,14 +44,28 @@ class NeighbourReader:
         cache: FileCache,
         downloader: Downloader,
         *,
+        idle_seconds: float = _IDLE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Read from `store`, vectors through `cache`, with `clock` for seconds that only grow."""
+        """Read nothing yet.
+
+        Args:
+            store: Where from.
+            cache: Through which vectors come.
+            downloader: Brings them there.
+            idle_seconds: Between two looks for texts that nobody asks for.
+            clock: Seconds that only grow.
+        """
         self._clock = clock
         self._store = store
         self._cache = cache
         self._downloader = downloader
+        self._idle_seconds = idle_seconds
         self._executor = ThreadPoolExecutor(_READS, thread_name_prefix="neighbours")
+        self._lock = threading.Lock()
+        self._given: WeakSet[LazyNeighbours] = WeakSet()
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, name="purged-texts", daemon=True).start()
 
     def of(self, published: PublishedModel) -> LazyNeighbours | None:
         """Return what reads the rows of a model; None where it keeps none."""
@@ -55,11 +74,26 @@ class NeighbourReader:
         source = _StoredRows(
             published, published.neighbours, self._store, self._cache, self._downloader
         )
-        return LazyNeighbours(source, self._executor, clock=self._clock)
+        given = LazyNeighbours(source, self._executor, clock=self._clock)
+        with self._lock:
+            self._given.add(given)
+        return given
 
     def close(self) -> None:
         """End the threads; what is under way is not waited for."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._closed.set()
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _watch(self) -> None:
+        while not self._closed.wait(self._idle_seconds):
+            self._look_again()
+
+    def _look_again(self) -> None:
+        with self._lock:
+            if not self._closed.is_set():
+                for given in self._given:
+                    given.look_again()
 
 
 class _StoredRows:

@@ -113,6 +113,12 @@ class LazyNeighbours:
             self._flight = flight
             return flight
 
+    def look_again(self) -> None:
+        """Look whether texts that were read are there still, though nobody asks."""
+        known = self._known
+        if known is not None and known.texts:
+            self.request()
+
     def _read(self, flight: Future[KnownRows]) -> None:
         began = self._clock()
         before = self._known
