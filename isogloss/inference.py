@@ -45,7 +45,7 @@ class Timings:
     tokenize: float
     infer: float
     load: float
-    """Waiting for the model to be loaded; 0 where it was in memory."""
+    """Waiting for the model, and for the rows that explain it; 0 where all was in memory."""
 
     learn: float = 0.0
     """Waiting for examples to be learnt from; 0 where the server still knew them."""

@@ -410,7 +410,7 @@ class ClassifyRequest(_message.Message):
     """Tell each label's `raw_score` as well."""
     explain: _builtins.int
     """Tell for each text so many of the rows that the model was trained on, the nearest ones, 0 to
-    20; with `examples`, of these. EXACT only: the rows' vectors are of that precision.
+    20. EXACT only: the rows' vectors are of that precision. With `examples`, of these, in any.
     """
     out_of_scope: _builtins.bool
     """Tell for each text whether it is farther from what the model was trained on than texts of that
@@ -671,12 +671,12 @@ class OutOfScope(_message.Message):
     SIMILARITY_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """Share of held-out texts of the dataset that are nearer to the training texts than this one, 0 to
-    1. Of texts of the same kind a twentieth at most has more than 0.95; 1 is farther away than all
-    of those.
+    1. Of texts of the same kind about a twentieth has more than 0.95, and less where labels have
+    few rows; 1 is farther away than all of those.
     """
     similarity: _builtins.float
-    """Cosine that the score is made of, -1 to 1: to one of the nearest training texts, the same of all
-    texts. It tells also those texts apart whose score is 1.
+    """Cosine that the score is made of, -1 to 1: to the nearest training text, or to the so many-th
+    that the model counts by. It tells also those texts apart whose score is 1.
     """
     def __init__(
         self,

@@ -114,7 +114,8 @@ class InferenceServiceServicer:
 
         Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model without
         examples, and with NEIGHBOURS_UNAVAILABLE where the model keeps none of the rows that it was
-        trained on; INVALID_ARGUMENT naming every example that cannot be learnt from.
+        trained on, or no measure of how near texts of their kind are; INVALID_ARGUMENT naming every
+        example that cannot be learnt from.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

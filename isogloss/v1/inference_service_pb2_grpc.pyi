@@ -64,7 +64,8 @@ class InferenceServiceStub:
 
     Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model without
     examples, and with NEIGHBOURS_UNAVAILABLE where the model keeps none of the rows that it was
-    trained on; INVALID_ARGUMENT naming every example that cannot be learnt from.
+    trained on, or no measure of how near texts of their kind are; INVALID_ARGUMENT naming every
+    example that cannot be learnt from.
     """
     EmbedAndClassify: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.EmbedAndClassifyRequest, _inference_service_pb2.EmbedAndClassifyResponse]
     """Computes the embedding of each text and predicts its labels, for the price of one of them.
@@ -129,7 +130,8 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
 
     Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model without
     examples, and with NEIGHBOURS_UNAVAILABLE where the model keeps none of the rows that it was
-    trained on; INVALID_ARGUMENT naming every example that cannot be learnt from.
+    trained on, or no measure of how near texts of their kind are; INVALID_ARGUMENT naming every
+    example that cannot be learnt from.
     """
     EmbedAndClassify: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.EmbedAndClassifyRequest, _inference_service_pb2.EmbedAndClassifyResponse]  # type: ignore[assignment]
     """Computes the embedding of each text and predicts its labels, for the price of one of them.
@@ -203,7 +205,8 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: as of `Embed`; FAILED_PRECONDITION with MODEL_HAS_NO_HEAD for a base model without
         examples, and with NEIGHBOURS_UNAVAILABLE where the model keeps none of the rows that it was
-        trained on; INVALID_ARGUMENT naming every example that cannot be learnt from.
+        trained on, or no measure of how near texts of their kind are; INVALID_ARGUMENT naming every
+        example that cannot be learnt from.
         """
 
     @_abc_1.abstractmethod
