@@ -24,8 +24,12 @@ from services.inference.neighbours.explaining import (
     NeighbourWish,
     Scope,
 )
-from services.inference.neighbours.lazy import LazyNeighbours
+from services.inference.neighbours.lazy import KnownRows, LazyNeighbours
 from services.inference.neighbours.rows import Rows
+
+_TEXTS_SECONDS = 0.5
+# How long a caller waits for a look at texts, which takes milliseconds: where the store is silent,
+# neighbours come without them.
 
 
 async def by_training_rows(wish: NeighbourWish, model: Model) -> Explainer | None:
@@ -44,7 +48,7 @@ async def by_training_rows(wish: NeighbourWish, model: Model) -> Explainer | Non
     known, seconds = kept.ready(), None
     if known is None:
         began = time.monotonic()
-        known = await asyncio.wrap_future(kept.request())
+        known = await _looked(kept)
         seconds = time.monotonic() - began
     return Explainer(
         rows=known.rows,
@@ -79,6 +83,17 @@ def by_examples(wish: NeighbourWish, examples: Examples, vectors: FloatArray) ->
         texts=dict(enumerate(texts)),
         explain=wish.explain,
     )
+
+
+async def _looked(kept: LazyNeighbours) -> KnownRows:
+    bare = kept.bare
+    if bare is None:
+        # Kept under no name: what it fails with holds this frame, and would so hold itself.
+        return await asyncio.wrap_future(kept.request())
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(kept.request()), _TEXTS_SECONDS)
+    except TimeoutError:
+        return bare
 
 
 def _kept(wish: NeighbourWish, model: Model) -> LazyNeighbours:

@@ -83,6 +83,7 @@ class LazyNeighbours:
         self._lock = threading.Lock()
         self._flight: Future[KnownRows] | None = None
         self._known: KnownRows | None = None
+        self._bare: KnownRows | None = None
         self._looked = 0.0
         self._failure: tuple[DataLoss, float] | None = None
 
@@ -91,6 +92,11 @@ class LazyNeighbours:
         with self._lock:
             fresh = self._clock() - self._looked < TEXTS_SECONDS
             return self._known if fresh else None
+
+    @property
+    def bare(self) -> KnownRows | None:
+        """The rows without any text, for who cannot wait for a look; None before they are read."""
+        return self._bare
 
     def request(self) -> Future[KnownRows]:
         """Return what is known to come; all who ask at the same time share one look.
@@ -121,9 +127,8 @@ class LazyNeighbours:
 
     def _read(self, flight: Future[KnownRows]) -> None:
         began = self._clock()
-        before = self._known
         try:
-            known = self._look(before)
+            known = self._look()
         except BaseException as error:  # noqa: BLE001 (whoever waits for the future gets it)
             with self._lock:
                 self._flight = None
@@ -140,13 +145,21 @@ class LazyNeighbours:
                 self._known, self._looked = known, began
             flight.set_result(known)
 
-    def _look(self, before: KnownRows | None) -> KnownRows:
-        rows = self._source.rows() if before is None else before.rows
+    def _look(self) -> KnownRows:
+        bare, before = self._bare, self._known
+        if bare is None:
+            bare = self._bare = _known(self._source.rows(), {})
         texts = self._source.texts({} if before is None else before.texts)
+        if not texts:
+            return bare
         if before is not None and texts is before.texts:
             return before
-        size = neighbour_bytes(rows.labels, texts.values())
-        return KnownRows(rows=rows, texts=texts, row_bytes=size)
+        return _known(bare.rows, texts)
+
+
+def _known(rows: Rows, texts: Mapping[int, str]) -> KnownRows:
+    size = neighbour_bytes(rows.labels, texts.values())
+    return KnownRows(rows=rows, texts=texts, row_bytes=size)
 
 
 def _again(error: DataLoss) -> DataLoss:

@@ -6,9 +6,10 @@ import asyncio
 import gc
 import threading
 import weakref
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,13 @@ from services.inference.library import Library
 from services.inference.model import Model, Precision
 from services.inference.neighbours.asking import by_training_rows
 from services.inference.neighbours.explaining import NeighbourWish
-from services.inference.neighbours.lazy import TEXTS_SECONDS, KnownRows, LazyNeighbours
+from services.inference.neighbours.lazy import (
+    TEXTS_SECONDS,
+    KnownRows,
+    LazyNeighbours,
+    Source,
+)
+from services.inference.neighbours.rows import Rows
 from services.inference.residents import ModelKey
 from tests.tiny_model import publish_tiny_model, store_neighbours
 from tests.unit.inference.watched_store import Clock, WatchedStore
@@ -119,6 +126,46 @@ def test_while_the_store_is_away_texts_are_not_told(
     while not texts(rows.request()):
         clock.now += TEXTS_SECONDS
     assert store.gets.count(kept.vectors.key) == 1
+
+
+class Silent:
+    """Rows of which the texts cannot be looked for, once they were."""
+
+    def __init__(self, source: Source) -> None:
+        self.stored = source.stored
+        self.answers = threading.Event()
+        self.answers.set()
+        self._source = source
+
+    def rows(self) -> Rows:
+        return self._source.rows()
+
+    def texts(self, before: Mapping[int, str]) -> Mapping[int, str]:
+        assert self.answers.wait(WAIT)
+        return self._source.texts(before)
+
+
+@pytest.mark.usefixtures("kept")
+async def test_nobody_waits_long_for_a_store_that_is_silent(opened: Library, clock: Clock) -> None:
+    model = loaded(opened)
+    assert model.neighbours is not None
+    source = Silent(model.neighbours._source)
+    with ThreadPoolExecutor(1) as executor:
+        rows = LazyNeighbours(source, executor, clock=clock)
+        model, wish = replace(model, neighbours=rows), NeighbourWish(explain=1)
+        first = await by_training_rows(wish, model)
+        source.answers.clear()
+        clock.now += TEXTS_SECONDS
+        second = await by_training_rows(wish, model)
+        source.answers.set()
+        await asyncio.wrap_future(rows.request())
+        third = await by_training_rows(wish, model)
+
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert [len(known.texts) for known in (first, second, third)] == [2, 0, 2]
+    assert second.rows is first.rows
 
 
 def test_texts_that_are_damaged_are_not_told(
