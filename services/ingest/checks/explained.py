@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from services.ingest.checks.labels import left_labels
+from services.ingest.checks.staging import Stage, each
 from services.ingest.dataset import FindingCount, Limits, Split
 from services.ingest.finding import FindingWriter
 from services.ingest.workbench import Workbench
@@ -19,14 +21,16 @@ END
 """
 
 # A row is in one of the three at most: it has a problem of its own, broke a rule, or was kept and
-# is like another. Together they read the texts once.
+# is like another. Together they read the texts once, one stage at a time: where too many rows for
+# memory are told of, a join would write all texts to the disk and read them again.
 _JUDGED = r"""
 WITH named AS (
   SELECT
     staged.*, code, severity, number, other_line, other_label,
     place(other_split, other_line, staged.split) AS place
   FROM staged JOIN (
-    SELECT id, code, 3 AS severity, number, other_split, other_line, other_label FROM dropped
+    SELECT id, code, 3 AS severity, number, other_split, other_line, other_label
+    FROM dropped WHERE id BETWEEN getvariable('first_id') AND getvariable('last_id')
     UNION ALL BY NAME
     SELECT id, problem AS code, 3 AS severity FROM staged WHERE problem <> ''
     UNION ALL BY NAME
@@ -34,6 +38,7 @@ WITH named AS (
       id, code, 2 AS severity,
       other.split AS other_split, other.line AS other_line, other.label AS other_label
     FROM near_rows ANTI JOIN dropped USING (id)
+    WHERE id BETWEEN getvariable('first_id') AND getvariable('last_id')
   ) AS why USING (id)
 )
 SELECT
@@ -107,7 +112,9 @@ SELECT
   left(text, 200) AS excerpt,
   'Add training examples of these labels, or merge them with others; the row was kept.' AS fix,
   1 AS count
-FROM staged SEMI JOIN relabelled USING (id)
+FROM staged SEMI JOIN (
+  FROM relabelled WHERE id BETWEEN getvariable('first_id') AND getvariable('last_id')
+) USING (id)
 """
 
 _WRITTEN = r"""
@@ -138,11 +145,12 @@ GROUP BY ALL ORDER BY severity DESC, count(*) DESC, code
 """
 
 
-def explain(bench: Workbench, limits: Limits) -> None:
+def explain(bench: Workbench, stages: Sequence[Stage], limits: Limits) -> None:
     """Write a finding for each row that was dropped, is like another, or has lost labels.
 
     Args:
         bench: With `staged`, `dropped`, `near_rows`, `relabelled` and the label counts.
+        stages: All that are in `staged`.
         limits: What was too long.
     """
     bench.set(
@@ -151,10 +159,13 @@ def explain(bench: Workbench, limits: Limits) -> None:
         max_label_length=limits.max_label_length,
     )
     bench.run(_PLACE)
-    bench.write(_JUDGED, "judged.findings.parquet")
-    if bench.value("SELECT count(*) FROM relabelled"):
+    some_lost_labels = bench.value("SELECT count(*) > 0 FROM relabelled")
+    if some_lost_labels:
         bench.set(left_labels=left_labels(bench))
-        bench.write(_TAKEN_OUT, "relabelled.findings.parquet")
+    for number in each(bench, stages):
+        bench.write(_JUDGED, f"judged.{number}.findings.parquet")
+        if some_lost_labels:
+            bench.write(_TAKEN_OUT, f"relabelled.{number}.findings.parquet")
 
 
 def collect(bench: Workbench, findings: FindingWriter) -> tuple[Path, tuple[FindingCount, ...]]:

@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.ingest.checks.near_keys import Bands
 from services.ingest.checks.near_pairs import Pairing, Pairs, Texts, joined
 from services.ingest.checks.sketches import BANDS, Sketches
 from services.ingest.checks.tokens import Words
+
+_T = TypeVar("_T")
 
 _NEIGHBOURS = (4, 32)
 """Least and most texts of the same band that each is compared with: the more, the fewer pairs of
@@ -101,6 +105,11 @@ class NearGroups:
         """
         for file in self._files.values():
             file.flush()
+        leaders = self._leaders(threads, check)
+        return _groups(self._load("ids"), leaders)
+
+    def _leaders(self, threads: int, check: Callable[[], None]) -> Texts:
+        """Return of each text the first in order that is in the same group; maybe by others."""
         with ThreadPoolExecutor(threads) as pool:
             followers = self._sort(pool)
             pairing = Pairing(
@@ -115,17 +124,18 @@ class NearGroups:
             # Of texts of the same words, one is enough for what follows.
             first = np.ones(len(leaders), np.bool_)
             first[followers] = False
-            band = self._load("band0")
-            for number in range(BANDS):
-                another = self._load(f"band{(number + 1) % BANDS}")
-                parts = pairing.candidates(band, another, first)
-                for pairs in _batches(_ahead(pool, parts, threads)):
+            paths = [self._paths[f"band{number}"] for number in range(BANDS)]
+            bands = Bands(paths=paths, alone=first)
+            parts = chain.from_iterable(map(bands.in_order, range(BANDS)))
+            for order in _ahead(pool, parts, 1):
+                for near in _batches(_ahead(pool, pairing.candidates(order), threads)):
                     check()
-                    verified = pairing.verified(_apart(leaders, pairs))
-                    for left, right in _ahead(pool, verified, threads):
-                        _join(leaders, left, right)
-                band = another
-        return _groups(self._load("ids"), leaders)
+                    # Those next to each other first: others may be in one group by then.
+                    for pairs in near:
+                        verified = pairing.verified(_apart(leaders, pairs))
+                        for left, right in _ahead(pool, verified, threads):
+                            _join(leaders, left, right)
+        return leaders
 
     def _sort(self, pool: ThreadPoolExecutor) -> Texts:
         """Put all files but that of the words in the order of what tells the same words.
@@ -136,7 +146,15 @@ class NearGroups:
             The texts that have the same words as the one before, by 64 bits: others agree in them
             once in many thousand data sets of the largest size.
         """
-        order, followers = _order_of(self._load("same"))
+        order = self._order()
+        same = self._load("same")
+        followers = np.concatenate(
+            [
+                _repeated(same[order[start : start + _CHUNK + 1]]) + np.uint32(start)
+                for start in range(0, max(len(order), 1), _CHUNK)
+            ]
+        )
+        del same
         # Five gigabytes of text have fewer than 2^32 words.
         ends = np.cumsum(self._load("sizes"), dtype=np.uint32)
         np.append(np.uint32(0), ends[:-1]).tofile(self._paths["offsets"])
@@ -151,6 +169,23 @@ class NearGroups:
         bands = (f"band{number}" for number in range(BANDS))
         list(pool.map(sort, ["bits", "ids", "sizes", "offsets", *bands]))
         return followers
+
+    def _order(self) -> Texts:
+        """Return the order of what tells the same words.
+
+        Sorting numbers is many times faster than sorting places by them: as many of the bits as
+        the place of the text leaves room for.
+        """
+        keys = self._load("same")
+        width = np.uint64(len(keys).bit_length())
+        keys >>= width
+        keys <<= width
+        for start in range(0, len(keys), _CHUNK):
+            part = keys[start : start + _CHUNK]
+            part |= np.arange(start, start + len(part), dtype=np.uint64)
+        keys.sort()
+        keys &= (np.uint64(1) << width) - np.uint64(1)
+        return keys.astype(np.uint32)
 
     def _neighbours(self) -> int:
         least, most = _NEIGHBOURS
@@ -169,41 +204,31 @@ _KINDS: dict[str, type[np.generic]] = {
 """Of the numbers in each file where they are not uint32."""
 
 
-def _order_of(same: NDArray[np.uint64]) -> tuple[NDArray[np.uint32], Texts]:
-    """Return the order of numbers, and which of them in that order are as the one before."""
-    width = np.uint64(len(same).bit_length())
-    # Sorting numbers is many times faster than sorting indices by them: as many of the bits as
-    # the number of the text leaves room for.
-    keys = same >> width << width
-    keys |= np.arange(len(same), dtype=np.uint64)
-    keys.sort()
-    keys &= (np.uint64(1) << width) - np.uint64(1)
-    order = keys.astype(np.uint32)
-    del keys
-    same = same[order]
-    return order, (np.flatnonzero(same[1:] == same[:-1]) + 1).astype(np.uint32)
+def _repeated(same: NDArray[np.uint64]) -> Texts:
+    """Return the places of numbers that are as the one before."""
+    return (np.flatnonzero(same[1:] == same[:-1]) + 1).astype(np.uint32)
 
 
-def _batches(found: Iterator[Pairs]) -> Iterator[Pairs]:
+def _batches(found: Iterator[list[Pairs]]) -> Iterator[list[Pairs]]:
     """Yield the same pairs, about `_PAIRS` at once."""
-    waiting: list[Pairs] = []
-    for left, right in found:
-        for start in range(0, len(left), _PAIRS):
-            waiting.append((left[start : start + _PAIRS], right[start : start + _PAIRS]))
-            if sum(len(some) for some, _ in waiting) >= _PAIRS:
-                yield joined(waiting)
-                waiting.clear()
-    yield joined(waiting)
+    waiting: list[list[Pairs]] = []
+    count = 0
+    for near in found:
+        waiting.append(near)
+        count += sum(len(left) for left, _ in near)
+        if count >= _PAIRS:
+            yield [joined(list(pairs)) for pairs in zip(*waiting, strict=True)]
+            waiting.clear()
+            count = 0
+    yield [joined(list(pairs)) for pairs in zip(*waiting, strict=True)]
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, parts: Iterator[Callable[[], Pairs]], threads: int
-) -> Iterator[Pairs]:
+def _ahead(pool: ThreadPoolExecutor, parts: Iterator[Callable[[], _T]], ahead: int) -> Iterator[_T]:
     """Yield what parts return, in order, while the pool works on the next."""
-    waiting: deque[Future[Pairs]] = deque()
+    waiting: deque[Future[_T]] = deque()
     for part in parts:
         waiting.append(pool.submit(part))
-        if len(waiting) > threads:
+        if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
@@ -237,7 +262,9 @@ def _groups(
     ids: NDArray[np.uint32], leaders: NDArray[np.uint32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return members and the least id of each one's group; those who stand alone are left out."""
-    led = np.flatnonzero(leaders != np.arange(len(leaders), dtype=np.uint32)).astype(np.uint32)
+    own = np.arange(len(leaders), dtype=np.uint32)
+    led = own[leaders != own]
+    del own
     leaders_of_led = _lead(leaders, led)
     groups, number = np.unique(leaders_of_led, return_inverse=True)
     members = ids[np.concatenate([groups, led])].astype(np.int64)

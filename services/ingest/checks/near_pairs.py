@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from services.ingest.checks.near_keys import Sorted
+
 SIMILARITY = 0.8
 """Share of their distinct words that two texts have in common (Jaccard) from which they differ in
 little: one word in ten, or none but for case, blanks, punctuation and order in a short text."""
-
-_PART = 1 << 20
-"""Texts that a thread sorts at once, about."""
 
 _SLICE = 1 << 15
 """Sorted texts that are compared at once: their arrays fit a processor's cache."""
@@ -55,64 +54,29 @@ class Pairing:
     neighbours: int
     """Texts of the same band that each is compared with."""
 
-    def candidates(
-        self, band: NDArray[np.uint32], another: NDArray[np.uint32], alone: NDArray[np.bool_]
-    ) -> Iterator[Callable[[], Pairs]]:
+    def candidates(self, order: Sorted) -> Iterator[Callable[[], list[Pairs]]]:
         """Yield what finds pairs of texts that share a band and may be alike, part by part.
 
+        Each text is paired with a few before it that share the band. So a band that many share
+        costs no more than others; those that are close in another band too are neighbours in it.
+        What is found are pairs of texts that lie next to each other, then of those that have one
+        between them, and so on.
+
         Args:
-            band: Of each text.
-            another: By which texts are sorted that share the first.
-            alone: Which texts are looked at.
+            order: Of the band.
         """
-        parts = len(band) // _PART + 1
-        width = -(-(1 << 32) // parts)
-        last = np.uint32(width - 1)
+        for start in range(0, len(order.keys), _SLICE):
+            yield partial(self._close, order, start)
 
-        def part(least: np.uint32) -> Pairs:
-            texts = _in_range(band, least, last)
-            texts = texts[alone[texts]]
-            return self._neighbours(band[texts], another[texts], texts)
-
-        for number in range(parts):
-            yield partial(part, np.uint32(number * width))
-
-    def _neighbours(
-        self, band: NDArray[np.uint32], another: NDArray[np.uint32], texts: Texts
-    ) -> Pairs:
-        """Pair each text with a few before it that share the band.
-
-        So a band that many share costs no more than others; those that are close in another band
-        too are neighbours in it.
-        """
-        # Sorting numbers is many times faster than sorting indices by them: 28 bits of the band,
-        # then as much of the other as the number of the text leaves room for.
-        width = np.uint64(len(texts).bit_length())
-        keys = band.astype(np.uint64)
-        keys >>= np.uint64(4)
-        keys <<= np.uint64(32)
-        keys |= another
-        keys <<= np.uint64(4)
-        keys >>= width
-        keys <<= width
-        keys |= np.arange(len(texts), dtype=np.uint64)
-        keys.sort()
-        found = [
-            self._close(keys[start : start + _SLICE + self.neighbours], texts, width)
-            for start in range(0, len(keys), _SLICE)
-        ]
-        return joined(found)
-
-    def _close(self, keys: NDArray[np.uint64], texts: Texts, width: np.uint64) -> Pairs:
-        bands = keys >> np.uint64(36)
+    def _close(self, order: Sorted, start: int) -> list[Pairs]:
+        bands = order.bands(start, start + _SLICE + self.neighbours)
         # Most texts that share nothing are out here, before their bits are looked up.
         shared = bands[1:] == bands[:-1]
         shared = np.append(shared, False)
         shared[1:] |= shared[:-1]
         crowded = np.flatnonzero(shared)
         bands = bands[crowded]
-        numbers = keys[crowded] & ((np.uint64(1) << width) - np.uint64(1))
-        texts = texts[numbers.view(np.int64)]
+        texts = order.at(crowded + start)
         bits, sizes = self.bits[texts], self.sizes[texts]
         found = []
         for distance in range(1, self.neighbours + 1):
@@ -122,7 +86,7 @@ class Pairing:
             )
             places = np.flatnonzero(close)
             found.append((texts[places + distance], texts[places]))
-        return joined(found)
+        return found
 
     def verified(self, pairs: Pairs) -> Iterator[Callable[[], Pairs]]:
         """Yield what finds the pairs that share enough words, part by part."""
@@ -153,18 +117,6 @@ class Pairing:
         together = self.sizes[left].astype(np.int64) + self.sizes[right]
         enough = in_common >= SIMILARITY * (together - in_common)
         return left[enough], right[enough]
-
-
-def _in_range(band: NDArray[np.uint32], least: np.uint32, last: np.uint32) -> Texts:
-    """Return the texts whose band is `least` or at most `last` more."""
-    # Differences below the least wrap round.
-    return np.concatenate(
-        [
-            np.flatnonzero(band[start : start + _SLICE] - least <= last).astype(np.uint32)
-            + np.uint32(start)
-            for start in range(0, max(len(band), 1), _SLICE)
-        ]
-    )
 
 
 def _read(path: Path, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.uint32]:

@@ -12,7 +12,7 @@ along.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -283,15 +283,37 @@ def stage_records(bench: Workbench, records: Records, limits: Limits) -> Stage:
 
 def open_staged(bench: Workbench, stages: Sequence[Stage]) -> int:
     """Create the view `staged` of all stages, in order; return how many rows it has."""
-    rows = [stage.rows for stage in stages]
+    _show(bench, stages)
+    bench.run(_STAGED)
+    return sum(stage.rows for stage in stages)
+
+
+def each(bench: Workbench, stages: Sequence[Stage]) -> Iterator[int]:
+    """Yield the number of each stage; meanwhile `staged` has the rows of that one alone.
+
+    What joins whole rows to others stays in memory so. Ids are as ever; those of the stage's first
+    and last row are the variables `first_id` and `last_id`.
+
+    Args:
+        bench: With `staged`.
+        stages: All that are in it.
+    """
+    first = 0
+    for number, stage in enumerate(stages):
+        _show(bench, [stage], first)
+        bench.set(first_id=first, last_id=first + stage.rows - 1)
+        yield number
+        first += stage.rows
+    _show(bench, stages)
+
+
+def _show(bench: Workbench, stages: Sequence[Stage], first: int = 0) -> None:
     bench.set(
         stages=[str(stage.path) for stage in stages],
-        bases=[0, *accumulate(rows)],
+        bases=[*accumulate((stage.rows for stage in stages), initial=first)],
         first_rows=[stage.first_row for stage in stages],
         first_lines=[stage.first_line for stage in stages],
     )
-    bench.run(_STAGED)
-    return sum(rows)
 
 
 def _count(bench: Workbench, path: Path) -> int:

@@ -161,7 +161,7 @@ class _Validation:
             staged = () if refusals else self._stage(stages)
         if refusals:
             return self.refuse(refusals)
-        overlaps = self._compare(sum(stage.rows for stage in staged))
+        overlaps = self._compare(staged)
         judgement = judge(
             self._bench,
             profile=self._rules.profile,
@@ -244,20 +244,22 @@ class _Validation:
         self._findings.extend(cleaning_rows.summaries(bench))
         return staged
 
-    def _compare(self, rows: int) -> tuple[Overlap, ...]:
+    def _compare(self, staged: Sequence[Stage]) -> tuple[Overlap, ...]:
         """Apply what rows mean to each other; each rule sees what the one before has left."""
         bench = self._bench
         self._progress("comparing rows", _STAGED)
         rules.prepare(bench)
         overlaps = rules.drop_copies(bench)
         self._progress("looking for near duplicates", _COMPARED)
-        overlaps = near_duplicates.merged(overlaps, self._compare_closely(rows))
+        overlaps = near_duplicates.merged(
+            overlaps, self._compare_closely(sum(stage.rows for stage in staged))
+        )
         labels.drop_rare(
             bench,
             min_per_label=self._rules.profile.min_per_label,
             multi_label=self._multi_label,
         )
-        explained.explain(bench, self._rules.limits)
+        explained.explain(bench, staged, self._rules.limits)
         return overlaps
 
     def _compare_closely(self, rows: int) -> tuple[Overlap, ...]:

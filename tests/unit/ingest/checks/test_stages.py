@@ -12,7 +12,7 @@ from services.common.cleaning import Cleaning
 from services.ingest.checks import cleaning_rows
 from services.ingest.checks.lanes import Lanes
 from services.ingest.checks.stages import Stages
-from services.ingest.checks.staging import open_staged
+from services.ingest.checks.staging import each, open_staged
 from services.ingest.dataset import Limits, RecordLayout, Records, Split
 from services.ingest.finding import Code, FindingWriter
 from services.ingest.reading.record_files import RecordFiles
@@ -101,3 +101,21 @@ def test_what_fails_beside_is_raised_to_who_reads(stages: Stages, tmp_path: Path
 
     with pytest.raises(RuntimeError, match="were written for DuckDB"):
         write(tmp_path, Split.TRAIN, damaged)
+
+
+def test_stages_one_at_a_time_are_all_rows_each_once(
+    bench: Workbench, stages: Stages, tmp_path: Path
+) -> None:
+    for split in Split:
+        write(tmp_path, split, stages.add)
+    staged = stages.finish()
+    open_staged(bench, staged)
+    everything = rows(bench)
+    bounds = "SELECT getvariable('first_id'), getvariable('last_id')"
+
+    apart = [(rows(bench), *bench.rows(bounds)) for _ in each(bench, staged)]
+
+    assert len(apart) == len(staged) > 3
+    assert [row for part, _ in apart for row in part] == everything
+    assert all((part[0][0], part[-1][0]) == ids for part, ids in apart)
+    assert rows(bench) == everything
