@@ -137,10 +137,18 @@ class Workbench:
         """
         self._connection.create_function(name, function, [types], types)
 
-    def set_bits(self, name: str, flags: NDArray[np.bool_]) -> None:
-        """Set a variable to a string of bits, which `get_bit` looks up without a search."""
-        packed = np.packbits(flags).tobytes() or b"\0"
-        self._connection.execute(f"SET VARIABLE {name} = (SELECT CAST(?::BLOB AS BIT))", [packed])
+    def show(self, name: str, **columns: NDArray[Any]) -> None:
+        """Let statements read arrays of one length as a table, without a copy of them.
+
+        In `FROM staged POSITIONAL JOIN name` each row of `staged` has the values at its id, and
+        rows keep their order. A join by id would hold all ids in memory and keep no order; a
+        variable is copied for each two thousand rows.
+
+        Args:
+            name: Of the table; ours, never a caller's.
+            columns: Name and values of each column.
+        """
+        self._connection.register(name, columns)
 
     def create_table(self, name: str, **columns: NDArray[Any]) -> None:
         """Create a table from arrays of one length.
@@ -149,7 +157,7 @@ class Workbench:
             name: Of the table; ours, never a caller's.
             columns: Name and values of each column.
         """
-        self._connection.register("arrays", columns)
+        self.show("arrays", **columns)
         self._connection.execute(f"CREATE TABLE {name} AS FROM arrays")
         self._connection.unregister("arrays")
 

@@ -7,29 +7,28 @@ its first row. It is empty where nothing was looked for, or nothing was left of 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
 
-import numpy as np
-
 from services.ingest.arrow_stream import TextBatch
 from services.ingest.checks.near_groups import NearGroups
 from services.ingest.checks.sketches import Sketches, sketch
+from services.ingest.checks.staging import Stage, each
 from services.ingest.checks.tokens import Words, pieces_of, words_of
 from services.ingest.dataset import Overlap, Split
 from services.ingest.workbench import Workbench
 
-# A bit for each dropped row, as a join would not keep the order of rows, on which depends who is
-# the first of a group. Of long texts the beginning tells. Letters of ASCII are brought into lower
+# Of long texts the beginning tells. Letters of ASCII are brought into lower
 # case with less work where words are looked for.
 _TEXTS = """
 SELECT id, if(strlen(part) = length(part), part, lower(part)) AS text
 FROM (
   SELECT id, if(strlen(text) > 4096, left(text, 4096), text) AS part
-  FROM staged
-  WHERE problem = '' AND get_bit(getvariable('dropped_bits'), id::INTEGER) = 0
+  FROM valid ANTI JOIN (
+    FROM dropped WHERE id BETWEEN getvariable('first_id') AND getvariable('last_id')
+  ) USING (id)
 )
 """
 
@@ -95,20 +94,20 @@ _AHEAD = 32
 """Pieces of texts that wait for each thread, so that none idles while the next rows are read."""
 
 
-def find(bench: Workbench, *, rows: int, threads: int, check: Callable[[], None]) -> None:
+def find(
+    bench: Workbench, stages: Sequence[Stage], *, threads: int, check: Callable[[], None]
+) -> None:
     """Create the table `near`.
 
     Args:
-        bench: With `staged` and `dropped`.
-        rows: Of `staged`.
+        bench: With `staged`, `valid` and `dropped`.
+        stages: All that are in `staged`.
         threads: Batches that are worked on at once.
         check: Called now and then; what it raises ends the search.
     """
-    dropped = np.zeros(rows, np.bool_)
-    dropped[bench.columns("SELECT id FROM dropped")["id"]] = True
-    bench.set_bits("dropped_bits", dropped)
+    texts = chain.from_iterable(bench.texts(_TEXTS) for _ in each(bench, stages))
     with NearGroups(bench.directory) as groups:
-        for words, sketches in _sketched(bench.texts(_TEXTS), threads):
+        for words, sketches in _sketched(texts, threads):
             check()
             groups.add(words, sketches)
         ids, first = groups.found(threads=threads, check=check)
@@ -156,7 +155,7 @@ def merged(exact: tuple[Overlap, ...], near: tuple[Overlap, ...]) -> tuple[Overl
 
 
 def _sketched(batches: Iterator[TextBatch], threads: int) -> Iterator[tuple[Words, Sketches]]:
-    """Yield words and sketches of all texts, in order; numpy works on several pieces at once."""
+    """Yield words and sketches of all texts; numpy works on several pieces at once."""
     waiting: deque[Future[tuple[Words, Sketches]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for piece in chain.from_iterable(map(pieces_of, batches)):

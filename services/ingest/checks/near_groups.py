@@ -79,7 +79,7 @@ class NearGroups:
             self._paths[name].unlink()
 
     def add(self, words: Words, sketches: Sketches) -> None:
-        """Append some texts; ids go up from call to call."""
+        """Append some texts, in any order."""
         bands = {f"band{number}": band for number, band in enumerate(sketches.bands)}
         for name, values in {
             "words": words.hashes,

@@ -251,9 +251,7 @@ class _Validation:
         rules.prepare(bench)
         overlaps = rules.drop_copies(bench)
         self._progress("looking for near duplicates", _COMPARED)
-        overlaps = near_duplicates.merged(
-            overlaps, self._compare_closely(sum(stage.rows for stage in staged))
-        )
+        overlaps = near_duplicates.merged(overlaps, self._compare_closely(staged))
         labels.drop_rare(
             bench,
             min_per_label=self._rules.profile.min_per_label,
@@ -262,14 +260,14 @@ class _Validation:
         explained.explain(bench, staged, self._rules.limits)
         return overlaps
 
-    def _compare_closely(self, rows: int) -> tuple[Overlap, ...]:
+    def _compare_closely(self, staged: Sequence[Stage]) -> tuple[Overlap, ...]:
         mode = self._rules.options.near_duplicates
         if mode is NearDuplicates.OFF:
             near_duplicates.find_none(self._bench)
             return ()
         near_duplicates.find(
             self._bench,
-            rows=rows,
+            staged,
             threads=self._rules.engine.threads,
             check=lambda: self._progress("looking for near duplicates", _COMPARED),
         )

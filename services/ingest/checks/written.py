@@ -1,6 +1,6 @@
 """Writes what is left: one Parquet file for each split, in the order of the files.
 
-Which rows a split takes is a string of bits, one for each row: a join would not keep their order.
+What becomes of each row stands at its place in arrays: a join would not keep the order of rows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SplitRows:
 # The expressions are evaluated in this order of cost: hardly a row is in a group or relabelled.
 _ROWS = r"""
 WITH mine AS (
-  SELECT * FROM staged WHERE get_bit(getvariable('mine'), id::INTEGER) = 1
+  SELECT * FROM staged POSITIONAL JOIN fates WHERE fates.fate = getvariable('mine')
 ),
 described AS (
   SELECT
@@ -50,12 +50,12 @@ described AS (
 finished AS (
   SELECT
     text AS "out:text",
-    if(get_bit(getvariable('relabelled'), id::INTEGER) = 1,
+    if(is_relabelled,
       list_filter(labels, lambda one: list_contains(getvariable('left_labels'), one)),
       labels) AS "out:labels",
     row AS "out:row",
     line AS "out:line",
-    if(get_bit(getvariable('grouped'), id::INTEGER) = 1, group_of(id), NULL) AS "out:group",
+    if(is_grouped, group_of(id), NULL) AS "out:group",
     COLUMNS(lambda name: starts_with(name, 'kept:') OR name = 'id')
   FROM described
 )
@@ -107,19 +107,23 @@ class RowWriter:
             found = bench.columns(query)
             self._homes[found["id"]] = found["home"]
         self._homes[bench.columns(_DROPPED)["id"]] = _NOWHERE
-        self._relabelled = np.zeros(rows, np.bool_)
-        self._relabelled[bench.columns("SELECT id FROM relabelled")["id"]] = True
+        self._is_relabelled = np.zeros(rows, np.bool_)
+        self._is_relabelled[bench.columns("SELECT id FROM relabelled")["id"]] = True
         near = bench.columns('SELECT id, "group" AS number FROM near ORDER BY id')
         self._grouped, self._groups = near["id"], near["number"]
+        self._is_grouped = np.zeros(rows, np.bool_)
+        self._is_grouped[self._grouped] = True
 
     def prepare(self, bench: Workbench) -> None:
         """Make ready a workbench in which splits are written."""
         open_staged(bench, self._stages)
         bench.set(multi_label=self._multi_label, left_labels=self._left_labels)
-        bench.set_bits("relabelled", self._relabelled)
-        grouped = np.zeros(len(self._homes), np.bool_)
-        grouped[self._grouped] = True
-        bench.set_bits("grouped", grouped)
+        bench.show(
+            "fates",
+            fate=self._homes,
+            is_relabelled=self._is_relabelled,
+            is_grouped=self._is_grouped,
+        )
         # Python's own search for one number is several times faster than numpy's.
         ids, groups = self._grouped.data, self._groups.data
         bench.define("group_of", lambda row: groups[bisect_left(ids, row)], types="BIGINT")
@@ -139,12 +143,11 @@ class RowWriter:
             RuntimeError: Where other rows were written, or in another order: a fault of this
                 program.
         """
-        mine = self._homes == SPLIT_NUMBERS[split]
-        bench.set_bits("mine", mine)
+        bench.set(mine=SPLIT_NUMBERS[split])
         row_bytes = max((stage.row_bytes for stage in self._stages), default=0)
         path = bench.write(_ROWS, self.path(split).name, stays=True, row_bytes=row_bytes)
         bench.set(rows_file=str(path))
-        count = int(mine.sum())
+        count = int(np.count_nonzero(self._homes == SPLIT_NUMBERS[split]))
         ((written, begun_anew),) = bench.rows(_CHECK)
         if written != count or begun_anew >= self._files:
             msg = f"{split}: of {count} rows {written} were written, {begun_anew} out of order"
