@@ -84,7 +84,9 @@ FROM allowed
 
 _CANDIDATES = """
 CREATE TABLE candidates AS
-WITH units AS (SELECT "group", min(key) AS key FROM dealable GROUP BY "group"),
+WITH units AS (
+  SELECT "group", min(key) AS key FROM dealable WHERE "group" IS NOT NULL GROUP BY "group"
+),
 placed AS (
   SELECT
     id, label, "group",
