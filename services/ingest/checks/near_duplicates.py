@@ -20,8 +20,8 @@ from services.ingest.checks.tokens import Words, pieces_of, words_of
 from services.ingest.dataset import Overlap, Split
 from services.ingest.workbench import Workbench
 
-# Of long texts the beginning tells. Letters of ASCII are brought into lower
-# case with less work where words are looked for.
+# Of long texts the beginning tells. Letters of ASCII are brought into lower case with less work
+# where words are looked for.
 _TEXTS = """
 SELECT id, if(strlen(part) = length(part), part, lower(part)) AS text
 FROM (

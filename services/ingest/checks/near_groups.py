@@ -128,13 +128,11 @@ class NearGroups:
             bands = Bands(paths=paths, alone=first)
             parts = chain.from_iterable(map(bands.in_order, range(BANDS)))
             for order in _ahead(pool, parts, 1):
-                for near in _batches(_ahead(pool, pairing.candidates(order), threads)):
+                for pairs in _batches(_ahead(pool, pairing.candidates(order), threads)):
                     check()
-                    # Those next to each other first: others may be in one group by then.
-                    for pairs in near:
-                        verified = pairing.verified(_apart(leaders, pairs))
-                        for left, right in _ahead(pool, verified, threads):
-                            _join(leaders, left, right)
+                    verified = pairing.verified(_apart(leaders, pairs))
+                    for left, right in _ahead(pool, verified, threads):
+                        _join(leaders, left, right)
         return leaders
 
     def _sort(self, pool: ThreadPoolExecutor) -> Texts:
@@ -209,18 +207,15 @@ def _repeated(same: NDArray[np.uint64]) -> Texts:
     return (np.flatnonzero(same[1:] == same[:-1]) + 1).astype(np.uint32)
 
 
-def _batches(found: Iterator[list[Pairs]]) -> Iterator[list[Pairs]]:
+def _batches(found: Iterator[Pairs]) -> Iterator[Pairs]:
     """Yield the same pairs, about `_PAIRS` at once."""
-    waiting: list[list[Pairs]] = []
-    count = 0
-    for near in found:
-        waiting.append(near)
-        count += sum(len(left) for left, _ in near)
-        if count >= _PAIRS:
-            yield [joined(list(pairs)) for pairs in zip(*waiting, strict=True)]
+    waiting: list[Pairs] = []
+    for pairs in found:
+        waiting.append(pairs)
+        if sum(len(left) for left, _ in waiting) >= _PAIRS:
+            yield joined(waiting)
             waiting.clear()
-            count = 0
-    yield [joined(list(pairs)) for pairs in zip(*waiting, strict=True)]
+    yield joined(waiting)
 
 
 def _ahead(pool: ThreadPoolExecutor, parts: Iterator[Callable[[], _T]], ahead: int) -> Iterator[_T]:

@@ -54,13 +54,11 @@ class Pairing:
     neighbours: int
     """Texts of the same band that each is compared with."""
 
-    def candidates(self, order: Sorted) -> Iterator[Callable[[], list[Pairs]]]:
+    def candidates(self, order: Sorted) -> Iterator[Callable[[], Pairs]]:
         """Yield what finds pairs of texts that share a band and may be alike, part by part.
 
         Each text is paired with a few before it that share the band. So a band that many share
         costs no more than others; those that are close in another band too are neighbours in it.
-        What is found are pairs of texts that lie next to each other, then of those that have one
-        between them, and so on.
 
         Args:
             order: Of the band.
@@ -68,7 +66,7 @@ class Pairing:
         for start in range(0, len(order.keys), _SLICE):
             yield partial(self._close, order, start)
 
-    def _close(self, order: Sorted, start: int) -> list[Pairs]:
+    def _close(self, order: Sorted, start: int) -> Pairs:
         bands = order.bands(start, start + _SLICE + self.neighbours)
         # Most texts that share nothing are out here, before their bits are looked up.
         shared = bands[1:] == bands[:-1]
@@ -86,7 +84,7 @@ class Pairing:
             )
             places = np.flatnonzero(close)
             found.append((texts[places + distance], texts[places]))
-        return found
+        return joined(found)
 
     def verified(self, pairs: Pairs) -> Iterator[Callable[[], Pairs]]:
         """Yield what finds the pairs that share enough words, part by part."""
