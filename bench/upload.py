@@ -5,7 +5,8 @@
 
 Both run in turn on the same server, from the same file in the page cache; the best round of each
 counts. The SDK sends parts of its own choice, three at a time; ingest takes one gRPC stream over
-loopback and stores parts of 8 MiB, each created only if absent. A ratio compares within the run.
+loopback and stores parts of 8 MiB, three at a time as well, each created only if absent. A ratio
+compares within the run.
 """
 
 from __future__ import annotations

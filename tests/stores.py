@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from services.common.errors import Unavailable
 from services.common.storage import ObjectInfo, ObjectStore
@@ -17,8 +17,14 @@ class PassingStore:
     def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
         return self._store.put(key, data)
 
-    def create(self, key: str, data: bytes) -> bool:
-        return self._store.create(key, data)
+    def create(
+        self,
+        key: str,
+        data: bytes | Sequence[bytes],
+        *,
+        before_end: Callable[[], None] | None = None,
+    ) -> bool:
+        return self._store.create(key, data, before_end=before_end)
 
     def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         return self._store.get(key, offset=offset, length=length)
@@ -44,9 +50,15 @@ class FailingStore(PassingStore):
         self._count()
         return super().put(key, data)
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(
+        self,
+        key: str,
+        data: bytes | Sequence[bytes],
+        *,
+        before_end: Callable[[], None] | None = None,
+    ) -> bool:
         self._count()
-        return super().create(key, data)
+        return super().create(key, data, before_end=before_end)
 
     def _count(self) -> None:
         if not self.writes_left:

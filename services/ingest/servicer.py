@@ -35,7 +35,7 @@ from services.ingest.convert.responses import (
 from services.ingest.creation import Creation
 from services.ingest.deletion import Deletion
 from services.ingest.registry import Registry
-from services.ingest.streams import CheckStream, WriteStream, data_size
+from services.ingest.streams import CheckStream, WriteStream
 from services.ingest.uploading.direct import DirectUploads
 from services.ingest.uploading.imports import Imports
 from services.ingest.uploading.quotas import Quotas
@@ -129,8 +129,8 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         with self._uploading.taken(tenant):
             stream = WriteStream(self._registry, tenant)
             try:
-                async for request in paced(request_iterator, self._pace, data_size):
-                    await stream.take(request)
+                async for request, data in paced(request_iterator, self._pace):
+                    await stream.take(request, data)
                 stream.check_begun()
             finally:
                 # A stream that breaks cancels this call; what it brought is stored nonetheless.
@@ -145,8 +145,8 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         with self._checking.taken(current_principal().tenant), on_scratch():
             stream = CheckStream(self._checker)
             try:
-                async for request in paced(request_iterator, self._pace, data_size):
-                    await stream.take(request)
+                async for request, data in paced(request_iterator, self._pace):
+                    await stream.take(request, data)
                 return check_to_proto(await stream.result())
             finally:
                 await asyncio.shield(stream.close())

@@ -66,12 +66,12 @@ class IngestSettings(DatabaseSettings):
     """Largest sum of a dataset's files, in bytes."""
 
     upload_part_bytes: int = Field(default=8 * _MIB, ge=64 << 10, le=64 * _MIB)
-    """Bytes of one stored part of an upload. An upload in progress holds about three times this
-    in memory: a part that is being stored, and the next one that comes meanwhile."""
+    """Bytes of one stored part of an upload. An upload in progress holds about four times this in
+    memory: three parts that are being stored, and the next one that comes meanwhile."""
 
     concurrent_uploads: int = Field(default=16, ge=1, le=1024)
     """Uploads that one process takes at the same time; more are told to try again in a second.
-    Each holds about three times `upload_part_bytes`: 16 x 3 x 8 MiB are 384 MiB at most."""
+    Each holds about four times `upload_part_bytes`: 16 x 4 x 8 MiB are 512 MiB at most."""
 
     stream_idle_seconds: PositiveSeconds = 60.0
     """Longest wait for the next message of an upload or a check, and until one of a download is

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -25,6 +26,10 @@ from services.ingest.uploading.uploads import UploadWriter
 
 _MAX_DATA_BYTES = 1 << 20
 
+_PARTS_AT_ONCE = 3
+"""Parts of one upload on their way to the store: while one waits there for its disk, another is
+sent. A fourth adds nothing but memory."""
+
 
 class WriteStream:
     """One call of WriteDataset."""
@@ -34,26 +39,26 @@ class WriteStream:
         self._registry = registry
         self._tenant = tenant
         self._writer: UploadWriter | None = None
-        self._storing: asyncio.Task[int] | None = None
+        self._storing: deque[asyncio.Task[int]] = deque()
         self._file: tuple[str, Split] | None = None
 
-    async def take(self, request: messages.WriteDatasetRequest) -> None:
-        """Take one message; begin to store a part when one is full.
+    async def take(self, request: messages.WriteDatasetRequest, data: bytes) -> None:
+        """Take one message and its data; begin to store a part when one is full.
 
-        The next part comes in while that one is stored, and then waits for it.
+        The next ones come in while it is stored, up to the number that may be on their way.
         """
-        _check_size(request.data)
+        _check_size(data)
         first = self._writer is None
         writer = self._writer or await self._open(request)
         if not first:
             self._check_file(request)
         offset = request.offset if request.HasField("offset") else None
-        if first and offset is None and request.data:
+        if first and offset is None and data:
             offset = 0
-        writer.add(offset, request.data)
-        if writer.is_full:
-            await self._stored()
-            self._storing = asyncio.create_task(asyncio.to_thread(writer.store))
+        if writer.add(offset, data):
+            if len(self._storing) == _PARTS_AT_ONCE:
+                await self._stored()
+            self._storing.append(asyncio.create_task(asyncio.to_thread(writer.store)))
 
     def check_begun(self) -> None:
         """Make sure that a first message came."""
@@ -71,20 +76,17 @@ class WriteStream:
         """Store what is left; return the committed size."""
         if self._writer is None:
             return 0
-        # What could not be stored for the moment is tried once more.
-        with suppress(Unavailable):
-            await self._stored()
+        for outcome in await asyncio.gather(*self._storing, return_exceptions=True):
+            # What could not be stored for the moment is tried once more.
+            if isinstance(outcome, BaseException) and not isinstance(outcome, Unavailable):
+                raise outcome
         return await asyncio.to_thread(self._writer.flush)
 
     async def _stored(self) -> None:
-        """Wait for the part that is being stored."""
-        storing = self._storing
-        if storing is None:
-            return
+        """Wait for the oldest part that is being stored."""
         # A call that is cancelled must not cancel the part with it.
-        await asyncio.wait({storing})
-        self._storing = None
-        storing.result()
+        await asyncio.wait({self._storing[0]})
+        self._storing.popleft().result()
 
     async def _open(self, request: messages.WriteDatasetRequest) -> UploadWriter:
         dataset = dataset_id(request.name)
@@ -117,13 +119,13 @@ class CheckStream:
         self._checker = checker
         self._check: Check | None = None
 
-    async def take(self, request: messages.CheckDatasetRequest) -> None:
-        """Take one message."""
-        _check_size(request.data)
+    async def take(self, request: messages.CheckDatasetRequest, data: bytes) -> None:
+        """Take one message and its data."""
+        _check_size(data)
         if self._check is None:
             options = options_from_proto(request.options, field="options")
             self._check = await asyncio.to_thread(self._checker.begin, options)
-            if not request.split and not request.data:
+            if not request.split and not data:
                 return
         elif request.HasField("options"):
             raise InvalidArgument(
@@ -132,7 +134,7 @@ class CheckStream:
                 )
             )
         split = split_from_proto(request.split)
-        await asyncio.to_thread(self._check.add, split, request.data)
+        await asyncio.to_thread(self._check.add, split, data)
 
     async def result(self) -> CheckResult:
         """Judge what came."""
@@ -180,11 +182,6 @@ async def _sent(download: Download) -> AsyncGenerator[messages.DownloadDatasetRe
             yield messages.DownloadDatasetResponse(data=data)
     finally:
         await asyncio.to_thread(chunks.close)
-
-
-def data_size(request: messages.WriteDatasetRequest | messages.CheckDatasetRequest) -> int:
-    """Return the bytes of a file that a message brings."""
-    return len(request.data)
 
 
 def _check_size(data: bytes) -> None:

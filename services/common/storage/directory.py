@@ -11,7 +11,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
@@ -66,17 +66,26 @@ class DirectoryStore:
                     raise ValueError(f"{key} is the folder of other objects") from None
         return _info(key, stat)
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(
+        self,
+        key: str,
+        data: bytes | Sequence[bytes],
+        *,
+        before_end: Callable[[], None] | None = None,
+    ) -> bool:
         """Store `data` under `key` by one hard link, which fails where the key exists."""
         check_key(key)
         target = self._root / key
-        with self._written(data) as temporary, _as_unavailable():
-            try:
-                self._place(temporary, target, replace=False)
-            except FileExistsError:
-                if target.is_dir():
-                    raise ValueError(f"{key} is the folder of other objects") from None
-                return False
+        with self._written(data) as temporary:
+            if before_end is not None:
+                before_end()
+            with _as_unavailable():
+                try:
+                    self._place(temporary, target, replace=False)
+                except FileExistsError:
+                    if target.is_dir():
+                        raise ValueError(f"{key} is the folder of other objects") from None
+                    return False
         return True
 
     def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ the one manifest that publishes them is created only if absent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -49,8 +49,22 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(
+        self,
+        key: str,
+        data: bytes | Sequence[bytes],
+        *,
+        before_end: Callable[[], None] | None = None,
+    ) -> bool:
         """Store `data` only if `key` is absent; of any number of racing callers one wins.
+
+        Args:
+            key: Where.
+            data: The bytes, or chunks of them.
+            before_end: Called when all but the end of `data` is on its way, again where that is
+                sent again. It may wait: the object does not exist before it returns. What it
+                raises is raised, and leaves no object. It must not ask for `key`: a store may
+                keep all others from a key that is being created.
 
         Returns:
             True where this call created the object, False where it existed already.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -38,6 +38,10 @@ parts, so the largest object has 78 GiB; its smallest part is 5 MiB."""
 _PRESIGNED_SECONDS = 900
 """How long a conditional write may take with all its retries; clocks may differ by 15 minutes
 before S3 refuses the signature."""
+
+_END_BYTES = 64 << 10
+"""What is held back of an object whose creation waits: it does not exist without its last byte,
+and the server has the others already."""
 
 
 class S3Store:
@@ -87,10 +91,16 @@ class S3Store:
         modified = parsedate_to_datetime(date) if date else datetime.now(UTC)
         return ObjectInfo(key=key, size=stream.size, modified=modified)
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(
+        self,
+        key: str,
+        data: bytes | Sequence[bytes],
+        *,
+        before_end: Callable[[], None] | None = None,
+    ) -> bool:
         """Store `data` by a PUT that the server refuses where the key exists."""
         check_key(key)
-        return self._create(self._prefix + key, data)
+        return self._create(self._prefix + key, _HeldBack(data, before_end))
 
     def sign_create(self, key: str, *, size: int, seconds: int) -> SignedWrite:
         """Sign a PUT whose condition and length nobody can leave out."""
@@ -164,7 +174,7 @@ class S3Store:
         with as_unavailable():
             self._client.remove_object(self._bucket, name)
 
-    def _create(self, name: str, data: bytes) -> bool:
+    def _create(self, name: str, body: _HeldBack) -> bool:
         # When an answer is lost, the retry meets the caller's own object. A nonce tells it
         # from another's, even with the same bytes. It stands in the content type, the one
         # header that every S3 keeps and that a presigned request need not sign.
@@ -176,8 +186,12 @@ class S3Store:
             response = self._pool.urlopen(
                 "PUT",
                 url,
-                body=data,
-                headers={"If-None-Match": "*", "Content-Type": writer},
+                body=body,
+                headers={
+                    "If-None-Match": "*",
+                    "Content-Type": writer,
+                    "Content-Length": str(body.size),
+                },
                 # 409: another conditional write is under way; whether it wins is not known.
                 retries=retries(RETRIED_STATUS | {HTTPStatus.CONFLICT}),
             )
@@ -216,10 +230,10 @@ class S3Store:
         """Refuse a server that lets the second of two creators overwrite the first."""
         name = f"{self._reserved}{secrets.token_hex(16)}"
         try:
-            outcome = (self._create(name, b"first"), self._create(name, b"second"))
+            outcome = [self._create(name, _HeldBack(data)) for data in (b"first", b"second")]
         finally:
             self._delete(name)
-        if outcome != (True, False):
+        if outcome != [True, False]:
             raise UnsuitableStore(
                 "The S3 server does not honour If-None-Match on a PUT, so two writers could "
                 "overwrite each other: use a server that does (AWS S3, MinIO since 2023, "
@@ -231,13 +245,34 @@ class S3Store:
         folder = f"{self._reserved}{secrets.token_hex(16)}/"
         names = [f"{folder}a-b", f"{folder}a/c"]
         for name in names:
-            self._create(name, b"")
+            self._create(name, _HeldBack(b""))
         try:
             found = [self._prefix + info.key for info in self._list(folder)]
         finally:
             for name in names:
                 self._delete(name)
         return found == names
+
+
+class _HeldBack:
+    """The body of a request whose end waits; the pool goes through it again for each attempt."""
+
+    def __init__(
+        self, data: bytes | Sequence[bytes], before_end: Callable[[], None] | None = None
+    ) -> None:
+        *chunks, last = (data,) if isinstance(data, bytes) else data or (b"",)
+        self.size = sum(map(len, chunks)) + len(last)
+        self._chunks = chunks
+        self._last = memoryview(last)
+        self._before_end = before_end
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        yield from self._chunks
+        end = max(0, len(self._last) - _END_BYTES)
+        yield self._last[:end]
+        if self._before_end is not None:
+            self._before_end()
+        yield self._last[end:]
 
 
 class _SourceFailed(Exception):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,10 +123,16 @@ class GuardedStore:
         with self._asked() as store:
             return store.put(key, data)
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(
+        self,
+        key: str,
+        data: bytes | Sequence[bytes],
+        *,
+        before_end: Callable[[], None] | None = None,
+    ) -> bool:
         """See `ObjectStore.create`."""
         with self._asked() as store:
-            return store.create(key, data)
+            return store.create(key, data, before_end=before_end)
 
     def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""

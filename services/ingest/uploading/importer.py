@@ -112,8 +112,7 @@ class Importer:
                 source.key, offset=writer.received, end=source.size, etag=source.etag
             ):
                 self._turns.cancellation.check()
-                writer.add(None, chunk)
-                if writer.is_full:
+                if writer.add(None, chunk):
                     writer.store()
         except NotFound as error:
             if error.name == source.key:

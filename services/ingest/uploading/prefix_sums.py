@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -30,13 +31,15 @@ class PrefixSums:
         self._known: OrderedDict[File, tuple[int, _Hash]] = OrderedDict()
         self._lock = Lock()
 
-    def extend(self, file: File, offset: int, data: bytes) -> None:
+    def extend(self, file: File, offset: int, chunks: Sequence[bytes]) -> None:
         """Note bytes that were stored at `offset`; they count where they go on what is known."""
         reached, digest = self.start(file)
         if reached == offset:
-            digest.update(data)
+            for chunk in chunks:
+                digest.update(chunk)
+                reached += len(chunk)
             with self._lock:
-                self._known[file] = (offset + len(data), digest)
+                self._known[file] = (reached, digest)
                 self._known.move_to_end(file)
                 if len(self._known) > _MOST_FILES:
                     self._known.popitem(last=False)

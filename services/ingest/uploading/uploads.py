@@ -7,9 +7,11 @@ Whatever a stream brought is stored when it ends, so that nothing is sent twice.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from threading import Lock
+from functools import partial
+from threading import Condition
 from typing import Protocol
 
 from services.common import layout
@@ -26,6 +28,9 @@ from services.common.storage import ObjectStore
 from services.ingest.dataset import Split
 from services.ingest.uploading.prefix_sums import PrefixSums
 
+_NO_PLACE = (FailedPrecondition, NotFound, OutOfRange, ResourceExhausted)
+"""How a part is refused for good, and with it all that follows."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadLimits:
@@ -36,7 +41,7 @@ class UploadLimits:
     """All files of one dataset together."""
 
     part_bytes: int = 8 << 20
-    """Bytes of one stored part; one upload holds about three times this in memory."""
+    """Bytes of one stored part; one upload holds about four times this in memory."""
 
     def check(self, sizes: Mapping[Split, int]) -> None:
         """Make sure that a dataset may have files of these sizes.
@@ -182,12 +187,29 @@ class Uploads:
                 reached += info.size
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Part:
+    """Bytes that become one object."""
+
+    offset: int
+    size: int
+    chunks: list[bytes]
+    is_taken: bool = False
+    """Whether a thread is at it."""
+
+    is_stored: bool = False
+    """Whether it is in the store, though perhaps not counted yet."""
+
+    error: Exception | None = None
+    """Why the last thread that was at it gave it up."""
+
+
 class UploadWriter:
     """One stream of bytes into one file.
 
-    One thread adds while another stores what was added before, so that neither waits for the
-    other. A call that is cancelled leaves its thread behind and stores the rest from the next
-    one: of several that store, each waits for the one before it.
+    One thread adds while others store. Each of these takes the oldest part that nobody is at and
+    sends it, though the parts before it are still on their way; only its end waits until they are
+    stored. So a part never lies behind a gap, whichever of them fails or is killed.
     """
 
     def __init__(
@@ -213,36 +235,34 @@ class UploadWriter:
         self._prefix = prefix
         self._sizes = dict(sizes)
         self._gate = gate
-        self._committed = self._received = self._sizes.get(prefix[2], 0)
-        self._taken: list[bytes] = []
-        self._taken_size = 0
-        self._part = b""
+        self._committed = self._summed = self._received = self._sizes.get(prefix[2], 0)
+        self._added: list[bytes] = []
+        self._added_size = 0
+        self._parts: deque[_Part] = deque()
         self._failure: IsoglossError | None = None
-        self._taking, self._storing = Lock(), Lock()
+        self._changed = Condition()
 
     @property
     def received(self) -> int:
         """Where the next byte belongs."""
         return self._received
 
-    @property
-    def is_full(self) -> bool:
-        """Whether a whole part waits to be stored."""
-        return self._taken_size >= self._uploads.limits.part_bytes
-
-    def add(self, offset: int | None, data: bytes) -> None:
+    def add(self, offset: int | None, data: bytes) -> bool:
         """Take bytes, in memory only.
 
         Args:
             offset: Where they begin in the file; None goes on where the last ones ended.
             data: The bytes.
 
+        Returns:
+            Whether they fill a part: it waits for one call of `store`.
+
         Raises:
             OutOfRange: Where the file does not go on at `offset`; names where it does.
             ResourceExhausted: Where the file or the dataset becomes too large.
             IsoglossError: Where there was no place for bytes before these: what `store` raised.
         """
-        with self._taking:
+        with self._changed:
             if self._failure is not None:
                 # What follows bytes that are lost must not take their place.
                 raise self._failure
@@ -255,12 +275,16 @@ class UploadWriter:
             size = self._received + len(data)
             self._uploads.limits.check({**self._sizes, self._prefix[2]: size})
             if data:
-                self._taken.append(data)
-                self._taken_size += len(data)
-                self._received = size
+                self._added.append(data)
+                self._added_size += len(data)
+            self._received = size
+            if self._added_size < self._uploads.limits.part_bytes:
+                return False
+            self._close_part()
+            return True
 
     def store(self) -> int:
-        """Store what was taken as one part; return the committed size.
+        """Store the oldest part that no thread is at; return the committed size.
 
         What fails because the store or the database does not answer may be tried again.
 
@@ -270,61 +294,103 @@ class UploadWriter:
             NotFound: Where the dataset was deleted.
             ResourceExhausted: Where its tenant may not store them.
         """
-        with self._storing:
-            if not self._part:
-                with self._taking:
-                    self._part = b"".join(self._taken)
-                    self._forget_taken()
-            if self._part:
-                try:
-                    self._store_part()
-                except (FailedPrecondition, NotFound, OutOfRange, ResourceExhausted) as error:
+        with self._changed:
+            part = next((part for part in self._parts if not part.is_taken), None)
+            if part is None:
+                return self._committed
+            part.is_taken = True
+        try:
+            self._store_part(part)
+        except Exception as error:
+            with self._changed:
+                part.is_taken, part.error = False, error
+                if isinstance(error, _NO_PLACE):
                     # There is no place for these bytes, nor for any that follow them.
-                    with self._taking:
-                        self._failure = error
-                        self._forget_taken()
-                    self._part = b""
-                    raise
-                self._part = b""
-            return self._committed
+                    self._failure = error
+                    self._parts.clear()
+                    self._added = []
+                    self._added_size = 0
+                self._changed.notify_all()
+            raise
+        return self._committed
 
     def flush(self) -> int:
-        """Store all that was taken; return the committed size.
+        """Store all that was added; return the committed size.
 
         Raises:
             IsoglossError: As `store`.
         """
-        # A part that failed before, and what came behind it.
-        self.store()
-        return self.store()
+        while self._has_rest():
+            self.store()
+        return self._committed
 
-    def _forget_taken(self) -> None:
-        self._taken = []
-        self._taken_size = 0
+    def _has_rest(self) -> bool:
+        """Wait for the threads that store; return whether they leave anything."""
+        with self._changed:
+            self._changed.wait_for(lambda: not any(part.is_taken for part in self._parts))
+            if self._added_size:
+                self._close_part()
+            return bool(self._parts)
 
-    def _store_part(self) -> None:
+    def _close_part(self) -> None:
+        offset = self._received - self._added_size
+        self._parts.append(_Part(offset=offset, size=self._added_size, chunks=self._added))
+        self._added = []
+        self._added_size = 0
+
+    def _store_part(self, part: _Part) -> None:
         tenant, dataset, split = self._prefix
-        key = layout.raw_chunk(tenant, dataset, split, self._committed)
-        size = len(self._part)
-        end = self._committed + size
-        if self._gate is not None:
-            self._gate.check_open(size)
-        if not self._store.create(key, self._part):
-            stored = self._uploads.committed(tenant, dataset, split)
-            raise self._wrong_offset(
-                f"Another stream has stored bytes of the {split} file meanwhile: it goes on at "
-                f"byte {stored}.",
-                stored,
-            )
+        key = layout.raw_chunk(tenant, dataset, split, part.offset)
+        end = part.offset + part.size
+        if not part.is_stored:
+            if not self._store.create(key, part.chunks, before_end=partial(self._look, part)):
+                self._wait_for_turn(part)
+                stored = self._uploads.committed(tenant, dataset, split)
+                raise self._wrong_offset(
+                    f"Another stream has stored bytes of the {split} file meanwhile: it goes on "
+                    f"at byte {stored}.",
+                    stored,
+                )
+            part.is_stored = True
         if self._gate is not None:
             try:
-                self._gate.check_kept(end, size)
+                self._gate.check_kept(end, part.size)
             except (FailedPrecondition, NotFound):
                 # Finalised or deleted between the look and the store: nobody would find it.
                 self._store.delete(key)
                 raise
-        self._uploads.sums.extend(self._prefix, self._committed, self._part)
-        self._committed = end
+        with self._changed:
+            self._parts.popleft()
+            self._committed = end
+            self._changed.notify_all()
+            # The next part is stored while this one is summed, and summed after it.
+            self._changed.wait_for(lambda: self._summed == part.offset)
+        self._uploads.sums.extend(self._prefix, part.offset, part.chunks)
+        with self._changed:
+            self._summed = end
+            self._changed.notify_all()
+
+    def _look(self, part: _Part) -> None:
+        """See whether a part may be stored, when all before it are."""
+        self._wait_for_turn(part)
+        if self._gate is not None:
+            self._gate.check_open(part.size)
+
+    def _wait_for_turn(self, part: _Part) -> None:
+        """Wait until all parts before one are stored.
+
+        Raises:
+            Exception: What was raised to the thread that gave one of them up.
+        """
+
+        def is_turn() -> bool:
+            return self._failure is not None or self._parts[0] is part
+
+        with self._changed:
+            self._changed.wait_for(lambda: is_turn() or not self._parts[0].is_taken)
+            error = self._failure if is_turn() else self._parts[0].error
+        if error is not None:
+            raise error
 
     def _wrong_offset(self, message: str, committed: int) -> OutOfRange:
         return OutOfRange(

@@ -45,8 +45,8 @@ class Incoming:
         self._size = 0
         self._digest = hashlib.sha256()
 
-    def add(self, request: ImportModelRequest) -> None:
-        """Take one message.
+    def add(self, request: ImportModelRequest, data: bytes) -> None:
+        """Take one message and its data.
 
         Raises:
             InvalidArgument: Where it is wrong, or the bundle too large.
@@ -61,12 +61,12 @@ class Incoming:
                     description="is for the first message only: leave it out.",
                 )
             )
-        self._check_size(request.data)
-        self._size += len(request.data)
-        self._digest.update(request.data)
+        self._check_size(data)
+        self._size += len(data)
+        self._digest.update(data)
         if self._file is not None:
             with _on_scratch():
-                self._file.write(request.data)
+                self._file.write(data)
 
     def become_model(self, imports: Imports, principal: Principal) -> ModelRow:
         """Make a model of what came.

@@ -89,8 +89,8 @@ class Transfers:
         incoming = Incoming(self._scratch, self.limits.import_bytes)
         with self._slots.taken(principal.tenant):
             try:
-                async for request in paced(requests, self.limits.pace, _size):
-                    await _to_its_end(partial(incoming.add, request))
+                async for request, data in paced(requests, self.limits.pace):
+                    await _to_its_end(partial(incoming.add, request, data))
                 return await _to_its_end(partial(incoming.become_model, self._imports, principal))
             finally:
                 await _to_its_end(incoming.close)
@@ -103,10 +103,6 @@ class Transfers:
         manifest = manifests.read_manifest(self._store, key, ModelManifest)
         place = Place(tenant=tenant, model=model, attempt=manifest.attempt, token=manifest.token)
         return pack(self._store, manifest, place, texts=texts)
-
-
-def _size(request: pb.ImportModelRequest) -> int:
-    return len(request.data)
 
 
 async def _to_its_end(work: Callable[[], T]) -> T:

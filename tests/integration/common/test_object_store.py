@@ -332,6 +332,50 @@ def test_one_of_many_threads_creates_the_same_bytes(store: ObjectStore, folder: 
     assert won.count(True) == 1
 
 
+@pytest.mark.parametrize("size", [0, 10, 3 << 20])
+def test_a_creation_may_wait_before_its_end(store: ObjectStore, folder: str, size: int) -> None:
+    key, data = f"{folder}/a", [b"x" * size, b"y" * size]
+    found: list[list[str]] = []
+
+    # Listed, not looked up: MinIO lets nobody look at a key that is being created.
+    assert store.create(key, data, before_end=lambda: found.append(keys(store, f"{folder}/")))
+
+    assert found == [[]]
+    assert read_all(store, key, limit=2 * size) == b"".join(data)
+    assert not store.create(key, data, before_end=lambda: None)
+
+
+def test_what_a_waiting_creation_raises_leaves_no_object(store: ObjectStore, folder: str) -> None:
+    class Refused(Exception):
+        pass
+
+    def refuse() -> None:
+        raise Refused
+
+    with pytest.raises(Refused):
+        store.create(f"{folder}/a", b"x" * (3 << 20), before_end=refuse)
+
+    assert store.stat(f"{folder}/a") is None
+    assert store.create(f"{folder}/a", b"y")
+
+
+def test_one_of_many_waiting_creations_wins(store: ObjectStore, folder: str) -> None:
+    together = threading.Barrier(4)
+
+    def create(writer: int) -> bool:
+        def wait() -> None:
+            together.wait(30)
+
+        return store.create(f"{folder}/a", [b"%d" % writer] * (1 << 17), before_end=wait)
+
+    with ThreadPoolExecutor(4) as pool:
+        won = list(pool.map(create, range(4)))
+
+    assert won.count(True) == 1
+    expected = b"%d" % won.index(True) * (1 << 17)
+    assert read_all(store, f"{folder}/a", limit=1 << 17) == expected
+
+
 def _create_all(
     url: str, options: StoreOptions, folder: str, writer: int, start: Callable[[], object]
 ) -> list[int]:

@@ -114,6 +114,19 @@ def test_server_that_ignores_the_condition_is_refused(proxy: BadProxy) -> None:
         open_store(proxy.front.url("faults"), proxy.front.options)
 
 
+def test_a_waiting_creation_is_sent_again_whole(proxy: BadProxy) -> None:
+    store = open_store(proxy.front.url("faults", secrets.token_hex(4)), proxy.front.options)
+    proxy.once(FAIL, "PUT")
+    turns: list[None] = []
+
+    assert store.create(
+        "a", [b"x" * 100_000, b"y" * 100_000], before_end=lambda: turns.append(None)
+    )
+
+    assert len(turns) == 2
+    assert b"".join(store.get("a")) == b"x" * 100_000 + b"y" * 100_000
+
+
 def test_creator_whose_reply_was_lost_knows_its_own_object(proxy: BadProxy) -> None:
     store = open_store(proxy.front.url("faults", secrets.token_hex(4)), proxy.front.options)
     proxy.once(DROP_REPLY, "PUT")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -42,11 +42,17 @@ class StallingStore(PassingStore):
         self._meet(key)
         return info
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(
+        self,
+        key: str,
+        data: bytes | Sequence[bytes],
+        *,
+        before_end: Callable[[], None] | None = None,
+    ) -> bool:
         if "/raw/" not in key:
             self._meet(key)
         self.created.append(key)
-        return super().create(key, data)
+        return super().create(key, data, before_end=before_end)
 
     def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         if "/raw/" in key:
@@ -76,9 +82,19 @@ class CrowdedStore(PassingStore):
         """
         self._moment, self._act = moment, act
 
-    def create(self, key: str, data: bytes) -> bool:
-        self._reach("before create", key)
-        created = super().create(key, data)
+    def create(
+        self,
+        key: str,
+        data: bytes | Sequence[bytes],
+        *,
+        before_end: Callable[[], None] | None = None,
+    ) -> bool:
+        def before() -> None:
+            if before_end is not None:
+                before_end()
+            self._reach("before create", key)
+
+        created = super().create(key, data, before_end=before)
         self._reach("after create", key)
         return created
 

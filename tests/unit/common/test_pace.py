@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 import pytest
 
@@ -10,10 +11,15 @@ from services.common.pace import Pace, paced
 from services.common.pace import taken as taken_by_caller
 
 
-async def sending(*pieces: tuple[float, bytes]) -> AsyncIterator[bytes]:
+@dataclass(frozen=True)
+class Message:
+    data: bytes
+
+
+async def sending(*pieces: tuple[float, bytes]) -> AsyncIterator[Message]:
     for pause, piece in pieces:
         await asyncio.sleep(pause)
-        yield piece
+        yield Message(piece)
 
 
 async def taken(
@@ -22,7 +28,7 @@ async def taken(
     """Return what was taken, and the setting that ended it."""
     found: list[bytes] = []
     try:
-        async for piece in paced(sending(*pieces), pace, len):
+        async for _, piece in paced(sending(*pieces), pace):
             found.append(piece)  # what came before an error counts
             await asyncio.sleep(working)
     except DeadlineExceeded as error:

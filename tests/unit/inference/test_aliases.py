@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -324,10 +324,16 @@ def test_a_change_that_comes_late_after_its_mark_is_followed(
     store: WatchedStore, followed: Aliases, clock: Clock
 ) -> None:
     class Slow(PassingStore):
-        def create(self, key: str, data: bytes) -> bool:
+        def create(
+            self,
+            key: str,
+            data: bytes | Sequence[bytes],
+            *,
+            before_end: Callable[[], None] | None = None,
+        ) -> bool:
             followed.look()
             clock.now += 5
-            return super().create(key, data)
+            return super().create(key, data, before_end=before_end)
 
     switch(store, 1, "one")
     followed.look()

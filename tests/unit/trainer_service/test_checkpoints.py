@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,14 @@ def desk(tmp_path: Path) -> Desk:
 class DiscardingStore(PassingStore):
     """Has all checkpoints removed as soon as a manifest is written, as a deletion may."""
 
-    def create(self, key: str, data: bytes) -> bool:
-        created = super().create(key, data)
+    def create(
+        self,
+        key: str,
+        data: bytes | Sequence[bytes],
+        *,
+        before_end: Callable[[], None] | None = None,
+    ) -> bool:
+        created = super().create(key, data, before_end=before_end)
         discard(self, "default", "tone-abcdef")
         return created
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -9,10 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.common.errors import DataLoss, OutOfRange, ResourceExhausted
+from services.common import layout
+from services.common.errors import (
+    DataLoss,
+    FailedPrecondition,
+    IsoglossError,
+    OutOfRange,
+    ResourceExhausted,
+    Unavailable,
+)
 from services.common.storage import ObjectStore, open_store
 from services.ingest.dataset import Split
-from services.ingest.uploading.uploads import UploadLimits, Uploads
+from services.ingest.uploading.uploads import UploadLimits, Uploads, UploadWriter
 from tests.stores import PassingStore
 
 LIMITS = UploadLimits(max_file_bytes=1000, max_dataset_bytes=1500, part_bytes=100)
@@ -141,9 +150,8 @@ def test_any_breaks_give_the_same_bytes(
     uploads = Uploads(open_store(str(tmp_path_factory.mktemp("store"))), limits)
     for number, piece in enumerate(pieces):
         writer = uploads.open("t", "d", Split.TRAIN)
-        writer.add(sum(map(len, pieces[:number])), piece[:50])
-        if writer.is_full:
-            writer.flush()
+        if writer.add(sum(map(len, pieces[:number])), piece[:50]):
+            writer.store()
         writer.add(None, piece[50:])
         writer.flush()
 
@@ -159,11 +167,17 @@ class SlowStore(PassingStore):
         self.waits = threading.Event()
         self.go_on = threading.Event()
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(
+        self,
+        key: str,
+        data: bytes | Sequence[bytes],
+        *,
+        before_end: Callable[[], None] | None = None,
+    ) -> bool:
         if not self.waits.is_set():
             self.waits.set()
             assert self.go_on.wait(20)
-        return super().create(key, data)
+        return super().create(key, data, before_end=before_end)
 
 
 def test_a_part_is_stored_once_however_many_threads_store_it(store: ObjectStore) -> None:
@@ -179,3 +193,178 @@ def test_a_part_is_stored_once_however_many_threads_store_it(store: ObjectStore)
         slow.go_on.set()
 
         assert [first.result(), second.result()] == [10, 10]
+
+
+PIECES = [bytes([number]) * 100 for number in range(1, 8)]
+"""Each fills a part."""
+
+
+class CountingGate:
+    """Counts as the row of a dataset does; refuses the count of one part as often as it is told."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[int, int]] = []
+        self.refusals: list[Exception] = []
+        self.refused_end = 0
+
+    def check_open(self, size: int = 0) -> None:
+        pass
+
+    def check_kept(self, end: int, size: int) -> None:
+        if end == self.refused_end and self.refusals:
+            raise self.refusals.pop()
+        self.kept.append((end, size))
+
+
+class CrossingStore(PassingStore):
+    """Waits with every creation until so many are on their way, and notes in which order they end.
+
+    What `failures` holds of a key is raised instead of the end of its creation, once.
+    """
+
+    def __init__(self, store: ObjectStore, at_once: int) -> None:
+        super().__init__(store)
+        self.together = threading.Barrier(at_once)
+        self.began: list[str] = []
+        self.ended: list[str] = []
+        self.failures: dict[str, Exception] = {}
+
+    def create(
+        self,
+        key: str,
+        data: bytes | Sequence[bytes],
+        *,
+        before_end: Callable[[], None] | None = None,
+    ) -> bool:
+        self.began.append(key)
+        self.together.wait(20)
+
+        def end() -> None:
+            if before_end is not None:
+                before_end()
+            if failure := self.failures.pop(key, None):
+                raise failure
+            self.ended.append(key)
+
+        return super().create(key, data, before_end=end)
+
+
+def raw(offset: int) -> str:
+    return layout.raw_chunk("t", "d", Split.TRAIN, offset)
+
+
+def outcomes(writer: UploadWriter, threads: int) -> list[int | str]:
+    """Return what every thread's part came to: the committed size, or the error."""
+
+    def store(_: int) -> int | str:
+        try:
+            return writer.store()
+        except IsoglossError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(store, range(threads)))
+
+
+def filled(uploads: Uploads, gate: CountingGate | None = None) -> UploadWriter:
+    writer = uploads.open("t", "d", Split.TRAIN, gate=gate)
+    for piece in PIECES:
+        assert writer.add(None, piece)
+    return writer
+
+
+def test_parts_are_on_their_way_at_once_and_stored_in_their_order(store: ObjectStore) -> None:
+    crossing = CrossingStore(store, len(PIECES))
+    uploads = Uploads(crossing, LIMITS)
+    gate = CountingGate()
+
+    outcomes(filled(uploads, gate), len(PIECES))
+
+    offsets = range(0, 700, 100)
+    assert crossing.ended == [raw(offset) for offset in offsets]
+    assert gate.kept == [(offset + 100, 100) for offset in offsets]
+    assert read(uploads, 700) == b"".join(PIECES)
+    assert uploads.sums.start(("t", "d", Split.TRAIN))[0] == 700
+
+
+@pytest.mark.parametrize("failing", [0, 300, 600])
+def test_nothing_is_stored_behind_a_part_that_fails(store: ObjectStore, failing: int) -> None:
+    crossing = CrossingStore(store, len(PIECES))
+    crossing.failures[raw(failing)] = Unavailable("The store is down.")
+    uploads = Uploads(crossing, LIMITS)
+    writer = filled(uploads)
+
+    ended = outcomes(writer, len(PIECES))
+
+    assert [info.key for info in store.list("")] == [raw(n) for n in range(0, failing, 100)]
+    assert ended.count("The store is down.") == len(PIECES) - failing // 100
+    crossing.together = threading.Barrier(1)
+    assert writer.flush() == 700
+    assert read(uploads, 700) == b"".join(PIECES)
+    assert uploads.sums.start(("t", "d", Split.TRAIN))[0] == 700
+
+
+def test_nothing_is_stored_behind_a_part_that_is_refused(store: ObjectStore) -> None:
+    uploads = Uploads(CrossingStore(store, len(PIECES)), LIMITS)
+    gate = CountingGate()
+    gate.refused_end, gate.refusals = 300, [FailedPrecondition("It is closed.")]
+    writer = filled(uploads, gate)
+
+    ended = outcomes(writer, len(PIECES))
+
+    assert ended.count("It is closed.") == 5
+    assert uploads.committed("t", "d", Split.TRAIN) == 200
+    assert [info.key for info in store.list("")] == [raw(0), raw(100)]
+    with pytest.raises(FailedPrecondition):
+        writer.add(None, b"more")
+    assert writer.flush() == 200
+
+
+def test_a_part_that_could_not_be_counted_is_counted_once_and_not_sent_again(
+    store: ObjectStore,
+) -> None:
+    crossing = CrossingStore(store, 1)
+    gate = CountingGate()
+    gate.refused_end, gate.refusals = 100, [Unavailable("The database is down.")]
+    writer = Uploads(crossing, LIMITS).open("t", "d", Split.TRAIN, gate=gate)
+    writer.add(None, PIECES[0])
+
+    with pytest.raises(Unavailable):
+        writer.flush()
+    assert writer.flush() == 100
+
+    assert crossing.began == [raw(0)]
+    assert gate.kept == [(100, 100)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    failing=st.lists(st.integers(0, 6), max_size=8),
+    threads=st.integers(1, 4),
+    data=st.data(),
+)
+def test_whatever_fails_there_is_never_a_gap(
+    failing: list[int], threads: int, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = open_store(str(tmp_path_factory.mktemp("store")))
+    crossing = CrossingStore(store, 1)
+    uploads = Uploads(crossing, LIMITS)
+    gate = CountingGate()
+    writer = filled(uploads, gate)
+    for number in failing:
+        if data.draw(st.booleans()):
+            crossing.failures[raw(number * 100)] = Unavailable("The store is down.")
+        else:
+            gate.refused_end = number * 100 + 100
+            gate.refusals = [Unavailable("The database is down.")]
+        outcomes(writer, threads)
+
+        stored = len(list(store.list("")))
+        assert uploads.committed("t", "d", Split.TRAIN) == stored * 100
+
+    crossing.failures.clear()
+    gate.refusals.clear()
+    assert writer.flush() == 700
+    assert read(uploads, 700) == b"".join(PIECES)
+    assert gate.kept == [(end, 100) for end in range(100, 800, 100)]
+    assert uploads.sums.start(("t", "d", Split.TRAIN))[0] == 700
