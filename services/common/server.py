@@ -42,7 +42,7 @@ PUBLIC = frozenset(
 )
 """Methods without identity: probes have no keys, and the contracts are no secret."""
 
-_THREADS = 64
+_THREADS = 32
 """Threads for blocking calls: they wait for the store and the database, so more than processors."""
 
 MIN_PING_MILLISECONDS = 20_000

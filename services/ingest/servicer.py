@@ -35,7 +35,7 @@ from services.ingest.convert.responses import (
 from services.ingest.creation import Creation
 from services.ingest.deletion import Deletion
 from services.ingest.registry import Registry
-from services.ingest.streams import CheckStream, WriteStream
+from services.ingest.streams import MOST_PARTS_AT_ONCE, CheckStream, WriteStream
 from services.ingest.uploading.direct import DirectUploads
 from services.ingest.uploading.imports import Imports
 from services.ingest.uploading.quotas import Quotas
@@ -90,6 +90,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self._quotas = quotas
         self._pace = pace
         self._uploading = Slots(concurrent_uploads, what="uploads")
+        self._storing = asyncio.Semaphore(MOST_PARTS_AT_ONCE)
         self._checking = checking
 
     async def CreateDataset(  # noqa: N802  # the contract's
@@ -127,7 +128,7 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         del context
         tenant = current_principal().tenant
         with self._uploading.taken(tenant):
-            stream = WriteStream(self._registry, tenant)
+            stream = WriteStream(self._registry, tenant, self._storing)
             try:
                 async for request, data in paced(request_iterator, self._pace):
                     await stream.take(request, data)

@@ -30,13 +30,23 @@ _PARTS_AT_ONCE = 3
 """Parts of one upload on their way to the store: while one waits there for its disk, another is
 sent. A fourth adds nothing but memory."""
 
+MOST_PARTS_AT_ONCE = 16
+"""Of all uploads: half of the threads that all calls have."""
+
 
 class WriteStream:
     """One call of WriteDataset."""
 
-    def __init__(self, registry: Registry, tenant: str) -> None:
-        """Wait for the first message."""
+    def __init__(self, registry: Registry, tenant: str, storing: asyncio.Semaphore) -> None:
+        """Wait for the first message.
+
+        Args:
+            registry: Of the datasets.
+            tenant: Whose call it is.
+            storing: Taken by each part of all uploads while it is stored.
+        """
         self._registry = registry
+        self._places = storing
         self._tenant = tenant
         self._writer: UploadWriter | None = None
         self._storing: deque[asyncio.Task[int]] = deque()
@@ -58,7 +68,7 @@ class WriteStream:
         if writer.add(offset, data):
             if len(self._storing) == _PARTS_AT_ONCE:
                 await self._stored()
-            self._storing.append(asyncio.create_task(asyncio.to_thread(writer.store)))
+            self._storing.append(asyncio.create_task(self._store(writer)))
 
     def check_begun(self) -> None:
         """Make sure that a first message came."""
@@ -81,6 +91,10 @@ class WriteStream:
             if isinstance(outcome, BaseException) and not isinstance(outcome, Unavailable):
                 raise outcome
         return await asyncio.to_thread(self._writer.flush)
+
+    async def _store(self, writer: UploadWriter) -> int:
+        async with self._places:
+            return await asyncio.to_thread(writer.store)
 
     async def _stored(self) -> None:
         """Wait for the oldest part that is being stored."""

@@ -61,10 +61,11 @@ class ObjectStore(Protocol):
         Args:
             key: Where.
             data: The bytes, or chunks of them.
-            before_end: Called when all but the end of `data` is on its way, again where that is
-                sent again. It may wait: the object does not exist before it returns. What it
-                raises is raised, and leaves no object. It must not ask for `key`: a store may
-                keep all others from a key that is being created.
+            before_end: Called when all but the end of `data`, which is not empty then, is on its
+                way; again where that is sent again. The object does not exist before it returns,
+                and what it raises is raised and leaves none. It may wait, but no longer than some
+                seconds: a store gives up on a request that is silent for 20 or 30. It must not
+                ask for `key`: a store may keep all others from a key that is being created.
 
         Returns:
             True where this call created the object, False where it existed already.

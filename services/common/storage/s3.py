@@ -260,7 +260,8 @@ class _HeldBack:
     def __init__(
         self, data: bytes | Sequence[bytes], before_end: Callable[[], None] | None = None
     ) -> None:
-        *chunks, last = (data,) if isinstance(data, bytes) else data or (b"",)
+        given = (data,) if isinstance(data, bytes) else data
+        *chunks, last = [chunk for chunk in given if chunk] or [b""]
         self.size = sum(map(len, chunks)) + len(last)
         self._chunks = chunks
         self._last = memoryview(last)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from threading import Condition
 from typing import Protocol
 
@@ -28,6 +28,9 @@ from services.common.storage import ObjectStore
 from services.ingest.dataset import Split
 from services.ingest.uploading.prefix_sums import PrefixSums
 
+_MANY_CHUNKS = 256
+"""From here on what a part's messages cost beside their bytes is worth a copy."""
+
 _NO_PLACE = (FailedPrecondition, NotFound, OutOfRange, ResourceExhausted)
 """How a part is refused for good, and with it all that follows."""
 
@@ -42,6 +45,10 @@ class UploadLimits:
 
     part_bytes: int = 8 << 20
     """Bytes of one stored part; one upload holds about four times this in memory."""
+
+    patience_seconds: float = 5.0
+    """How long a part that was sent but for its end waits for its turn. What takes longer does not
+    hold the store's connection, and perhaps its lock on the key, meanwhile: it is sent again."""
 
     def check(self, sizes: Mapping[Split, int]) -> None:
         """Make sure that a dataset may have files of these sizes.
@@ -204,6 +211,10 @@ class _Part:
     """Why the last thread that was at it gave it up."""
 
 
+class _NotYet(Exception):
+    """Parts before one are still on their way."""
+
+
 class UploadWriter:
     """One stream of bytes into one file.
 
@@ -334,7 +345,8 @@ class UploadWriter:
 
     def _close_part(self) -> None:
         offset = self._received - self._added_size
-        self._parts.append(_Part(offset=offset, size=self._added_size, chunks=self._added))
+        chunks = self._added if len(self._added) < _MANY_CHUNKS else [b"".join(self._added)]
+        self._parts.append(_Part(offset=offset, size=self._added_size, chunks=chunks))
         self._added = []
         self._added_size = 0
 
@@ -343,7 +355,7 @@ class UploadWriter:
         key = layout.raw_chunk(tenant, dataset, split, part.offset)
         end = part.offset + part.size
         if not part.is_stored:
-            if not self._store.create(key, part.chunks, before_end=partial(self._look, part)):
+            if not self._create(key, part):
                 self._wait_for_turn(part)
                 stored = self._uploads.committed(tenant, dataset, split)
                 raise self._wrong_offset(
@@ -365,29 +377,50 @@ class UploadWriter:
             self._changed.notify_all()
             # The next part is stored while this one is summed, and summed after it.
             self._changed.wait_for(lambda: self._summed == part.offset)
-        self._uploads.sums.extend(self._prefix, part.offset, part.chunks)
-        with self._changed:
-            self._summed = end
-            self._changed.notify_all()
+        try:
+            self._uploads.sums.extend(self._prefix, part.offset, part.chunks)
+        finally:
+            with self._changed:
+                self._summed = end
+                self._changed.notify_all()
 
-    def _look(self, part: _Part) -> None:
-        """See whether a part may be stored, when all before it are."""
+    def _create(self, key: str, part: _Part) -> bool:
+        """Send a part, its end in its turn; return whether nobody else had stored one there."""
+        with suppress(_NotYet):
+            return self._send(key, part)
         self._wait_for_turn(part)
-        if self._gate is not None:
-            self._gate.check_open(part.size)
+        return self._send(key, part)
 
-    def _wait_for_turn(self, part: _Part) -> None:
+    def _send(self, key: str, part: _Part) -> bool:
+        is_let_in = False
+
+        def look() -> None:
+            nonlocal is_let_in
+            self._wait_for_turn(part, seconds=self._uploads.limits.patience_seconds)
+            # Once: where an answer was lost and the part is sent again, it may be stored already.
+            if self._gate is not None and not is_let_in:
+                self._gate.check_open(part.size)
+            is_let_in = True
+
+        return self._store.create(key, part.chunks, before_end=look)
+
+    def _wait_for_turn(self, part: _Part, *, seconds: float | None = None) -> None:
         """Wait until all parts before one are stored.
 
         Raises:
             Exception: What was raised to the thread that gave one of them up.
+            _NotYet: Where it takes longer.
         """
 
         def is_turn() -> bool:
             return self._failure is not None or self._parts[0] is part
 
         with self._changed:
-            self._changed.wait_for(lambda: is_turn() or not self._parts[0].is_taken)
+            ready = self._changed.wait_for(
+                lambda: is_turn() or not self._parts[0].is_taken, timeout=seconds
+            )
+            if not ready:
+                raise _NotYet
             error = self._failure if is_turn() else self._parts[0].error
         if error is not None:
             raise error

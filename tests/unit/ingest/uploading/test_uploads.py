@@ -337,6 +337,80 @@ def test_a_part_that_could_not_be_counted_is_counted_once_and_not_sent_again(
     assert gate.kept == [(100, 100)]
 
 
+class ImpatientStore(PassingStore):
+    """Asks about the end of every creation twice, as where an answer was lost; notes its chunks."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        super().__init__(store)
+        self.chunks: list[int] = []
+
+    def create(
+        self,
+        key: str,
+        data: bytes | Sequence[bytes],
+        *,
+        before_end: Callable[[], None] | None = None,
+    ) -> bool:
+        assert before_end is not None
+        self.chunks.append(len(data))
+        before_end()
+        return super().create(key, data, before_end=before_end)
+
+
+class OnceOpenGate(CountingGate):
+    """Is open at the first look, and closed by the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    def check_open(self, size: int = 0) -> None:
+        del size
+        self.looks += 1
+        if self.looks > 1:
+            raise ResourceExhausted("The tenant's bytes are used up.")
+
+
+def test_a_part_that_is_sent_again_is_not_asked_about_again(store: ObjectStore) -> None:
+    gate = OnceOpenGate()
+    writer = Uploads(ImpatientStore(store), LIMITS).open("t", "d", Split.TRAIN, gate=gate)
+    writer.add(None, PIECES[0])
+
+    assert writer.flush() == 100
+    assert gate.kept == [(100, 100)]
+
+
+def test_a_part_of_many_small_messages_is_kept_as_one(store: ObjectStore) -> None:
+    asked = ImpatientStore(store)
+    limits = UploadLimits(part_bytes=1000)
+    writer = Uploads(asked, limits).open("t", "d", Split.TRAIN)
+    for _ in range(1000):
+        writer.add(None, b"x")
+    for _ in range(10):
+        writer.add(None, b"y" * 100)
+
+    assert writer.flush() == 2000
+    assert asked.chunks == [1, 10]
+
+
+def test_a_part_whose_turn_does_not_come_is_sent_again_in_its_turn(store: ObjectStore) -> None:
+    slow = SlowStore(store)
+    limits = UploadLimits(part_bytes=100, patience_seconds=0.01)
+    uploads = Uploads(slow, limits)
+    writer = filled(uploads)
+    with ThreadPoolExecutor(len(PIECES)) as threads:
+        stores = [threads.submit(writer.store) for _ in PIECES]
+        assert slow.waits.wait(20)
+        # All the others lose patience meanwhile.
+        wait(stores, timeout=0.3)
+        assert list(store.list("")) == []
+        slow.go_on.set()
+
+        assert max(each.result() for each in stores) == 700
+
+    assert read(uploads, 700) == b"".join(PIECES)
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     failing=st.lists(st.integers(0, 6), max_size=8),
