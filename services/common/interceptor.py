@@ -192,24 +192,20 @@ class CallInterceptor(ServerInterceptor):
             _log.exception("call_failed")
             await _abort(context, _internal(request_id), request_id)
         finally:
-            # After the answer is on its way: nobody waits for a note of it.
-            asyncio.get_running_loop().call_soon(
-                self._end, method, code, time.monotonic() - began, span
-            )
+            self._end(method, code, time.monotonic() - began)
+            if span is not None:
+                finish(span, code)
 
     def _span(self, method: str, metadata: Mapping[str, str]) -> Span | None:
         if self._tracing is None or method in self._public:
             return None
         return self._tracing.begin(method, metadata)
 
-    def _end(self, method: str, code: grpc.StatusCode, seconds: float, span: Span | None) -> None:
-        """Note how a call ended, in its own context."""
+    def _end(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
         log = _log.debug if method in self._public else _log.info
         log("call", code=code.name, seconds=round(seconds, 6))
         for observer in self._observers:
             observer.observe(method=method, code=code, seconds=seconds)
-        if span is not None:
-            finish(span, code)
 
     def _identify(self, method: str, metadata: Mapping[str, str]) -> None:
         if method in self._public:
