@@ -81,6 +81,11 @@ class KeptTargets:
         info = ObjectInfo(key=_RECORD, size=len(content), modified=datetime.now(UTC))
         self._records.keep(info, content)
 
+    def keep_found(self, targets: Mapping[Name, Target]) -> None:
+        """Write down what calls have found while nobody could look whether all else still holds."""
+        if self._kept != targets:
+            self.keep(targets)
+
     def recall(self) -> dict[Name, Target]:
         """Return what was known last; nothing where that cannot be read."""
         record = self._records.recall(_RECORD)

@@ -139,6 +139,9 @@ class Aliases:
         except Unavailable:
             if self._preloads is None:
                 self._recall()
+            else:
+                # What calls have found since the last look must outlive the process, too.
+                self._kept.keep_found(dict(self._known))
             raise
         self._kept.keep(dict(self._known))
         self._wanted.want(frozenset(self._preloaded()))

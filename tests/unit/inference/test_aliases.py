@@ -423,3 +423,22 @@ def test_aliases_and_models_outlive_the_process_and_the_store(
     with pytest.raises(Unavailable):
         again.aliases.find("acme", "other")
     again.close()
+
+
+def test_what_a_call_found_just_before_the_store_went_down_outlives_the_process(
+    store: WatchedStore, opened: Library, tmp_path: Path, clock: Clock
+) -> None:
+    opened.aliases.look()
+    switch(store, 1, "one")
+    opened.aliases.find("acme", "reviews")
+    store.down = True
+    with pytest.raises(Unavailable):
+        opened.aliases.look()
+    opened.close()
+
+    again = library(store, tmp_path / "cache", clock=clock)
+    with pytest.raises(Unavailable):
+        again.aliases.look()
+
+    assert again.aliases.known("acme", "reviews") == named("one")
+    again.close()
