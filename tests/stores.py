@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from services.common.errors import Unavailable
-from services.common.storage import ObjectInfo, ObjectStore
+from services.common.storage import BeforeEnd, Content, ObjectInfo, ObjectStore
 
 
 class PassingStore:
@@ -17,13 +17,7 @@ class PassingStore:
     def put(self, key: str, data: bytes | Iterable[bytes]) -> ObjectInfo:
         return self._store.put(key, data)
 
-    def create(
-        self,
-        key: str,
-        data: bytes | Sequence[bytes],
-        *,
-        before_end: Callable[[], None] | None = None,
-    ) -> bool:
+    def create(self, key: str, data: Content, *, before_end: BeforeEnd = None) -> bool:
         return self._store.create(key, data, before_end=before_end)
 
     def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -50,13 +44,7 @@ class FailingStore(PassingStore):
         self._count()
         return super().put(key, data)
 
-    def create(
-        self,
-        key: str,
-        data: bytes | Sequence[bytes],
-        *,
-        before_end: Callable[[], None] | None = None,
-    ) -> bool:
+    def create(self, key: str, data: Content, *, before_end: BeforeEnd = None) -> bool:
         self._count()
         return super().create(key, data, before_end=before_end)
 

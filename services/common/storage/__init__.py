@@ -2,6 +2,8 @@
 
 from services.common.storage.object_store import (
     CHUNK_BYTES,
+    BeforeEnd,
+    Content,
     FoundObject,
     ObjectInfo,
     ObjectStore,
@@ -15,6 +17,8 @@ from services.common.storage.opening import StoreOptions, open_reader, open_stor
 
 __all__ = [
     "CHUNK_BYTES",
+    "BeforeEnd",
+    "Content",
     "FoundObject",
     "ObjectInfo",
     "ObjectStore",

@@ -11,14 +11,20 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
 
 from services.common.errors import NotFound, Unavailable
 from services.common.storage.keys import RESERVED_SEGMENT, check_key, check_prefix
-from services.common.storage.object_store import CHUNK_BYTES, ObjectInfo, UnsuitableStore
+from services.common.storage.object_store import (
+    CHUNK_BYTES,
+    BeforeEnd,
+    Content,
+    ObjectInfo,
+    UnsuitableStore,
+)
 
 _ABANDONED_SECONDS = 24 * 3600
 """Age from which an unfinished file counts as left by a crash: no upload of a chunk or an
@@ -66,13 +72,7 @@ class DirectoryStore:
                     raise ValueError(f"{key} is the folder of other objects") from None
         return _info(key, stat)
 
-    def create(
-        self,
-        key: str,
-        data: bytes | Sequence[bytes],
-        *,
-        before_end: Callable[[], None] | None = None,
-    ) -> bool:
+    def create(self, key: str, data: Content, *, before_end: BeforeEnd = None) -> bool:
         """Store `data` under `key` by one hard link, which fails where the key exists."""
         check_key(key)
         target = self._root / key

@@ -9,10 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 CHUNK_BYTES = 1024 * 1024
 """Largest chunk that `get` yields: 1 MiB, so that a reader's memory is known."""
+
+Content: TypeAlias = bytes | Sequence[bytes]
+"""An object's bytes, or chunks of them."""
+
+BeforeEnd: TypeAlias = Callable[[], None] | None
+"""What `ObjectStore.create` calls."""
 
 
 class UnsuitableStore(Exception):
@@ -49,13 +55,7 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def create(
-        self,
-        key: str,
-        data: bytes | Sequence[bytes],
-        *,
-        before_end: Callable[[], None] | None = None,
-    ) -> bool:
+    def create(self, key: str, data: Content, *, before_end: BeforeEnd = None) -> bool:
         """Store `data` only if `key` is absent; of any number of racing callers one wins.
 
         Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -19,7 +19,13 @@ from minio.error import InvalidResponseError, S3Error
 
 from services.common.errors import NotFound, Unavailable
 from services.common.storage.keys import RESERVED_SEGMENT, check_key, check_prefix
-from services.common.storage.object_store import ObjectInfo, SignedWrite, UnsuitableStore
+from services.common.storage.object_store import (
+    BeforeEnd,
+    Content,
+    ObjectInfo,
+    SignedWrite,
+    UnsuitableStore,
+)
 from services.common.storage.s3_connection import (
     ABSENT,
     RETRIED_STATUS,
@@ -91,13 +97,7 @@ class S3Store:
         modified = parsedate_to_datetime(date) if date else datetime.now(UTC)
         return ObjectInfo(key=key, size=stream.size, modified=modified)
 
-    def create(
-        self,
-        key: str,
-        data: bytes | Sequence[bytes],
-        *,
-        before_end: Callable[[], None] | None = None,
-    ) -> bool:
+    def create(self, key: str, data: Content, *, before_end: BeforeEnd = None) -> bool:
         """Store `data` by a PUT that the server refuses where the key exists."""
         check_key(key)
         return self._create(self._prefix + key, _HeldBack(data, before_end))
@@ -257,9 +257,7 @@ class S3Store:
 class _HeldBack:
     """The body of a request whose end waits; the pool goes through it again for each attempt."""
 
-    def __init__(
-        self, data: bytes | Sequence[bytes], before_end: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, data: Content, before_end: BeforeEnd = None) -> None:
         given = (data,) if isinstance(data, bytes) else data
         *chunks, last = [chunk for chunk in given if chunk] or [b""]
         self.size = sum(map(len, chunks)) + len(last)

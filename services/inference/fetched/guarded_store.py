@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ import structlog
 
 from services.common import layout
 from services.common.errors import Unavailable
-from services.common.storage import ObjectInfo, ObjectStore, UnsuitableStore
+from services.common.storage import BeforeEnd, Content, ObjectInfo, ObjectStore, UnsuitableStore
 
 _log = structlog.get_logger()
 
@@ -123,13 +123,7 @@ class GuardedStore:
         with self._asked() as store:
             return store.put(key, data)
 
-    def create(
-        self,
-        key: str,
-        data: bytes | Sequence[bytes],
-        *,
-        before_end: Callable[[], None] | None = None,
-    ) -> bool:
+    def create(self, key: str, data: Content, *, before_end: BeforeEnd = None) -> bool:
         """See `ObjectStore.create`."""
         with self._asked() as store:
             return store.create(key, data, before_end=before_end)

@@ -366,7 +366,7 @@ def test_one_of_many_waiting_creations_wins(store: ObjectStore, folder: str) -> 
         def wait() -> None:
             together.wait(30)
 
-        return store.create(f"{folder}/a", [b"%d" % writer] * (1 << 17), before_end=wait)
+        return store.create(f"{folder}/a", b"%d" % writer * (1 << 17), before_end=wait)
 
     with ThreadPoolExecutor(4) as pool:
         won = list(pool.map(create, range(4)))

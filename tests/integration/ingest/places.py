@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from services.common.database import Database
 from services.common.errors import Unavailable
-from services.common.storage import ObjectInfo, ObjectStore
+from services.common.storage import BeforeEnd, Content, ObjectInfo, ObjectStore
 from services.ingest.creation import Creation, NewDataset
 from services.ingest.dataset import DatasetOptions, Limits, Profile, Split
 from services.ingest.deletion import Deletion
@@ -42,13 +42,7 @@ class StallingStore(PassingStore):
         self._meet(key)
         return info
 
-    def create(
-        self,
-        key: str,
-        data: bytes | Sequence[bytes],
-        *,
-        before_end: Callable[[], None] | None = None,
-    ) -> bool:
+    def create(self, key: str, data: Content, *, before_end: BeforeEnd = None) -> bool:
         if "/raw/" not in key:
             self._meet(key)
         self.created.append(key)
@@ -82,13 +76,7 @@ class CrowdedStore(PassingStore):
         """
         self._moment, self._act = moment, act
 
-    def create(
-        self,
-        key: str,
-        data: bytes | Sequence[bytes],
-        *,
-        before_end: Callable[[], None] | None = None,
-    ) -> bool:
+    def create(self, key: str, data: Content, *, before_end: BeforeEnd = None) -> bool:
         def before() -> None:
             if before_end is not None:
                 before_end()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from services.common import aliases, layout
 from services.common.errors import DataLoss, NotFound, Unavailable
 from services.common.manifests import create_manifest
 from services.common.names import Collection, ResourceName
-from services.common.storage import ObjectInfo, ObjectStore
+from services.common.storage import BeforeEnd, Content, ObjectInfo, ObjectStore
 from services.inference.alias_watch import AliasWatch
 from services.inference.aliases import Aliases
 from services.inference.engine import Engine
@@ -324,13 +324,7 @@ def test_a_change_that_comes_late_after_its_mark_is_followed(
     store: WatchedStore, followed: Aliases, clock: Clock
 ) -> None:
     class Slow(PassingStore):
-        def create(
-            self,
-            key: str,
-            data: bytes | Sequence[bytes],
-            *,
-            before_end: Callable[[], None] | None = None,
-        ) -> bool:
+        def create(self, key: str, data: Content, *, before_end: BeforeEnd = None) -> bool:
             followed.look()
             clock.now += 5
             return super().create(key, data, before_end=before_end)

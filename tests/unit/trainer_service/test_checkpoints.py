@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from services.common.storage import ObjectStore, open_store
+from services.common.storage import BeforeEnd, Content, ObjectStore, open_store
 from services.trainer.checkpoints import KEPT, Checkpoints, StoredCheckpoints, discard
 from services.trainer.messages import Logged, Message
 from tests.stores import FailingStore, PassingStore
@@ -53,13 +52,7 @@ def desk(tmp_path: Path) -> Desk:
 class DiscardingStore(PassingStore):
     """Has all checkpoints removed as soon as a manifest is written, as a deletion may."""
 
-    def create(
-        self,
-        key: str,
-        data: bytes | Sequence[bytes],
-        *,
-        before_end: Callable[[], None] | None = None,
-    ) -> bool:
+    def create(self, key: str, data: Content, *, before_end: BeforeEnd = None) -> bool:
         created = super().create(key, data, before_end=before_end)
         discard(self, "default", "tone-abcdef")
         return created

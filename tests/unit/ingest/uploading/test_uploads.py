@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from services.common.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from services.common.storage import ObjectStore, open_store
+from services.common.storage import BeforeEnd, Content, ObjectStore, open_store
 from services.ingest.dataset import Split
 from services.ingest.uploading.uploads import UploadLimits, Uploads, UploadWriter
 from tests.stores import PassingStore
@@ -167,13 +166,7 @@ class SlowStore(PassingStore):
         self.waits = threading.Event()
         self.go_on = threading.Event()
 
-    def create(
-        self,
-        key: str,
-        data: bytes | Sequence[bytes],
-        *,
-        before_end: Callable[[], None] | None = None,
-    ) -> bool:
+    def create(self, key: str, data: Content, *, before_end: BeforeEnd = None) -> bool:
         if not self.waits.is_set():
             self.waits.set()
             assert self.go_on.wait(20)
@@ -229,13 +222,7 @@ class CrossingStore(PassingStore):
         self.ended: list[str] = []
         self.failures: dict[str, Exception] = {}
 
-    def create(
-        self,
-        key: str,
-        data: bytes | Sequence[bytes],
-        *,
-        before_end: Callable[[], None] | None = None,
-    ) -> bool:
+    def create(self, key: str, data: Content, *, before_end: BeforeEnd = None) -> bool:
         self.began.append(key)
         self.together.wait(20)
 
@@ -344,13 +331,7 @@ class ImpatientStore(PassingStore):
         super().__init__(store)
         self.chunks: list[int] = []
 
-    def create(
-        self,
-        key: str,
-        data: bytes | Sequence[bytes],
-        *,
-        before_end: Callable[[], None] | None = None,
-    ) -> bool:
+    def create(self, key: str, data: Content, *, before_end: BeforeEnd = None) -> bool:
         assert before_end is not None
         self.chunks.append(len(data))
         before_end()
