@@ -28,7 +28,7 @@ from services.ingest.finding import Finding
 from services.ingest.option_rules import check_options
 from services.ingest.published.findings import list_findings
 from services.ingest.published.preview import SplitPreview, preview
-from services.ingest.uploading.uploads import UploadLimits
+from services.ingest.uploading.limits import UploadLimits
 from services.ingest.workbench import EngineOptions
 
 MAX_FINDINGS = 1000

@@ -32,7 +32,8 @@ from services.ingest.record import DatasetRecord, DeclaredFile, to_json
 from services.ingest.tables import DatasetRow
 from services.ingest.uploading.gate import RowGate, find_row, still_importing
 from services.ingest.uploading.quotas import Quotas
-from services.ingest.uploading.uploads import Uploads, UploadWriter
+from services.ingest.uploading.uploads import Uploads
+from services.ingest.uploading.writer import UploadWriter
 from services.ingest.usage import Usage, usage_of
 
 

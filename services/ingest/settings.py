@@ -18,8 +18,8 @@ from services.common.storage import StoreOptions
 from services.ingest.dataset import DatasetOptions, Limits, Profile
 from services.ingest.uploading.import_settings import ImportBucketSettings, open_buckets
 from services.ingest.uploading.imports import AllowedBucket
+from services.ingest.uploading.limits import UploadLimits
 from services.ingest.uploading.quotas import Quotas
-from services.ingest.uploading.uploads import UploadLimits
 from services.ingest.workbench import EngineOptions
 from services.ingest.worker import WorkerOptions
 

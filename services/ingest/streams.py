@@ -22,7 +22,7 @@ from services.ingest.dataset import Split
 from services.ingest.published.download import Download, Downloads, Wanted
 from services.ingest.record import DatasetRecord
 from services.ingest.registry import Registry
-from services.ingest.uploading.uploads import UploadWriter
+from services.ingest.uploading.writer import UploadWriter
 
 _MAX_DATA_BYTES = 1 << 20
 

@@ -17,7 +17,7 @@ from services.common.storage import FoundObject, Reader
 from services.ingest.creation import Creation, NewDataset
 from services.ingest.dataset import Split
 from services.ingest.record import DatasetRecord, SourceFile
-from services.ingest.uploading.uploads import UploadLimits
+from services.ingest.uploading.limits import UploadLimits
 
 _SCHEME = "s3://"
 _MAX_KEY_BYTES = 1024

@@ -17,8 +17,9 @@ from services.ingest.deletion import Deletion
 from services.ingest.record import DatasetRecord
 from services.ingest.registry import Registry
 from services.ingest.tables import DatasetRow
+from services.ingest.uploading.limits import UploadLimits
 from services.ingest.uploading.quotas import Quotas
-from services.ingest.uploading.uploads import UploadLimits, Uploads
+from services.ingest.uploading.uploads import Uploads
 from services.ingest.workbench import EngineOptions
 from services.ingest.worker import Worker, WorkerOptions
 from tests.stores import PassingStore

@@ -14,8 +14,8 @@ from services.ingest.dataset import DatasetOptions, Split, State
 from services.ingest.record import DatasetRecord
 from services.ingest.uploading.importer import Importer
 from services.ingest.uploading.imports import AllowedBucket, Imports
+from services.ingest.uploading.limits import UploadLimits
 from services.ingest.uploading.quotas import Quotas
-from services.ingest.uploading.uploads import UploadLimits
 from tests.integration.ingest.places import Place
 
 CONTENT = b"some text, 1\n" * 100
